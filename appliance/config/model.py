@@ -1,0 +1,85 @@
+"""The configuration as everything else sees it: frozen, complete, checked. Defaults are here and nowhere else."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Role = Literal["all", "server", "worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One Airflow connection. ``extra`` is JSON text, as Airflow stores it."""
+
+    conn_id: str
+    conn_type: str | None = None
+    host: str | None = None
+    schema: str | None = None
+    login: str | None = None
+    password: str | None = None
+    port: int | None = None
+    extra: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Connections by id and variables by key; a variable is text, as Airflow stores it."""
+
+    connections: dict[str, Connection] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalSettings:
+    """Where the Temporal server is. ``address`` None: the bundled one."""
+
+    address: str | None = None
+    namespace: str = "default"
+    task_queue: str = "airflow-tasks"
+    ip: str = "127.0.0.1"
+    """What the bundled server's API binds to."""
+    port: int = 7233
+    ui_ip: str = "127.0.0.1"
+    ui_port: int = 8233
+    metrics_port: int = 9233
+    retention_s: float = 30 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How this box runs tries."""
+
+    parallelism: int = 4
+    grace_s: float = 5.0
+    """Seconds running tries get to end after SIGTERM before they are killed."""
+    on_lost: Literal["retry", "fail"] = "retry"
+    max_lost: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DagSettings:
+    """Where DAG files are and how long a parse is trusted."""
+
+    folder: Path = Path("dags")
+    plugins_folder: Path = Path("plugins")
+    max_age_s: float = 30.0
+    import_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything this box is told."""
+
+    file: Path
+    """Where appliance.yaml is, or would be."""
+    data: Path
+    role: Role = "all"
+    temporal: TemporalSettings = TemporalSettings()
+    worker: WorkerSettings = WorkerSettings()
+    dags: DagSettings = DagSettings()
+    secrets: Secrets = Secrets()
+    airflow_env: dict[str, str] = field(default_factory=dict)
+    """``AIRFLOW__SECTION__KEY`` and friends for every process that imports Airflow."""
+    warnings: tuple[str, ...] = ()
+    """What the banner says about the configuration, a sentence each."""

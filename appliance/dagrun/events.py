@@ -1,0 +1,92 @@
+"""What the machine hears (events) and what it says (decisions).
+
+Times are seconds since the epoch, as floats; the caller takes them from its own clock.
+"""
+
+from dataclasses import dataclass
+
+from appliance.dagrun.states import RunState, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class TryEnded:
+    """One try of one task instance has ended, or parked itself.
+
+    ``skipped`` lists what the task asked to skip before it ended: ``(task_id, map_index)``, -1 for unmapped.
+    ``skip_verdict`` is its ``skipmixin_key`` XCom, ``("followed" | "skipped", task ids)``.
+    """
+
+    task_id: str
+    map_index: int
+    try_number: int
+    state: TaskState
+    return_length: int | None = None
+    """Length of the return value, when the task feeds a mapped task."""
+    returned: bool = False
+    """Whether a return value other than None was pushed."""
+    retry_delay_s: float | None = None
+    """Delay asked for by a retry policy; overrides the computed one."""
+    reschedule_at: float | None = None
+    skipped: tuple[tuple[str, int], ...] = ()
+    skip_verdict: tuple[str, tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TryLost:
+    """A try vanished with its worker or container; how it ended is unknown."""
+
+    task_id: str
+    map_index: int
+    try_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeReached:
+    """A time the machine asked to be woken at has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody wants the run to end now: it fails, nothing more is started."""
+
+
+Event = TryEnded | TryLost | TimeReached | CancelRequested
+
+
+@dataclass(frozen=True, slots=True)
+class StartTask:
+    """Run this try now."""
+
+    task_id: str
+    map_index: int
+    try_number: int
+    max_tries: int
+    reschedules: int
+    """How often this try has been rescheduled before."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopTask:
+    """Kill this running try; how it ends no longer matters."""
+
+    task_id: str
+    map_index: int
+    try_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Send ``TimeReached`` at this time (or a little later)."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FinishRun:
+    """The run has ended; nothing follows. ``reason`` is Airflow's: success, task_failure, timed_out, ..."""
+
+    state: RunState
+    reason: str
+
+
+Decision = StartTask | StopTask | WaitUntil | FinishRun

@@ -1,0 +1,87 @@
+"""What one try of a task is given and what it brings back, as both cross the wire.
+
+One tagged dataclass a direction, never a union: Temporal's JSON converter takes the first union member that
+parses. Durations are ``_s`` floats, times ISO 8601 text with a zone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.dagrun.states import TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class XComRow:
+    """One XCom of the run. ``value`` is JSON as Airflow's serde made it, or a reference its backend understands."""
+
+    task_id: str
+    map_index: int
+    key: str
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What every try of a run is told about it; the ``dag_run`` of a task's context."""
+
+    dag_id: str
+    run_id: str
+    run_type: str
+    logical_date: str | None
+    data_interval_start: str | None
+    data_interval_end: str | None
+    run_after: str
+    start_date: str
+    file: str
+    """The DAG file, relative to the DAG folder."""
+    conf: dict[str, Any] | None = None
+    """None when it is too large to repeat in every try; a worker asks the run once and keeps it."""
+    is_sealed: bool = False
+    """Whether the run was given connections or variables of its own; a worker asks the run for them."""
+    triggering_user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityTaskInput:
+    """Input of the activity ``run_airflow_task``: one try."""
+
+    run: RunFacts
+    task_id: str
+    map_index: int
+    try_number: int
+    max_tries: int
+    ti_id: str
+    """UUID of this try."""
+    xcoms: tuple[XComRow, ...] = ()
+    """XComs this try may well name (direct upstreams), as far as a byte budget allows."""
+    complete: tuple[str, ...] = ()
+    """Task ids all of whose XComs (every key, every map index) are in ``xcoms``, so nobody need ask the run."""
+    own_keys: tuple[str, ...] = ()
+    """Keys of XComs an earlier try or poke of this task instance left; the try deletes them first."""
+    xcom_budget_bytes: int = 262144
+    """Bytes of XCom this try may still put into the run's history; above it they go to the object store."""
+    reschedules: int = 0
+    first_start: str | None = None
+    """Start of the first poke of this try; a sensor's timeout counts from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExecutionResult:
+    """How one try ended: the result of ``run_airflow_task``, or the details of its failure."""
+
+    state: TaskState
+    start_date: str
+    end_date: str
+    xcoms: tuple[XComRow, ...] = ()
+    """Pushed in this try, the last value a key; deletions are applied first."""
+    deleted: tuple[XComRow, ...] = ()
+    """Deleted in this try and not pushed again (``value`` unused)."""
+    return_length: int | None = None
+    retry_delay_s: float | None = None
+    reschedule_at: str | None = None
+    skipped: tuple[tuple[str, int], ...] = ()
+    rendered_map_index: str | None = None
+    error: str | None = None
+    """What went wrong, in a line: ``ValueError: no rows``."""
+    log: str | None = None
+    """The try's log file, relative to the data folder."""

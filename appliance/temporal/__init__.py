@@ -1,0 +1,1 @@
+"""Makes runs durable: the only package that imports temporalio."""

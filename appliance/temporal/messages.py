@@ -1,0 +1,87 @@
+"""What crosses a process boundary between command line, workflow and worker, and the names people search for.
+
+One dataclass a direction; fields are only ever added, with a default. Times are ISO 8601 text with a zone.
+What one try is given and brings back is in ``appliance.dagrun.tries``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+WORKFLOW = "ExecuteAirflowDagWorkflow"
+ACTIVITY = "run_airflow_task"
+DEFAULT_TASK_QUEUE = "airflow-tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class DagExecutionInput:
+    """Input of ``ExecuteAirflowDagWorkflow``; ``{"dag_id": "my_dag"}`` is enough."""
+
+    dag_id: str
+    run_id: str | None = None
+    logical_date: str | None = None
+    conf: dict[str, Any] = field(default_factory=dict)
+    run_type: str = "manual"
+    run_after: str | None = None
+    triggering_user: str | None = None
+    dag_file: str | None = None
+    """Read the DAG from this file (relative to the DAG folder) instead of looking its id up."""
+    sealed: str | None = None
+    """Connections and variables of this run alone, encrypted; opened only in a worker."""
+    dag: "DagAnswer | None" = None
+    """What a worker read of the DAG before the run was started; read as the first step when absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DagQuestion:
+    """Asks a worker to read a DAG and to check that it can be run with these values."""
+
+    dag_id: str
+    dag_file: str | None = None
+    conf: dict[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
+    logical_date: str | None = None
+    run_type: str = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class DagAnswer:
+    """What a worker read. ``refusal`` set means: do not run it, and this text says why."""
+
+    refusal: str | None = None
+    dag_id: str = ""
+    file: str = ""
+    """Relative to the DAG folder."""
+    file_hash: str = ""
+    plan: dict[str, Any] = field(default_factory=dict)
+    """``appliance.dagrun.plan.Plan`` as JSON."""
+    data_interval_start: str | None = None
+    data_interval_end: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """The state of one task instance as people see it."""
+
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    start_date: str | None = None
+    end_date: str | None = None
+    rendered_map_index: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DagExecutionResult:
+    """How a run ended: the workflow's result, or the details of its ``DagExecutionFailure``."""
+
+    state: str
+    dag_id: str
+    run_id: str
+    start_date: str
+    end_date: str
+    tasks_succeeded: int
+    tasks_failed: int
+    tasks: tuple[TaskRow, ...] = ()
+    """At most 100 rows, failed first; the rest by the query ``task_states``."""
+    tasks_total: int = 0
