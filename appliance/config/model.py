@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 Role = Literal["all", "server", "worker"]
+OnLost = Literal["retry", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +17,9 @@ class Connection:
     host: str | None = None
     schema: str | None = None
     login: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     port: int | None = None
-    extra: str | None = None
+    extra: str | None = field(default=None, repr=False)
     description: str | None = None
 
 
@@ -27,7 +28,7 @@ class Secrets:
     """Connections by id and variables by key; a variable is text, as Airflow stores it."""
 
     connections: dict[str, Connection] = field(default_factory=dict)
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class WorkerSettings:
     parallelism: int = 4
     grace_s: float = 5.0
     """Seconds running tries get to end after SIGTERM before they are killed."""
-    on_lost: Literal["retry", "fail"] = "retry"
+    on_lost: OnLost = "retry"
     max_lost: int = 3
 
 
@@ -79,7 +80,20 @@ class Config:
     worker: WorkerSettings = WorkerSettings()
     dags: DagSettings = DagSettings()
     secrets: Secrets = Secrets()
-    airflow_env: dict[str, str] = field(default_factory=dict)
-    """``AIRFLOW__SECTION__KEY`` and friends for every process that imports Airflow."""
+    airflow_env: dict[str, str] = field(default_factory=dict, repr=False)
+    """``AIRFLOW__SECTION__KEY`` and friends as the user set them.
+
+    What Airflow is started with is ``config.environment.airflow_environment``.
+    """
     warnings: tuple[str, ...] = ()
     """What the banner says about the configuration, a sentence each."""
+
+    @property
+    def runs_server(self) -> bool:
+        """Whether this box starts the bundled Temporal server."""
+        return self.role != "worker" and self.temporal.address is None
+
+    @property
+    def runs_worker(self) -> bool:
+        """Whether this box runs tasks."""
+        return self.role != "server"

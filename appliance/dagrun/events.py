@@ -41,6 +41,14 @@ class TryLost:
 
 
 @dataclass(frozen=True, slots=True)
+class TryResumed:
+    """What a deferred try waited for has come; it goes on as the same try."""
+
+    task_id: str
+    map_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached:
     """A time the machine asked to be woken at has come."""
 
@@ -50,7 +58,7 @@ class CancelRequested:
     """Somebody wants the run to end now: it fails, nothing more is started."""
 
 
-Event = TryEnded | TryLost | TimeReached | CancelRequested
+Event = TryEnded | TryLost | TryResumed | TimeReached | CancelRequested
 
 
 @dataclass(frozen=True, slots=True)

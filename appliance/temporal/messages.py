@@ -8,8 +8,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WORKFLOW = "ExecuteAirflowDagWorkflow"
+ASK_WORKFLOW = "AskApplianceWorker"
 ACTIVITY = "run_airflow_task"
-DEFAULT_TASK_QUEUE = "airflow-tasks"
+REATTACH_ACTIVITY = "reattach_airflow_task"
+READ_DAG = "read_dag"
+LIST_DAGS = "list_dags"
+RESOLVE_XCOMS = "resolve_xcoms"
+
+RUN_FAILED = "DagExecutionFailure"
+"""Type of the error a failed run ends with; its details are the ``DagExecutionResult``."""
+RUN_REFUSED = "DagRefused"
+"""Type of the error a run ends with whose DAG cannot be run here."""
+TRY_FAILED = "AirflowTaskFailed"
+"""Type of the error a failed try ends with; its details are the ``TaskExecutionResult``."""
+TRY_LOST = "AirflowTaskLost"
+"""Type of the error of a try that vanished with its worker."""
+
+STATES_QUERY = "task_states"
+XCOMS_QUERY = "xcoms"
+FACTS_QUERY = "run_facts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,36 @@ class DagAnswer:
     """``appliance.dagrun.plan.Plan`` as JSON."""
     data_interval_start: str | None = None
     data_interval_end: str | None = None
+    retry_lost: bool = True
+    """``worker.on_lost`` of the worker that answered."""
+    max_lost: int = 3
+    has_search_attributes: bool = False
+    """Whether the namespace knows ``AirflowDagId`` and its siblings."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSecretsAndConf:
+    """What a run was started with that is not repeated in every try (query ``run_facts``)."""
+
+    conf: dict[str, Any] = field(default_factory=dict)
+    sealed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class XComQuestion:
+    """Asks a run for XComs (query ``xcoms``): of these tasks, all map indexes; ``key`` None: every key."""
+
+    task_ids: tuple[str, ...] | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskInput:
+    """Input of ``AskApplianceWorker``: the activity that answers, and what it is asked."""
+
+    activity: str
+    question: Any = None
+    timeout_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Starts, supervises and stops the processes of the box, and says how they are."""

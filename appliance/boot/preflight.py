@@ -1,0 +1,151 @@
+"""Looks at folders and ports before anything starts, and says all that is in the way."""
+
+import errno
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from appliance.config.model import Config
+from appliance.errors import ApplianceError
+
+
+class NotReady(ApplianceError):  # noqa: N818  # reads as the fact it is
+    """The box cannot start as things are; one line or two a reason."""
+
+
+def check(config: Config, *, platform: str) -> None:
+    """Make the data folder and look whether everything is at hand.
+
+    Args:
+        config: what is about to start.
+        platform: ``sys.platform``.
+
+    Raises:
+        NotReady: with every reason.
+    """
+    if platform != "linux":
+        raise NotReady(
+            f"The appliance needs Linux (forked tasks, pidfd), this is {platform}. "
+            "Run the container image instead: see README.md."
+        )
+    reasons = [*_folders(config), *_ports(config)]
+    if reasons:
+        raise NotReady("\n".join(reasons))
+
+
+def _folders(config: Config) -> Iterator[str]:
+    try:
+        config.data.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        yield f"{config.data}: is a file, but the data folder has to be there."
+    except OSError:
+        yield _denied(_existing(config.data), "written", config.data)
+    else:
+        yield from _writable(config.data)
+    if config.runs_worker:
+        yield from _readable(config.dags.folder)
+        if config.dags.plugins_folder.exists():
+            yield from _readable(config.dags.plugins_folder)
+
+
+def _writable(data: Path) -> Iterator[str]:
+    kept = ("temporal.db", "keys", "logs", "xcom", "run")
+    for path in (data, *(data / name for name in kept)):
+        if path.exists() and not os.access(path, _needed(path)):
+            yield _denied(path, "written", path)
+
+
+def _needed(path: Path) -> int:
+    return os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+
+
+def _readable(folder: Path) -> Iterator[str]:
+    closed = _closed(folder)
+    if closed:
+        yield _denied(closed, "read", folder)
+    elif not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        yield (
+            f"{folder}: {what}, but the DAG files have to be there. Make it, or set "
+            "AIRFLOW__CORE__DAGS_FOLDER."
+        )
+
+
+def _closed(folder: Path) -> Path | None:
+    """Return the first folder on the way that this user may not enter."""
+    for path in (*reversed(folder.parents), folder):
+        if path.is_dir() and not os.access(path, os.X_OK):
+            return path
+    if folder.is_dir() and not os.access(folder, os.R_OK):
+        return folder
+    return None
+
+
+def _existing(path: Path) -> Path:
+    return next(up for up in path.parents if up.exists())
+
+
+def _denied(path: Path, deed: str, wanted: Path) -> str:
+    """Say which path, whose it is, and the two ways out."""
+    status = path.stat()
+    mode = stat.filemode(status.st_mode)
+    uid, gid = status.st_uid, status.st_gid
+    me = os.geteuid()
+    what = "" if path == wanted else f" ({wanted} is wanted)"
+    if deed == "read":
+        let_in = f"chmod -R a+rX {path}"
+    else:
+        let_in = f"chown -R {me} {path}, or with Docker a named volume"
+    return (
+        f"{path}: cannot be {deed} by user {me}{what}; it belongs to "
+        f"{_user_name(uid)} ({uid}:{gid}), {mode}.\n"
+        f"  Either run as its owner (docker run --user {uid}:{gid}), "
+        f"or let user {me} in ({let_in})."
+    )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "a user unknown here"
+
+
+def _ports(config: Config) -> Iterator[str]:
+    if not config.runs_server:
+        return
+    settings = config.temporal
+    wanted = (
+        (settings.ip, settings.port, "Temporal", "port"),
+        (settings.ui_ip, settings.ui_port, "the Temporal UI", "ui_port"),
+        (settings.ip, settings.metrics_port, "Temporal's metrics", "metrics_port"),
+    )
+    for ip, port, owner, key in wanted:
+        reason = _port_problem(ip, port)
+        if reason:
+            yield (
+                f"port {port} on {ip}, meant for {owner}, {reason}. Free it, or set "
+                f"APPLIANCE_{key.upper()} (temporal.{key} in {config.file.name})."
+            )
+
+
+def _port_problem(ip: str, port: int) -> str | None:
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            ip, port, type=socket.SOCK_STREAM
+        )[0]
+    except OSError as err:
+        return f"cannot be used: {err.strerror or err}"
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(where)
+            probe.listen(1)
+        except OSError as err:
+            if err.errno == errno.EADDRINUSE:
+                return "is taken by another program"
+            return f"cannot be used: {err.strerror}"
+    return None

@@ -1,0 +1,86 @@
+"""The folder for what lives as long as one start, and the locks that keep two boxes apart.
+
+It is ``run/<host name>`` in the data folder: containers that share a data folder each have
+their own. The lock file holds the process id of supervisord; the kernel drops the lock
+with the process, however it ends.
+"""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from appliance.config.model import Config
+from appliance.errors import ApplianceError
+
+
+class AlreadyRunning(ApplianceError):  # noqa: N818  # reads as the fact it is
+    """Another appliance works on this data folder."""
+
+
+def run_folder(data: Path) -> Path:
+    """Return the folder of this host's appliance."""
+    return data / "run" / socket.gethostname()
+
+
+@contextmanager
+def locked(config: Config) -> Iterator[Path]:
+    """Hold this box's place in the data folder; yield the folder of this start.
+
+    Raises:
+        AlreadyRunning: another appliance works there.
+    """
+    folder = run_folder(config.data)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / "lock"]
+    if config.runs_server:
+        # Two servers on one database would ruin it, also from two containers.
+        files.append(config.data / "run" / "server.lock")
+    held: list[IO[str]] = []
+    try:
+        for path in files:
+            held.append(_lock(path, config))
+        yield folder
+    finally:
+        for file in held:
+            file.close()
+
+
+def holder(data: Path) -> int | None:
+    """Return the process id of this host's appliance on ``data``; None when it is down."""
+    path = run_folder(data) / "lock"
+    try:
+        with path.open("r+") as file:
+            if _try_lock(file):
+                return None
+            return int(file.read() or 0) or None
+    except FileNotFoundError:
+        return None
+
+
+def _lock(path: Path, config: Config) -> IO[str]:
+    file = path.open("a+")
+    if not _try_lock(file):
+        file.seek(0)
+        pid = file.read().strip() or "unknown"
+        file.close()
+        raise AlreadyRunning(
+            f"{config.data}: another appliance already runs on this data folder "
+            f"(process {pid}).\nStop it with `appliance down`, or set APPLIANCE_DATA to "
+            "another folder."
+        )
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,71 @@
+"""Runs supervisord in this process, and ends it when a part cannot stay up.
+
+supervisord itself exits 0 whatever happens to its programs (Supervisor#712, #1685), so its
+events are listened to here, within the process: no listener program, no marker file.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from supervisor import events  # type: ignore[import-untyped]
+from supervisor.medusa import asyncore_25  # type: ignore[import-untyped]
+from supervisor.options import ServerOptions  # type: ignore[import-untyped]
+from supervisor.states import SupervisorStates  # type: ignore[import-untyped]
+from supervisor.supervisord import Supervisor  # type: ignore[import-untyped]
+
+from appliance.boot.endurance import Endurance
+
+
+def supervise(conf: Path) -> str | None:
+    """Run the programs of ``conf`` until a signal stops them or a part is given up.
+
+    Returns:
+        Which part could not stay up and why; None after an orderly stop.
+    """
+    options = ServerOptions()
+    options.realize(["--nodaemon", "--configuration", str(conf)])
+    options.first = True
+    supervision = _Supervision(options)
+    try:
+        supervision.main()
+    except asyncore_25.ExitNow:
+        pass  # How supervisord ends its loop.
+    finally:
+        options.close_httpservers()
+        options.close_logger()
+    return supervision.reason
+
+
+class _Supervision(Supervisor):  # type: ignore[misc]
+    """supervisord, watched."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self.reason: str | None = None
+        self._endurance = Endurance()
+
+    def runforever(self) -> None:
+        """Run the loop; ``run`` has just dropped all subscriptions."""
+        events.subscribe(events.ProcessStateFatalEvent, self._on_fatal)
+        events.subscribe(events.ProcessStateExitedEvent, self._on_exited)
+        super().runforever()
+
+    def _on_fatal(self, event: Any) -> None:
+        # A program that cannot be executed at all has another reason than its exit.
+        why = event.process.spawnerr or "it does not start"
+        self._give_up(event.process.config.name, f"it does not come up: {why}")
+
+    def _on_exited(self, event: Any) -> None:
+        part = event.process.config.name
+        why = self._endurance.ended(part, now_s=time.monotonic())
+        if why:
+            self._give_up(part, f"{why}, at last with exit code {_exit_code(event)}")
+
+    def _give_up(self, part: str, why: str) -> None:
+        self.reason = self.reason or f"{part} cannot stay up: {why}"
+        self.options.mood = SupervisorStates.SHUTDOWN
+
+
+def _exit_code(event: Any) -> int:
+    return int(event.process.exitstatus)

@@ -1,0 +1,186 @@
+"""Renders supervisord's configuration from ``Config``.
+
+Pure, and without any secret: the command lines are there for everybody to see.
+"""
+
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.config.model import Config, TemporalSettings
+from appliance.errors import ConfigError
+
+_STARTSECS = 5
+_STARTRETRIES = 3
+_TEMPORAL_STOP_S = 3
+"""The server needs about a second; killed later it loses nothing it acknowledged."""
+_WORKER_STOP_S = 1
+"""What a worker gets beyond ``worker.grace``; docker stop waits 10 s for all of it."""
+
+# One history shard hands out 20 reads a second by default, 50 ms for every dependent step.
+_POLL_RATES = tuple(
+    f"history.{queue}ProcessorMaxPollRPS=1000"
+    for queue in ("transfer", "timer", "visibility", "outbound")
+)
+_PRAGMAS = ("journal_mode=wal", "synchronous=full")
+
+_HEAD = """\
+[supervisord]
+nodaemon=true
+logfile=/dev/null
+logfile_maxbytes=0
+loglevel=warn
+pidfile={pidfile}
+childlogdir={run}
+nocleanup=true
+minfds=1024
+{user}"""
+
+_PROGRAM = """
+[program:{name}]
+command={command}
+priority={priority}
+startsecs={startsecs}
+startretries={startretries}
+autorestart=true
+stopsignal={stopsignal}
+stopwaitsecs={stopwaitsecs}
+stopasgroup=false
+killasgroup=true
+stdout_logfile={stdout}
+stdout_logfile_maxbytes=0
+stderr_logfile=/dev/fd/2
+stderr_logfile_maxbytes=0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The executables, and the folder for what lives as long as this start."""
+
+    python: Path
+    temporal: Path
+    run: Path
+
+
+def render(config: Config, programs: Programs, *, is_root: bool) -> str:
+    """Return the text of supervisord.conf.
+
+    Args:
+        config: what to run.
+        programs: with what.
+        is_root: whether supervisord runs as root, which it wants to be told.
+
+    Raises:
+        ConfigError: a path cannot be written in such a file.
+    """
+    text = _HEAD.format(
+        pidfile=_escaped(str(programs.run / "supervisord.pid")),
+        run=_escaped(str(programs.run)),
+        user="user=root\n" if is_root else "",
+    )
+    if config.runs_server:
+        text += _temporal(config, programs)
+    if config.runs_worker:
+        text += _worker(config, programs)
+    return text
+
+
+def temporal_command(
+    temporal: Path, settings: TemporalSettings, *, data: Path
+) -> list[str]:
+    """Return the command line of the bundled Temporal server."""
+    command = [
+        *(str(temporal), "server", "start-dev"),
+        *("--ip", settings.ip, "--port", str(settings.port)),
+        *("--ui-ip", settings.ui_ip, "--ui-port", str(settings.ui_port)),
+        *("--metrics-port", str(settings.metrics_port)),
+        *("--db-filename", str(data / "temporal.db")),
+        *("--log-level", "error", "--ui-disable-news-fetch"),
+    ]
+    if settings.namespace != "default":
+        command += ["--namespace", settings.namespace]
+    for pragma in _PRAGMAS:
+        command += ["--sqlite-pragma", pragma]
+    for value in _POLL_RATES:
+        command += ["--dynamic-config-value", value]
+    return command
+
+
+def _temporal(config: Config, programs: Programs) -> str:
+    command = temporal_command(programs.temporal, config.temporal, data=config.data)
+    environment = {
+        # The server does not start for a user without a name and a home.
+        "HOME": str(config.data),
+        "USER": "appliance",
+        **_MEMORY,
+    }
+    # What it prints at start says less than the banner.
+    program = _program(
+        "temporal",
+        command,
+        priority=10,
+        stop=("INT", _TEMPORAL_STOP_S),
+        stdout="NONE",
+    )
+    return program + _environment(environment)
+
+
+_MEMORY: dict[str, str] = {}
+
+
+def _worker(config: Config, programs: Programs) -> str:
+    return _program(
+        "worker",
+        [str(programs.python), "-m", "appliance", "worker"],
+        priority=20,
+        stop=("TERM", math.ceil(config.worker.grace_s) + _WORKER_STOP_S),
+        stdout="/dev/fd/1",
+    )
+
+
+def _program(
+    name: str,
+    command: list[str],
+    *,
+    priority: int,
+    stop: tuple[str, int],
+    stdout: str,
+) -> str:
+    return _PROGRAM.format(
+        name=name,
+        command=_escaped(shlex.join(command)),
+        priority=priority,
+        startsecs=_STARTSECS,
+        startretries=_STARTRETRIES,
+        stopsignal=stop[0],
+        stopwaitsecs=stop[1],
+        stdout=stdout,
+    )
+
+
+def _environment(values: Mapping[str, str]) -> str:
+    pairs = (f"{name}={_quoted(value)}" for name, value in values.items())
+    return f"environment={_escaped(','.join(pairs))}\n"
+
+
+def _quoted(value: str) -> str:
+    # supervisord reads this with shlex, in which a backslash escapes within quotes.
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _escaped(text: str) -> str:
+    """Keep supervisord from expanding ``%``; a comment sign it would cut off is refused.
+
+    Raises:
+        ConfigError: there is a comment sign or a line end in it.
+    """
+    if re.search(r"\s[;#]|[\r\n]", text):
+        raise ConfigError(
+            "The data folder's path cannot hold a space before ; or #, nor a line end: "
+            f"{text!r}"
+        )
+    return text.replace("%", "%%")

@@ -1,0 +1,72 @@
+"""Brings the box up in the foreground, and takes it down."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from appliance.boot.preflight import check
+from appliance.boot.rundir import holder, locked
+from appliance.boot.supervision import supervise
+from appliance.boot.supervisord import Programs, render
+from appliance.config.model import Config
+from appliance.errors import ApplianceError
+
+_STOP_MARGIN_S = 15.0
+_POLL_S = 0.1
+
+
+class PartFailed(ApplianceError):
+    """A part of the box could not stay up, or did not stop."""
+
+    exit_code = 1
+
+
+def run(config: Config) -> int:
+    """Start everything and stay until SIGTERM or SIGINT; then stop in order and return 0.
+
+    Raises:
+        NotReady: folders or ports are not as they need to be.
+        AlreadyRunning: another appliance works on this data folder.
+        PartFailed: a part could not stay up; everything else was stopped.
+    """
+    check(config, platform=sys.platform)
+    with locked(config) as folder:
+        programs = Programs(
+            python=Path(sys.executable),
+            temporal=Path(sys.executable).with_name("temporal"),
+            run=folder,
+        )
+        conf = folder / "supervisord.conf"
+        text = render(config, programs, is_root=os.geteuid() == 0)
+        conf.write_text(text, encoding="utf-8")
+        reason = supervise(conf)
+    if reason:
+        raise PartFailed(f"The appliance ends, {reason}. What it said is above.")
+    return 0
+
+
+def down(config: Config) -> bool:
+    """Stop the appliance that runs on this data folder, and wait for its end.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        PartFailed: it did not end in time.
+    """
+    pid = holder(config.data)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    limit_s = config.worker.grace_s + _STOP_MARGIN_S
+    deadline = time.monotonic() + limit_s
+    while holder(config.data) is not None:
+        if time.monotonic() > deadline:
+            raise PartFailed(
+                f"The appliance (process {pid}) was told to stop {limit_s:.0f} s ago "
+                "and still runs."
+            )
+        time.sleep(_POLL_S)
+    return True

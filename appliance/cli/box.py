@@ -1,0 +1,115 @@
+"""What the commands reach: the configuration, and the runs on the server."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+if TYPE_CHECKING:  # Each costs more to import than --help may take.
+    from appliance.config.model import Config
+    from appliance.temporal.reports import (
+        Listing,
+        ProbeResult,
+        RunReport,
+        RunRow,
+        SubmitRequest,
+        Submitted,
+    )
+
+T = TypeVar("T")
+
+START_S = 30.0
+"""How long ``submit`` waits for a box that is still starting."""
+
+GLANCE_S = 5.0
+"""How long a command that only looks waits for the server."""
+
+
+class Server(Protocol):
+    """What the commands ask of ``appliance.temporal.client.Client``; tests have a fake."""
+
+    async def submit(
+        self, request: "SubmitRequest", environ: dict[str, str], /
+    ) -> "Submitted":
+        """Check the DAG and start a run."""
+
+    async def result(
+        self, workflow_id: str, /, *, timeout_s: float | None
+    ) -> "RunReport":
+        """Wait for the end of a run. Raises: WaitTimeout."""
+
+    async def report(self, workflow_id: str, /) -> "RunReport":
+        """Say how a run is now. Raises: DagError when there is none."""
+
+    async def cancel(self, workflow_id: str, /) -> None:
+        """Ask a run to end."""
+
+    async def runs(self, dag_id: str, /) -> "list[RunRow]":
+        """List the runs of a DAG."""
+
+    async def xcoms(self, workflow_id: str, /) -> list[dict[str, Any]]:
+        """List the XComs of a run."""
+
+    async def dags(self) -> "Listing":
+        """List the DAG folder, as a worker reads it."""
+
+    async def probe(self) -> "ProbeResult":
+        """Say whether server and worker answer."""
+
+
+class Connect(Protocol):
+    """Opens a connection. Raises: TemporalUnreachable after ``wait_s``."""
+
+    def __call__(
+        self, config: "Config", *, wait_s: float
+    ) -> AbstractAsyncContextManager[Server]:
+        """Open it."""
+
+
+def load_config() -> "Config":
+    """Read the configuration this process is told to use. Raises: ConfigError."""
+    import os
+    from pathlib import Path
+
+    from appliance.config.load import load
+
+    return load(os.environ, cwd=Path.cwd())
+
+
+def connect_client(
+    config: "Config", *, wait_s: float
+) -> AbstractAsyncContextManager[Server]:
+    """Connect to the configured server."""
+    from appliance.temporal.client import connect
+
+    return connect(config, wait_s=wait_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Where commands get the configuration and the server from; tests put others in."""
+
+    load: Callable[[], "Config"] = load_config
+    connect: Connect = connect_client
+
+    def ask(self, work: Callable[[Server], Awaitable[T]]) -> T:
+        """Do ``work`` on a connection that must come about quickly."""
+        import asyncio
+
+        config = self.load()
+
+        async def connected() -> T:
+            async with self.connect(config, wait_s=GLANCE_S) as server:
+                return await work(server)
+
+        return asyncio.run(connected())
+
+
+pass_box = click.make_pass_decorator(Box, ensure=True)
+
+
+def workflow_id(dag_id: str, run_id: str) -> str:
+    """Name the workflow of a run."""
+    return f"dag-{dag_id}-{run_id}"

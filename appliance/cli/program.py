@@ -1,0 +1,39 @@
+"""The command ``appliance``: all commands by name."""
+
+import click
+
+from appliance.cli.command import Group
+from appliance.cli.daemons import down, health, up, version, worker
+from appliance.cli.dags import dags
+from appliance.cli.logs import logs
+from appliance.cli.runs import cancel, runs, xcoms
+from appliance.cli.settings import config
+from appliance.cli.submission import submit
+
+EPILOG = """\b
+Example, in two terminals:
+  appliance up
+  submit my_dag --follow
+"""
+
+
+@click.group(cls=Group, epilog=EPILOG)
+def appliance() -> None:
+    """Run standard Airflow DAG files on Temporal."""
+
+
+for command in (
+    up,
+    submit,
+    logs,
+    runs,
+    xcoms,
+    cancel,
+    dags,
+    config,
+    health,
+    worker,
+    down,
+    version,
+):
+    appliance.add_command(command)

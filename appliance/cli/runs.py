@@ -1,0 +1,123 @@
+"""Commands that look at runs, wait for them and end them."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from appliance.cli.box import START_S, Box, Server, pass_box, workflow_id
+from appliance.cli.command import Command, Group
+from appliance.cli.output import output_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from appliance.temporal.reports import RunReport, Submitted
+
+RUN_COLUMNS = (
+    "dag_id",
+    "run_id",
+    "state",
+    "run_type",
+    "logical_date",
+    "start_date",
+    "end_date",
+)
+XCOM_COLUMNS = ("task_id", "map_index", "key", "value")
+
+
+@click.group(cls=Group)
+def runs() -> None:
+    """List runs, or wait for one."""
+
+
+@runs.command("list", epilog="Example: appliance runs list my_dag -o json")
+@click.argument("dag_id")
+@output_option
+@pass_box
+def list_runs(box: Box, /, *, dag_id: str, output: str) -> None:
+    """List the runs of DAG_ID, newest first."""
+    found = box.ask(lambda server: server.runs(dag_id))
+    rows = [{"dag_id": dag_id, **asdict(row)} for row in found]
+    if output == "json":
+        print_json(rows)
+    elif rows:
+        print_table(RUN_COLUMNS, rows)
+    else:
+        click.echo(f"No runs of {dag_id}. Start one: submit {dag_id}", err=True)
+
+
+@runs.command(epilog="Example: appliance runs wait my_dag RUN_ID --timeout 600")
+@click.argument("dag_id")
+@click.argument("run_id")
+@click.option(
+    "--timeout",
+    metavar="S",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop waiting after S seconds; the run goes on.",
+)
+@output_option
+@pass_box
+def wait(
+    box: Box, /, *, dag_id: str, run_id: str, timeout: float | None, output: str
+) -> None:
+    """Wait for the end of a run; print and exit as 'submit --wait' does."""
+    import asyncio
+
+    from appliance.cli.submission import conclude
+    from appliance.cli.waiting import wait_for
+
+    config = box.load()
+
+    async def ended() -> "RunReport":
+        async with box.connect(config, wait_s=START_S) as server:
+            run = await known(server, dag_id, run_id)
+            return await wait_for(server, run, timeout_s=timeout)
+
+    conclude(asyncio.run(ended()), output)
+
+
+@click.command(cls=Command, epilog="Example: appliance cancel my_dag RUN_ID")
+@click.argument("dag_id")
+@click.argument("run_id")
+@pass_box
+def cancel(box: Box, /, *, dag_id: str, run_id: str) -> None:
+    """End a run and its running tasks."""
+    box.ask(lambda server: server.cancel(workflow_id(dag_id, run_id)))
+    click.echo(
+        f"Asked {run_id} to end. See it end: appliance runs wait {dag_id} {run_id}"
+    )
+
+
+@click.command(cls=Command, epilog="Example: appliance xcoms my_dag RUN_ID -o json")
+@click.argument("dag_id")
+@click.argument("run_id")
+@output_option
+@pass_box
+def xcoms(box: Box, /, *, dag_id: str, run_id: str, output: str) -> None:
+    """Print what the tasks of a run pushed."""
+    rows = box.ask(lambda server: server.xcoms(workflow_id(dag_id, run_id)))
+    if output == "json":
+        print_json([{name: row[name] for name in XCOM_COLUMNS} for row in rows])
+        return
+    shown = [
+        {
+            **row,
+            "map_index": None if row["map_index"] < 0 else row["map_index"],
+            "value": json.dumps(row["value"], ensure_ascii=False),
+        }
+        for row in rows
+    ]
+    print_table(XCOM_COLUMNS, shown)
+
+
+async def known(server: Server, dag_id: str, run_id: str) -> "Submitted":
+    """Find a run. Raises: DagError when there is none."""
+    from appliance.temporal.reports import Submitted
+
+    report = await server.report(workflow_id(dag_id, run_id))
+    return Submitted(
+        dag_id=dag_id,
+        run_id=run_id,
+        workflow_id=report.workflow_id,
+        url=report.url,
+    )

@@ -1,0 +1,112 @@
+"""What Airflow's own environment variables mean here, and what Airflow is started with."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from appliance.config.model import Config
+
+_PREFIXES = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
+_NAMES = ("AIRFLOW_HOME", "AIRFLOW_CONFIG")
+_XCOM_BACKEND = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
+_XCOM_THRESHOLD_BYTES = 16384
+
+_IGNORED_SECTIONS = frozenset(
+    {
+        "API",
+        "API_AUTH",
+        "CALLBACKS",
+        "CELERY",
+        "CELERY_BROKER_TRANSPORT_OPTIONS",
+        "CONNECTION_TEST",
+        "DAG_PROCESSOR",
+        "DASK",
+        "DATABASE",
+        "EDGE",
+        "EXECUTION_API",
+        "FAB",
+        "KUBERNETES",
+        "KUBERNETES_EXECUTOR",
+        "SCHEDULER",
+        "TRIGGERER",
+        "WEBSERVER",
+    }
+)
+_IGNORED = frozenset(
+    {
+        "CORE__AUTH_MANAGER",
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION",
+        "CORE__EXECUTION_API_SERVER_URL",
+        "CORE__EXECUTOR",
+        "CORE__FERNET_KEY",
+        "CORE__PARALLELISM",
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS",
+        "CORE__SQL_ALCHEMY_CONN",
+    }
+)
+_READ_BY_TASKS = frozenset(
+    {
+        "API__BASE_URL",
+        "SCHEDULER__CATCHUP_BY_DEFAULT",
+        "SCHEDULER__CREATE_CRON_DATA_INTERVALS",
+        "SCHEDULER__CREATE_DELTA_DATA_INTERVALS",
+    }
+)
+"""Options of a section that is otherwise not for tasks, which a task or a parse reads."""
+
+
+def airflow_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what of an environment is meant for Airflow."""
+    return {
+        name: value
+        for name, value in sorted(environ.items())
+        if name.startswith(_PREFIXES) or name in _NAMES
+    }
+
+
+def ignored(names: Iterable[str]) -> list[str]:
+    """Return the options that configure a part of Airflow that does not exist here."""
+    return sorted(name for name in names if _is_ignored(name))
+
+
+def airflow_environment(config: Config) -> dict[str, str]:
+    """Return what is added to the environment of every process that imports Airflow.
+
+    The user's own settings win, but for those that would have Airflow look for DAG
+    files elsewhere than the appliance does.
+    """
+    home = config.data / "airflow"
+    dags = str(config.dags.folder)
+    bundle = {
+        "name": "dags-folder",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": dags},
+    }
+    defaults = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__XCOM_BACKEND": _XCOM_BACKEND,
+        "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH": f"file://{config.data}/xcom",
+        "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": str(_XCOM_THRESHOLD_BYTES),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/unused.db",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(config.data / "logs"),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    fixed = {
+        "AIRFLOW__CORE__DAGS_FOLDER": dags,
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(config.dags.plugins_folder),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
+    }
+    return defaults | config.airflow_env | fixed
+
+
+def _is_ignored(name: str) -> bool:
+    if not name.startswith("AIRFLOW__"):
+        return False
+    option = name.removeprefix("AIRFLOW__")
+    # These end an option whose value is the output of a command or a secret's name.
+    option = option.removesuffix("_CMD").removesuffix("_SECRET")
+    if option in _READ_BY_TASKS:
+        return False
+    return option in _IGNORED or option.split("__", 1)[0] in _IGNORED_SECTIONS

@@ -1,0 +1,55 @@
+"""Reads the three file formats of Airflow's export commands into named values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from appliance.config import fields
+from appliance.config.document import Value, read_file
+from appliance.config.problems import Place, Problems
+
+_KINDS = (".json", ".yaml", ".yml", ".env")
+
+
+def read_entries(
+    path: Path, *, environ: Mapping[str, str], problems: Problems
+) -> dict[str, Value]:
+    """Read a mapping of ids to values, by the file's ending."""
+    kind = path.suffix.lower() or path.name.lower()
+    if kind not in _KINDS:
+        what = f"unknown kind of file, expected one of {', '.join(_KINDS)}"
+        problems.add(str(path), what)
+        return {}
+    if kind == ".env":
+        return _read_env(path, problems)
+    root = read_file(path, name=str(path), environ=environ, problems=problems)
+    if root is None or root.data is None:
+        return {}
+    if not isinstance(root.data, dict):
+        problems.add(root.place, fields.wrong_type(root, "a mapping", secret=True))
+        return {}
+    return root.data
+
+
+def _read_env(path: Path, problems: Problems) -> dict[str, Value]:
+    """Read ``NAME=value`` lines; empty lines and those that start with # are skipped."""
+    found: dict[str, Value] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as err:
+        problems.add(str(path), f"cannot be read: {err}")
+        return {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        key, separator, text = line.partition("=")
+        place = Place(str(path), number, 1)
+        if not (separator and key and text):
+            problems.add(place, "expected NAME=value")
+        elif key in found:
+            first = found[key].place.line
+            what = f"key '{key}' is here twice, first in line {first}"
+            problems.add(place, what)
+        else:
+            value_place = Place(str(path), number, len(key) + 2)
+            found[key] = Value(key, value_place, place, text, text)
+    return found

@@ -1,0 +1,62 @@
+"""Everything that is wrong with a configuration, collected so that it is told at once."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from appliance.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something is written; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Problems:
+    """Collects problems; nothing is raised before everything was looked at."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[Place | str, str]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, where: Place | str, what: str) -> None:
+        """Note a problem at a place in a file or in an environment variable."""
+        if (where, what) not in self._found:
+            self._found.append((where, what))
+
+    def check(self) -> None:
+        """Do nothing when nothing was found.
+
+        Raises:
+            ConfigError: one line a problem, in the order of the file; those of
+                the environment come last.
+        """
+        if not self._found:
+            return
+        ordered = sorted(self._found, key=_order)
+        raise ConfigError("\n".join(f"{where}: {what}" for where, what in ordered))
+
+
+def unknown_key(key: str, section: str, known: Collection[str]) -> str:
+    """Say that nothing is called ``key``, and what was probably meant."""
+    inside = f" in {section}" if section else ""
+    near = get_close_matches(key, known, n=1)
+    if near:
+        return f"unknown key '{key}'{inside}, did you mean '{near[0]}'?"
+    return f"unknown key '{key}'{inside}, expected one of {', '.join(sorted(known))}"
+
+
+def _order(found: tuple[Place | str, str]) -> tuple[bool, str, int, int]:
+    where = found[0]
+    if isinstance(where, str):
+        return True, where, 0, 0
+    return False, where.file, where.line, where.column

@@ -1,0 +1,1 @@
+"""DAG files: which there are, what is in them, and whether a run of one may start."""

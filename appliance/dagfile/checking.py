@@ -1,0 +1,86 @@
+"""Whether a run may start with these values, by Airflow's own rules. Child side.
+
+Source: Airflow 3.3: ``serialization/definitions/dag.py`` (``create_dagrun``) and
+``api_fastapi/core_api/datamodels/dag_run.py`` (``validate_context``).
+"""
+
+import os
+import re
+import socket
+from typing import Any, NoReturn
+
+from airflow._shared.timezones import timezone
+from airflow.configuration import conf
+from airflow.models.dagrun import RUN_ID_REGEX
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.utils.types import DagRunType
+
+from appliance.dagfile.place import Place, output_to
+from appliance.warm import datagrams, seams
+
+
+def check(args: dict[str, Any], fds: list[int]) -> NoReturn:
+    """Check a run of a DAG and report; then end.
+
+    The report is ``{data_interval: [start, end] or null}`` or ``{error}``.
+
+    Args:
+        args: As ``Place`` reads them, and the fields of the question.
+        fds: The channel, the socket for questions, and where to write output.
+    """
+    channel = socket.socket(fileno=fds[0])
+    place = Place.of(args)
+    with output_to(fds[2]), seams.questions_to(socket.socket(fileno=fds[1])):
+        try:
+            answer = {"data_interval": _checked(place, args)}
+        except Exception as error:  # noqa: BLE001 - whatever Airflow or a timetable says
+            answer = {"error": str(error) or type(error).__name__}
+    datagrams.send(channel, {"op": "ready", **answer})
+    os._exit(0)
+
+
+def _checked(place: Place, asked: dict[str, Any]) -> list[str] | None:
+    dag = seams.read_file(place.path, place.root).dags[asked["dag_id"]]
+    scheduled = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    run_type = DagRunType(asked["run_type"])
+    allowed = scheduled.allowed_run_types
+    if allowed and run_type not in {DagRunType(kind) for kind in allowed}:
+        raise ValueError(f"the DAG allows no {run_type.value} runs (allowed_run_types)")
+    if asked["run_id"] is not None:
+        _check_run_id(asked["run_id"], run_type)
+    scheduled.params.deep_merge(asked["conf"]).validate()
+    if asked["logical_date"] is None:
+        return None
+    interval = scheduled.timetable.infer_manual_data_interval(
+        run_after=_time(asked["logical_date"])
+    )
+    return [interval.start.isoformat(), interval.end.isoformat()]
+
+
+def _check_run_id(run_id: str, run_type: DagRunType) -> None:
+    is_tolerant = conf.getboolean("core", "allow_double_dot_in_ids", fallback=False)
+    if ".." in run_id and not is_tolerant:
+        raise ValueError(
+            f"The run_id '{run_id}' must not contain '..' to prevent path traversal"
+        )
+    pattern = conf.get("scheduler", "allowed_run_id_pattern").strip()
+    if not re.match(RUN_ID_REGEX, run_id) and not (
+        pattern and re.match(pattern, run_id)
+    ):
+        raise ValueError(
+            f"The run_id provided '{run_id}' does not match regex pattern "
+            f"'{pattern}' or '{RUN_ID_REGEX}'"
+        )
+    reserved_for = DagRunType.from_run_id(run_id)
+    if run_type == DagRunType.MANUAL and reserved_for != DagRunType.MANUAL:
+        raise ValueError(
+            f"A {run_type.value} DAG run cannot use ID {run_id!r} since it is "
+            f"reserved for {reserved_for.value} runs"
+        )
+
+
+def _time(text: str) -> Any:
+    try:
+        return timezone.convert_to_utc(timezone.parse(text))
+    except ValueError as error:
+        raise ValueError(f"the logical date {text!r} is no ISO 8601 time") from error

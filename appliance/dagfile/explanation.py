@@ -1,0 +1,122 @@
+"""From the traceback of a failed import to what helps: line, source, exception, hint.
+
+Works on text, because text is what Airflow's DagBag keeps. Child side.
+"""
+
+import importlib.util
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.dagfile.facts import FileError
+
+_FRAME = re.compile(
+    r'^ +File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:,? in (?P<where>.+))?$\n?'
+    r"(?P<source>^ {4,}.*$)?",
+    re.MULTILINE,
+)
+_NO_MODULE = re.compile(r"No module named '(airflow\.providers\.[\w.]+)'")
+_PROVIDER_IMPORT = re.compile(r"airflow\.providers\.([\w.]+)")
+_SQL_OPERATOR = re.compile(
+    r"\b(?:Postgres|MySql|MsSql|Sqlite|Oracle|Trino|Vertica|Jdbc|Snowflake|Presto)Operator\b"
+)
+_TWO_PART = frozenset(
+    ("apache", "atlassian", "cncf", "common", "dbt", "microsoft", "alibaba", "ai")
+)
+"""First words of provider names that are two words: ``apache.spark``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    path: str
+    line: int
+    source: str
+
+
+def explain(text: str, *, file: str, path: Path, user_roots: Sequence[Path]) -> FileError:
+    """Make an error of what Airflow kept of an exception while reading ``path``.
+
+    Args:
+        text: A traceback, or a message alone.
+        file: What to call the file.
+        path: Where it is; frames in it, or in it as an archive, give the line.
+        user_roots: Folders of the user's own code.
+    """
+    frames = [
+        _Frame(match["path"], int(match["line"]), (match["source"] or "").strip())
+        for match in _FRAME.finditer(text)
+    ]
+    own = [frame for frame in frames if _is_in(frame.path, [path])]
+    deep = [frame for frame in frames if _is_in(frame.path, user_roots)]
+    lines = [_exception(text) if frames else text.strip()]
+    if own and own[-1].source:
+        lines.append(f"    {own[-1].source}")
+    if deep and own and not _is_in(deep[-1].path, [path]):
+        lines.append(f"  {deep[-1].path}:{deep[-1].line}:")
+        lines.append(f"    {deep[-1].source}")
+    if hint := _hint(lines):
+        lines.append(hint)
+    return FileError(file, own[-1].line if own else None, "\n".join(lines))
+
+
+def crash_line(output: str, path: Path) -> int | None:
+    """Return the line of ``path`` a dying interpreter was at, if it said so last.
+
+    The format is faulthandler's: the innermost frame comes first.
+    """
+    dump = output[max(output.rfind("Thread 0x"), output.rfind("Current thread"), 0) :]
+    for match in _FRAME.finditer(dump):
+        if _is_in(match["path"], [path]):
+            return int(match["line"])
+    return None
+
+
+def _is_in(path: str, roots: Sequence[Path]) -> bool:
+    return any(Path(path).is_relative_to(root) for root in roots)
+
+
+def _exception(text: str) -> str:
+    """Return what follows the last frame and its source lines."""
+    last = [match.end() for match in _FRAME.finditer(text)][-1]
+    lines = text[last:].splitlines()
+    while lines and (not lines[0].strip() or lines[0].startswith(" ")):
+        lines.pop(0)
+    return "\n".join(lines).strip()
+
+
+def _hint(lines: Sequence[str]) -> str | None:
+    text = "\n".join(lines)
+    is_import = "No module named" in text or "cannot import name" in text
+    if is_import and _SQL_OPERATOR.search(text):
+        return (
+            "Providers have no such operator any more. Use SQLExecuteQueryOperator: "
+            "from airflow.providers.common.sql.operators.sql import "
+            "SQLExecuteQueryOperator (conn_id=... instead of the operator's own name)."
+        )
+    if (missing := _NO_MODULE.search(text)) and not _is_installed(missing[1]):
+        wanted = _PROVIDER_IMPORT.search(lines[1]) if len(lines) > 1 else None
+        name = wanted[1] if wanted else missing[1].removeprefix("airflow.providers.")
+        return f"Install the provider: pip install {_package(name)}"
+    return None
+
+
+def _provider(name: str) -> str:
+    """Return the part of a dotted name that names the provider."""
+    parts = name.split(".")
+    return ".".join(parts[: 2 if parts[0] in _TWO_PART else 1])
+
+
+def _package(name: str) -> str:
+    return "apache-airflow-providers-" + _provider(name).replace(".", "-").replace(
+        "_", "-"
+    )
+
+
+def _is_installed(module: str) -> bool:
+    provider = _provider(module.removeprefix("airflow.providers."))
+    try:
+        found = importlib.util.find_spec(f"airflow.providers.{provider}")
+    except ImportError:
+        return False
+    return found is not None and found.origin is not None

@@ -1,0 +1,91 @@
+"""What is known of DAG files, as worker and command line see it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.warm.control import Zygote
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A feature a DAG needs and the appliance does not run."""
+
+    feature: str
+    hint: str
+    task_id: str | None = None
+    """None: the DAG itself uses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DagFacts:
+    """One DAG of a file, with all a run of it needs."""
+
+    dag_id: str
+    plan: dict[str, Any]
+    refusals: tuple[Refusal, ...] = ()
+    description: str | None = None
+    schedule: str | None = None
+    owners: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDag:
+    """One DAG as a list of DAGs shows it. ``file`` is relative to the DAG folder."""
+
+    dag_id: str
+    file: str
+    description: str | None = None
+    schedule: str | None = None
+    owners: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileError:
+    """Why (a part of) a file could not be read. ``file`` is relative to the DAG folder."""
+
+    file: str
+    line: int | None
+    error: str
+    """The exception, below it the failing source line, below that a hint."""
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{where}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Everything in the DAG folder, DAGs by id, errors by file."""
+
+    dags: tuple[ListedDag, ...] = ()
+    errors: tuple[FileError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """One version of a DAG file, read, and the process its tries are forked from."""
+
+    file: str
+    """Relative to the DAG folder."""
+    path: str
+    file_hash: str
+    zygote: Zygote
+    """Forks for a few seconds more when a newer version has taken its place."""
+    dags: dict[str, DagFacts] = field(default_factory=dict)
+    errors: tuple[FileError, ...] = ()
+    parse_each_try: tuple[str, ...] = ()
+    """Why a try must read the file itself; empty when the zygote has it read."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDag:
+    """A DAG that may be run with the values it was checked with."""
+
+    dag_id: str
+    file: str
+    file_hash: str
+    plan: dict[str, Any]
+    data_interval_start: str | None = None
+    data_interval_end: str | None = None

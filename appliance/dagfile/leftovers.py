@@ -1,0 +1,105 @@
+"""What reading a file leaves behind in the process that a forked try must not share.
+
+Only what the file itself did counts: what its third-party imports did is there again in
+whichever process imports them.
+"""
+
+import atexit
+import os
+import random
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+_THREADS = Path("/proc/self/task")
+_DESCRIPTORS = Path("/proc/self/fd")
+_MT_FRESH = (624, 0x80000000)
+"""Position and first word of numpy's global generator as long as nobody has used it."""
+
+
+class Leftovers:
+    """Compares the process before and after a file was read."""
+
+    def __init__(self, user_roots: Sequence[Path]) -> None:
+        self._user_roots = user_roots
+        self._threads = _native_threads()
+        self._descriptors = _channels()
+        self._random = random.getstate()
+        self._register = atexit.register
+        self._exit_functions = 0
+        atexit.register = self._registered
+
+    def found(self) -> list[str]:
+        """Say what is new, in words that follow "the file"; ends the watch."""
+        atexit.register = self._register
+        checks = {
+            "starts threads": self._has_threads(),
+            "opens sockets or pipes": bool(_channels() - self._descriptors),
+            "starts processes": _has_children(),
+            "registers exit functions": self._exit_functions > 0,
+            "uses the global random generator": self._has_drawn(),
+        }
+        return [words for words, is_so in checks.items() if is_so]
+
+    def _registered(
+        self, function: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Callable[..., Any]:
+        code = getattr(function, "__code__", None)
+        where = Path(code.co_filename) if code else Path()
+        if any(where.is_relative_to(root) for root in self._user_roots):
+            self._exit_functions += 1
+        self._register(function, *args, **kwargs)
+        return function
+
+    def _has_threads(self) -> bool:
+        """Whether there are threads other than a numeric library's own pool.
+
+        OpenBLAS prepares its pool for forks, and its threads carry the process's name.
+        """
+        if threading.active_count() > 1:
+            return True
+        new = _native_threads().items() - self._threads.items()
+        own_name = _THREADS.joinpath(str(os.getpid()), "comm").read_text()
+        return any(name != own_name or "numpy" not in sys.modules for _, name in new)
+
+    def _has_drawn(self) -> bool:
+        if random.getstate() != self._random:
+            return True
+        numpy_random = sys.modules.get("numpy.random")
+        if numpy_random is None:
+            return False
+        _, key, position, *_ = numpy_random.get_state()
+        return (position, int(key[0])) != _MT_FRESH
+
+
+def _native_threads() -> dict[str, str]:
+    """Thread id → name, of this process's kernel threads."""
+    names = {}
+    for thread in _THREADS.iterdir():
+        try:
+            names[thread.name] = thread.joinpath("comm").read_text()
+        except OSError:
+            continue  # It ended meanwhile.
+    return names
+
+
+def _channels() -> set[str]:
+    """Return the sockets and pipes this process holds."""
+    held = set()
+    for descriptor in _DESCRIPTORS.iterdir():
+        try:
+            target = os.readlink(descriptor)  # noqa: PTH115 - the text, not a path
+        except OSError:
+            continue  # The listing's own descriptor.
+        if target.startswith(("socket:", "pipe:", "anon_inode:")):
+            held.add(target + descriptor.name)
+    return held
+
+
+def _has_children() -> bool:
+    try:
+        return bool(_THREADS.joinpath(str(os.getpid()), "children").read_text().strip())
+    except OSError:
+        return False  # A kernel without that file.

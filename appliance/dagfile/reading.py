@@ -1,0 +1,198 @@
+"""Reads one DAG file in a process of its own and becomes what its tries are forked from.
+
+Child side. Airflow's own DagBag does the reading, with somebody to answer a Variable asked
+for at the top of the file. What was found goes over the control channel as the process's
+``ready`` message:
+
+    hash                sha256 of the file as it was read
+    dags                id → plan, refusals, description, schedule, owners, tags
+    errors              {file, line, error}
+    reasons             why tries must read the file themselves, "the file ..."
+    sources             the user's own files it imported
+    imports             the other modules it imported, in order
+
+Source: Airflow 3.3: ``dag_processing/processor.py``.
+"""
+
+import faulthandler
+import hashlib
+import importlib
+import os
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from airflow.serialization.serialized_objects import DagSerialization
+
+from appliance.dagfile.explanation import explain
+from appliance.dagfile.facts import FileError
+from appliance.dagfile.leftovers import Leftovers
+from appliance.dagfile.place import Place, output_to
+from appliance.dagfile.projection import project
+from appliance.dagfile.refusals import refusals
+from appliance.warm import datagrams, seams, zygote
+
+_TIMEOUT_KEY = "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"
+_FRAMES_KEY = "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH"
+_ALL_FRAMES = "1000"
+
+
+def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
+    """Read the file, report, and serve forks that find it read.
+
+    Args:
+        args: As ``Place`` reads them, ``timeout_s``, and ``is_kept``: whether to stay and
+            serve.
+        fds: The control channel, the socket for questions, and where to write output.
+    """
+    channel = socket.socket(fileno=fds[0])
+    questions = socket.socket(fileno=fds[1])
+    place = Place.of(args)
+    place.put_on_path()
+    seams.let_crashes_kill()
+    with output_to(fds[2]), _time_limit(args["timeout_s"], fds[2]):
+        bag, report = _read(place, questions)
+    datagrams.send(channel, {"op": "ready", **report})
+    if not args["is_kept"]:
+        os._exit(0)
+    seams.inject(bag, place.root)
+    seams.freeze()
+    zygote.serve(channel)
+
+
+def stand_in(args: dict[str, Any], fds: list[int]) -> NoReturn:
+    """Serve forks that read the file themselves, with its third-party imports done.
+
+    Args:
+        args: As ``Place`` reads them, and the ``modules`` to import.
+        fds: The control channel, and where to write output.
+    """
+    channel = socket.socket(fileno=fds[0])
+    place = Place.of(args)
+    place.put_on_path()
+    seams.let_crashes_kill()
+    with output_to(fds[1]):
+        for module in args["modules"]:
+            with suppress(Exception):  # It came with another's import, or will not now.
+                importlib.import_module(module)
+    seams.read_from(place.root)
+    seams.freeze()
+    is_forkable = threading.active_count() == 1
+    datagrams.send(channel, {"op": "ready", "is_forkable": is_forkable})
+    zygote.serve(channel)
+
+
+def _read(place: Place, questions: socket.socket) -> tuple[Any, dict[str, Any]]:
+    known = set(sys.modules)
+    content = place.path.read_bytes()
+    leftovers = Leftovers(place.user_roots)
+    with seams.questions_to(questions), seams.lookups() as asked:
+        bag, errors = _bag(place)
+        dags = dict(_dags(bag, errors, place))
+    reasons = leftovers.found()
+    if asked:
+        reasons.append("asks for a Variable or Connection")
+    new = [(name, sys.modules[name]) for name in list(sys.modules) if name not in known]
+    return bag, {
+        "hash": hashlib.sha256(content).hexdigest(),
+        "dags": dags,
+        "errors": [asdict(error) for error in errors],
+        "reasons": reasons,
+        "sources": [source for _, module in new if (source := _own(module, place))],
+        "imports": [name for name, module in new if not _own(module, place)],
+    }
+
+
+def _bag(place: Place) -> tuple[Any, list[FileError]]:
+    """Let Airflow read the file; what escapes even Airflow is the file's error too."""
+    try:
+        bag = seams.read_file(place.path, place.root)
+    except BaseException:  # noqa: BLE001 - SystemExit in an archive, and the like
+        bag = seams.empty_bag(place.path, place.root)
+        return bag, [_explain(traceback.format_exc(), place.file, place)]
+    return bag, [
+        _explain(text, _relative(name, place), place)
+        for name, text in bag.import_errors.items()
+    ]
+
+
+def _dags(
+    bag: Any, errors: list[FileError], place: Place
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what a run needs to know of each DAG; one that cannot be serialized is an error."""
+    for dag in bag.dags.values():
+        try:
+            serialized = DagSerialization.to_dict(dag)
+        except Exception:  # noqa: BLE001 - the user's objects decide what is raised
+            errors.append(_explain(traceback.format_exc(), place.file, place))
+            continue
+        yield (
+            dag.dag_id,
+            {
+                "plan": project(serialized),
+                "refusals": [asdict(r) for r in refusals(dag, serialized)],
+                "description": dag.description,
+                "schedule": _schedule(dag),
+                "owners": sorted({task.owner for task in dag.tasks if task.owner}),
+                "tags": sorted(dag.tags),
+            },
+        )
+
+
+def _schedule(dag: Any) -> str | None:
+    """Return the schedule as the Airflow UI shows it; None when the DAG has none."""
+    summary = str(seams.core_timetable(dag).summary)
+    return None if summary == "None" else summary
+
+
+def _explain(text: str, file: str, place: Place) -> FileError:
+    roots = (*place.user_roots, place.root.parent)
+    return explain(text, file=file, path=place.path, user_roots=roots)
+
+
+def _relative(name: str, place: Place) -> str:
+    path = Path(name)
+    return path.relative_to(place.root).as_posix() if path.is_absolute() else name
+
+
+def _own(module: ModuleType, place: Place) -> str | None:
+    """Return the file of a module of the user's own; None for anybody else's."""
+    file = getattr(module, "__file__", None)
+    return file if file and _is_below(file, (*place.user_roots, place.path)) else None
+
+
+def _is_below(path: str, roots: Sequence[Path]) -> bool:
+    return any(Path(path).is_relative_to(root) for root in roots)
+
+
+@contextmanager
+def _time_limit(seconds: float, fd: int) -> Iterator[None]:
+    """Have Airflow interrupt the file after this long, and the process end if that fails.
+
+    Either way the traceback says where it was. All its frames are kept meanwhile: Airflow
+    keeps two, which may both be somebody else's.
+    """
+    before = {key: os.environ.get(key) for key in (_TIMEOUT_KEY, _FRAMES_KEY)}
+    os.environ[_TIMEOUT_KEY] = str(seconds)
+    os.environ[_FRAMES_KEY] = _ALL_FRAMES
+    last_words = os.dup(fd)
+    faulthandler.enable(last_words)
+    faulthandler.dump_traceback_later(seconds + 1, exit=True, file=last_words)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        faulthandler.disable()
+        os.close(last_words)
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value

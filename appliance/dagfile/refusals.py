@@ -1,0 +1,172 @@
+"""What a DAG needs that the appliance does not run (yet), feature by feature.
+
+A run that cannot be right is never started. The tables at the end are the whole list. Child
+side: an operator's class and attributes say more than its serialized form.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+from appliance.dagfile.facts import Refusal
+from appliance.dagfile.projection import task_fields
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A task as seen by the tests below, mapped or not."""
+
+    operator: Any
+    fields: Mapping[str, Any]
+    """Serialized, with a mapped task's own."""
+    cls: type = field(init=False)
+
+    def __post_init__(self) -> None:
+        cls = getattr(self.operator, "operator_class", None) or type(self.operator)
+        object.__setattr__(self, "cls", cls)
+
+    def is_a(self, *names: str) -> bool:
+        """Whether it is one of these operators of Airflow's own, or derived from one."""
+        return any(
+            kind.__name__ in names and kind.__module__.startswith("airflow.")
+            for kind in self.cls.__mro__
+        )
+
+    def value(self, name: str) -> Any:
+        """Return an argument of the operator; None when it knows no such argument."""
+        given = getattr(self.operator, "partial_kwargs", {})
+        if name in given:
+            return given[name]
+        if not given and hasattr(self.operator, name):
+            return getattr(self.operator, name)
+        parameter = inspect.signature(self.cls).parameters.get(name)
+        return None if parameter is None else parameter.default
+
+    @property
+    def is_deferring(self) -> bool:
+        """Whether it will, or can without being told to, hand its wait to a triggerer."""
+        deferrable = self.value("deferrable")
+        if deferrable is not None:
+            return deferrable is True
+        code = [getattr(self.cls, "execute", None), self.value("python_callable")]
+        names = {name for function in code for name in _names(function)}
+        return not names.isdisjoint(("defer", "TaskDeferred"))
+
+
+def _names(function: Any) -> Iterator[str]:
+    """Yield the global and attribute names a function's code mentions."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if function else None
+    waiting = [code] if code else []
+    while waiting:
+        code = waiting.pop()
+        yield from code.co_names
+        waiting += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Feature:
+    name: str
+    """Fits "task x uses ..."."""
+    hint: str
+    is_used: Callable[[_Task], Any]
+
+
+def refusals(dag: Any, serialized: Mapping[str, Any]) -> list[Refusal]:
+    """Return what of a DAG cannot be run, the DAG's own first, then task by task.
+
+    Args:
+        dag: Airflow's DAG object.
+        serialized: What ``DagSerialization.to_dict`` made of it.
+    """
+    own = serialized["dag"]
+    found = [
+        Refusal(name, hint) for name, hint, key in _DAG_FEATURES if own.get(key)
+    ]
+    for wrapped in own["tasks"]:
+        fields = task_fields(serialized, wrapped["__var"])
+        task = _Task(dag.task_dict[fields["task_id"]], fields)
+        found += [
+            Refusal(feature.name, feature.hint, fields["task_id"])
+            for feature in _TASK_FEATURES
+            if feature.is_used(task)
+        ]
+    return found
+
+
+_DAG_FEATURES = (
+    (
+        "a DAG-level on_success_callback",
+        "Give the callback to the last task instead.",
+        "has_on_success_callback",
+    ),
+    (
+        "a DAG-level on_failure_callback",
+        "Give the callback to the tasks instead, by default_args.",
+        "has_on_failure_callback",
+    ),
+    ("a deadline alert", "Remove deadline=.", "deadline"),
+)
+"""(name, hint, key of the serialized DAG)."""
+
+_TASK_FEATURES = (
+    _Feature(
+        "depends_on_past",
+        "Remove depends_on_past=True.",
+        lambda task: task.fields.get("depends_on_past"),
+    ),
+    _Feature(
+        "wait_for_downstream",
+        "Remove wait_for_downstream=True.",
+        lambda task: task.fields.get("wait_for_downstream"),
+    ),
+    _Feature(
+        "a pool other than default_pool",
+        "Remove pool=.",
+        lambda task: task.fields.get("pool", "default_pool") != "default_pool",
+    ),
+    _Feature(
+        "max_active_tis_per_dag",
+        "Use max_active_tis_per_dagrun, or remove it.",
+        lambda task: task.fields.get("max_active_tis_per_dag"),
+    ),
+    _Feature(
+        "start_from_trigger",
+        "Set start_from_trigger=False.",
+        lambda task: task.value("start_from_trigger"),
+    ),
+    _Feature(
+        "an operator that waits for a person",
+        "Human-in-the-loop operators are not built yet.",
+        lambda task: task.is_a("HITLOperator"),
+    ),
+    _Feature(
+        "TriggerDagRunOperator",
+        "Starting another DAG's run from a task is not built yet.",
+        lambda task: task.is_a("TriggerDagRunOperator"),
+    ),
+    _Feature(
+        "ExternalTaskSensor",
+        "Waiting for another DAG's run is not built yet.",
+        lambda task: task.is_a("ExternalTaskSensor"),
+    ),
+    _Feature(
+        "a deferrable operator",
+        "Set deferrable=False, or use the operator that does not defer.",
+        lambda task: (
+            not task.is_a("HITLOperator", "TriggerDagRunOperator", "ExternalTaskSensor")
+            and task.is_deferring
+        ),
+    ),
+    _Feature(
+        "run_as_user",
+        "Remove run_as_user=: every task runs as the user of the appliance.",
+        lambda task: task.fields.get("run_as_user"),
+    ),
+    _Feature(
+        "a stub task of another language",
+        "Only Python tasks are run.",
+        lambda task: task.is_a("_StubOperator"),
+    ),
+)

@@ -1,0 +1,230 @@
+"""Whether one task instance may run now, and the state it takes when it never will.
+
+Every dependency is asked even when an earlier one has refused, in this order: time, trigger rule, branch
+decisions, mapping sources; later ones may still set the state, and the last writer wins. (Airflow keeps them in
+a set ordered by object addresses; this is the order they are written in.)
+
+Source: Airflow 3.3: ``airflow/ti_deps/deps/``.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from appliance.dagrun.expansion import Place, relevant_indexes
+from appliance.dagrun.instances import Board, Instance, Node
+from appliance.dagrun.rules import (
+    RULES,
+    Tally,
+    TriggerRule,
+    Verdict,
+    judge_indirect_setups,
+)
+from appliance.dagrun.states import FINISHED, TaskState
+
+_BEFORE_EXPANSION = frozenset(
+    (
+        TriggerRule.ONE_SUCCESS,
+        TriggerRule.ONE_FAILED,
+        TriggerRule.ONE_DONE,
+        TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+    )
+)
+"""Rules that might be met before an instance is expanded, if it looked at its own index alone."""
+
+_FAILURES = frozenset((TaskState.FAILED, TaskState.UPSTREAM_FAILED))
+
+
+class _Seen(NamedTuple):
+    """Finished instances by state, among how many."""
+
+    states: Counter[TaskState]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Asks for the instances of one board."""
+
+    board: Board
+
+    def are_met(self, instance: Instance, now: float | None) -> bool:
+        """Tell whether the instance may run; set its state if it never will.
+
+        Args:
+            instance: The one in question.
+            now: The time; None to leave retry and reschedule times out of account.
+        """
+        in_time = now is None or is_due(instance, now)
+        rule = self._trigger_rule(instance)
+        followed = self._is_followed(instance)
+        mapped = self._mapping_sources(instance)
+        return in_time and rule and followed and mapped
+
+    def _trigger_rule(self, instance: Instance) -> bool:
+        node = self.board.nodes[instance.task.task_id]
+        if not node.links.up or instance.task.rule is TriggerRule.ALWAYS:
+            return True
+        setups_met = True
+        if node.links.indirect_setups:
+            verdict = self._judge_indirect_setups(instance, node)
+            setups_met = verdict.is_met
+            if self._apply(instance, verdict) and not setups_met:
+                return False
+        met = self._judge_upstreams(instance, node)
+        if not (met and setups_met):
+            return False
+        return not node.links.scope or self._is_scope_done(instance, node)
+
+    def _apply(self, instance: Instance, verdict: Verdict) -> bool:
+        """Set the state a verdict asks for; tell whether that changed it."""
+        if verdict.sets is None or verdict.sets is instance.state:
+            return False
+        self.board.set_state(instance, verdict.sets)
+        return True
+
+    def _judge_indirect_setups(self, instance: Instance, node: Node) -> Verdict:
+        seen = self._look_at(instance, node.links.indirect_setups)
+        return judge_indirect_setups(_tally(instance, seen))
+
+    def _is_scope_done(self, instance: Instance, node: Node) -> bool:
+        seen = self._look_at(instance, node.links.scope)
+        return seen.states.total() >= seen.rows
+
+    def _judge_upstreams(self, instance: Instance, node: Node) -> bool:
+        links = node.links
+        waits_for_setups = links.setup_ups and (
+            instance.task.rule is TriggerRule.ALL_DONE_SETUP_SUCCESS
+        )
+        if instance.task.groups and links.upstream_expands:
+            seen = self._look_at(instance, links.up)
+        else:
+            rows = node.rows_above if links.upstream_expands else len(links.up)
+            seen = _Seen(node.above, rows)
+        tally = _tally(instance, seen)
+        if waits_for_setups:
+            setups = self._look_at_setups(instance, node)
+            tally = tally._replace(
+                setups=setups.rows,
+                setups_succeeded=setups.states[TaskState.SUCCESS],
+                setups_skipped=setups.states[TaskState.SKIPPED],
+            )
+        verdict = RULES[instance.task.rule](tally)
+        self._apply(instance, verdict)
+        return verdict.is_met
+
+    def _look_at_setups(self, instance: Instance, node: Node) -> _Seen:
+        nodes = self.board.nodes
+        setups = [u for u in node.links.up if nodes[u].task.is_setup]
+        return self._look_at(
+            instance, setups, by_rows=node.links.upstream_expands
+        )
+
+    def _look_at(
+        self, instance: Instance, ups: Iterable[str], *, by_rows: bool | None = None
+    ) -> _Seen:
+        """Count the relevant instances of these upstreams.
+
+        Where none of them is expanded, a task counts as one row even if it has none.
+        """
+        nodes = [self.board.nodes[up] for up in ups]
+        if by_rows is None:
+            by_rows = any(node.task.expands for node in nodes)
+        states: Counter[TaskState] = Counter()
+        rows = 0
+        for node in nodes:
+            seen = self._look_at_one(instance, node)
+            states.update(seen.states)
+            rows += seen.rows if by_rows else 1
+        return _Seen(states, rows)
+
+    def _look_at_one(self, instance: Instance, node: Node) -> _Seen:
+        indexes = self._relevant(instance, node)
+        if indexes is None:
+            return _Seen(node.seen, len(node.instances))
+        found = [node.instances[i] for i in indexes if i in node.instances]
+        if -1 in node.instances and -1 not in indexes:
+            found.append(node.instances[-1])
+        return _Seen(Counter(i.seen for i in found if i.seen), len(found))
+
+    def _relevant(self, instance: Instance, upper: Node) -> range | None:
+        """Return the map indexes of an upstream an instance depends on; None for all."""
+        groups = instance.task.groups
+        shared = [g for g in upper.task.groups if g in groups]
+        if not shared or self._counts_whole(instance, upper):
+            return None
+        count = self.board.count(instance.task)
+        if not count:
+            return None
+        common = groups[: groups.index(shared[-1]) + 1]
+        outer = self.board.group_count(common) or 1
+        further = upper.task.maps is not None or upper.task.groups[-1] != common[-1]
+        place = Place(instance.map_index, count, outer)
+        return relevant_indexes(place, is_mapped_further=further)
+
+    def _counts_whole(self, instance: Instance, upper: Node) -> bool:
+        """Tell whether all of an upstream counts, lest the rule be met before expansion."""
+        if instance.map_index >= 0 or instance.task.rule not in _BEFORE_EXPANSION:
+            return False
+        sources = self.board.nodes[instance.task.task_id].links.sources
+        return upper.task.task_id not in sources
+
+    def _is_followed(self, instance: Instance) -> bool:
+        """Tell whether no branch above has decided against the instance; skip it otherwise.
+
+        A decision taken in a mapped task group is not found, as in Airflow 3.3.2 (apache/airflow#67265).
+        """
+        node = self.board.nodes[instance.task.task_id]
+        for parent in (self.board.nodes[p] for p in node.links.skippers):
+            is_mapped = parent.task.maps is not None
+            index = instance.map_index if is_mapped else -1
+            decision = parent.skip_verdicts.get(index)
+            if decision is None or not parent.seen.total():
+                continue
+            verdict, task_ids = decision
+            if (instance.task.task_id in task_ids) == (verdict == "skipped"):
+                self.board.set_state(instance, TaskState.SKIPPED)
+                return False
+        return True
+
+    def _mapping_sources(self, instance: Instance) -> bool:
+        """Tell whether what is expanded over has succeeded; this overrides every trigger rule."""
+        node = self.board.nodes[instance.task.task_id]
+        unmapped = (
+            self.board.nodes[source].instances.get(-1)
+            for source in node.links.own_sources
+        )
+        ended = {i.state for i in unmapped if i and i.state in FINISHED}
+        if ended <= {TaskState.SUCCESS}:
+            return True
+        if instance.state not in _FAILURES:
+            if ended & _FAILURES:
+                self.board.set_state(instance, TaskState.UPSTREAM_FAILED)
+            elif TaskState.SKIPPED in ended:
+                self.board.set_state(instance, TaskState.SKIPPED)
+        return False
+
+
+def is_due(instance: Instance, now: float) -> bool:
+    """Tell whether its time has come: strictly after for a retry, not before for a reschedule."""
+    match instance.state:
+        case TaskState.UP_FOR_RETRY:
+            return instance.due < now
+        case TaskState.UP_FOR_RESCHEDULE:
+            return instance.due <= now
+        case _:
+            return True
+
+
+def _tally(instance: Instance, seen: _Seen) -> Tally:
+    states = seen.states
+    return Tally(
+        success=states[TaskState.SUCCESS],
+        skipped=states[TaskState.SKIPPED],
+        failed=states[TaskState.FAILED],
+        upstream_failed=states[TaskState.UPSTREAM_FAILED],
+        removed=states[TaskState.REMOVED],
+        expected=seen.rows,
+        map_index=instance.map_index,
+    )

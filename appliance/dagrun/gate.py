@@ -1,0 +1,105 @@
+"""Which scheduled instances may start: the limits of the run, and who goes first.
+
+Only limits within one run are known here. A task's ``max_active_tis_per_dag`` is kept within the run as well.
+
+Source: Airflow 3.3: ``SchedulerJobRunner._executable_task_instances_to_queued`` (order: priority weight, then
+map index; Airflow leaves ties to the database, here the task id breaks them).
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+
+from appliance.dagrun.instances import Instance
+from appliance.dagrun.plan import Plan, TaskSpec, WeightRule
+from appliance.dagrun.states import TaskState
+
+_Key = tuple[int, int, str]
+"""Negative weight, map index, task id."""
+
+_HOLDS_TASK_SLOT = frozenset((TaskState.RUNNING, TaskState.DEFERRED))
+
+
+@dataclass(slots=True)
+class Gate:
+    """The queue of one run."""
+
+    plan: Plan
+    weights: Mapping[str, int] = field(init=False)
+    running: int = 0
+    """Instances that hold a slot of the run; deferred ones do not."""
+    active: Counter[str] = field(default_factory=Counter)
+    """Instances of each task that hold a slot of the task; deferred ones do."""
+    queue: list[tuple[_Key, Instance]] = field(default_factory=list)
+    held: dict[str, list[tuple[_Key, Instance]]] = field(default_factory=dict)
+    """Task id -> instances its own limit holds back."""
+
+    def __post_init__(self) -> None:
+        self.weights = total_weights(self.plan)
+
+    def push(self, instance: Instance) -> None:
+        """Queue an instance that has just been scheduled."""
+        task_id, map_index = instance.key
+        key = (-self.weights[task_id], map_index, task_id)
+        heapq.heappush(self.queue, (key, instance))
+
+    def moved(self, instance: Instance, old: TaskState | None) -> None:
+        """Count slots when an instance has left state ``old``."""
+        new = instance.state
+        self.running += (new is TaskState.RUNNING) - (old is TaskState.RUNNING)
+        change = (new in _HOLDS_TASK_SLOT) - (old in _HOLDS_TASK_SLOT)
+        if change:
+            self.active[instance.task.task_id] += change
+        if change < 0:
+            self._release(instance.task)
+
+    def admit(self) -> Iterator[Instance]:
+        """Yield what starts now, best first; the caller sets each one running before it asks for the next."""
+        while self.queue and self.running < self.plan.max_active_tasks:
+            entry = heapq.heappop(self.queue)
+            instance = entry[1]
+            limit = instance.task.active_limit
+            if instance.state is not TaskState.SCHEDULED:
+                self._release(instance.task)
+            elif limit is None or self.active[instance.task.task_id] < limit:
+                yield instance
+            else:
+                held = self.held.setdefault(instance.task.task_id, [])
+                heapq.heappush(held, entry)
+
+    def _release(self, task: TaskSpec) -> None:
+        if held := self.held.get(task.task_id):
+            heapq.heappush(self.queue, heapq.heappop(held))
+
+
+def total_weights(plan: Plan) -> Mapping[str, int]:
+    """Return the priority weight of every task, with those its weight rule adds."""
+    bits = {task_id: 1 << i for i, task_id in enumerate(plan.tasks)}
+    down = {task_id: task.down for task_id, task in plan.tasks.items()}
+    lowest_first = list(TopologicalSorter(down).static_order())
+    below = dict(bits)
+    for task_id in lowest_first:
+        for other in down[task_id]:
+            below[task_id] |= below[other]
+    above = dict(bits)
+    for task_id in reversed(lowest_first):
+        for other in down[task_id]:
+            above[other] |= above[task_id]
+    members: dict[int, int] = {}
+    for task in plan.tasks.values():
+        weight = task.priority_weight
+        members[weight] = members.get(weight, 0) | bits[task.task_id]
+    counted = {
+        WeightRule.DOWNSTREAM: below,
+        WeightRule.UPSTREAM: above,
+        WeightRule.ABSOLUTE: bits,
+    }
+    return {
+        task.task_id: sum(
+            weight * (counted[task.weight_rule][task.task_id] & mask).bit_count()
+            for weight, mask in members.items()
+        )
+        for task in plan.tasks.values()
+    }

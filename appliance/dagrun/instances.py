@@ -1,0 +1,241 @@
+"""The task instances of one run and the counts kept over them.
+
+Trigger rules read a snapshot: what had ended when the current pass began (``Instance.seen``, ``Node.seen``).
+Everything else reads live states. ``Board.set_state`` is the only way a state changes, so that the counts, the
+tasks to look at again and the observer never fall behind.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from appliance.dagrun import expansion
+from appliance.dagrun.links import Graph, Links
+from appliance.dagrun.plan import TaskSpec
+from appliance.dagrun.states import FINISHED, SCHEDULABLE, TaskState
+
+WAITS = frozenset((TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE))
+"""States that end by the clock."""
+
+IN_HAND = frozenset((TaskState.SCHEDULED, TaskState.RUNNING))
+"""States whose dependencies were met."""
+
+InstanceKey = tuple[str, int]
+"""Task id and map index, -1 for unmapped."""
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """One task instance."""
+
+    task: TaskSpec
+    map_index: int
+    state: TaskState | None = None
+    seen: TaskState | None = None
+    """The state it had ended in when the current pass began."""
+    try_number: int = 0
+    reschedules: int = 0
+    """How often the current try has been rescheduled."""
+    losses: int = 0
+    """How many tries vanished with their worker."""
+    due: float = 0.0
+    """Not to be run again before this."""
+    has_try: bool = False
+    """Whether a try has been started that nobody has reported or stopped."""
+
+    @property
+    def key(self) -> InstanceKey:
+        """What instances are visited in the order of."""
+        return self.task.task_id, self.map_index
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One task with its instances."""
+
+    links: Links
+    instances: dict[int, Instance] = field(default_factory=dict)
+    seen: Counter[TaskState] = field(default_factory=Counter)
+    """Snapshot of its finished instances, by state."""
+    above: Counter[TaskState] = field(default_factory=Counter)
+    """The same summed over its direct upstreams."""
+    rows_above: int = 0
+    """How many instances its direct upstreams have."""
+    unfinished: int = 0
+    return_length: int | None = None
+    pushed: set[int] = field(default_factory=set)
+    """Map indexes that returned something."""
+    skip_verdicts: dict[int, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Map index -> what a branch decided: ("followed" | "skipped", task ids)."""
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task."""
+        return self.links.task
+
+
+@dataclass(slots=True)
+class Board:
+    """All instances of a run."""
+
+    graph: Graph
+    observer: Callable[[Instance, TaskState | None], None]
+    """Told of every change of state, with the old one."""
+    nodes: dict[str, Node] = field(init=False)
+    unfinished: int = 0
+    in_hand: dict[Instance, None] = field(default_factory=dict)
+    waiting: dict[Instance, None] = field(default_factory=dict)
+    dirty: dict[str, set[int] | None] = field(default_factory=dict)
+    """Task id -> map indexes to look at in the next pass; None for all of them."""
+    read_live: dict[str, None] = field(default_factory=dict)
+    """Tasks that look at live states or lengths which have changed."""
+    deadlock_exempt: int = 0
+    """Unfinished instances in whose presence Airflow looks for no deadlock."""
+    deferred: int = 0
+    has_skip_verdicts: bool = False
+    _changed: dict[Instance, None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.nodes = {t: Node(links) for t, links in self.graph.links.items()}
+        for node in self.nodes.values():
+            count = self.count(node.task) if node.task.expands else None
+            for index in range(count) if count else (-1,):
+                self._add(node, index)
+            for down in node.links.down:
+                self.nodes[down].rows_above += len(node.instances)
+            self.dirty[node.task.task_id] = None
+
+    def find(self, key: InstanceKey) -> Instance | None:
+        """Return the instance of this key, if there is one."""
+        node = self.nodes.get(key[0])
+        return node.instances.get(key[1]) if node else None
+
+    def count(self, task: TaskSpec) -> int | None:
+        """Return how many instances a mapped or grouped task expands to, if that is known."""
+        own = 1
+        if task.maps is not None:
+            known = expansion.product(task.maps, self._length_of)
+            if known is None:
+                return None
+            own = known
+        around = self.group_count(task.groups)
+        return None if around is None else own * around
+
+    def group_count(self, groups: tuple[str, ...]) -> int | None:
+        """Return how often the innermost of these nested mapped groups is expanded."""
+        total = 1
+        for group in groups:
+            sources = self.graph.plan.groups[group]
+            known = expansion.product(sources, self._length_of)
+            if known is None:
+                return None
+            total *= known
+        return total
+
+    def _length_of(self, task_id: str) -> int | None:
+        node = self.nodes[task_id]
+        if node.task.maps is None:
+            return node.return_length
+        return None if node.unfinished else len(node.pushed)
+
+    def set_state(self, instance: Instance, state: TaskState) -> None:
+        """Change a state and everything that is counted by it."""
+        old = instance.state
+        if old is state:
+            return
+        node = self.nodes[instance.task.task_id]
+        change = (state not in FINISHED) - (old not in FINISHED)
+        self.unfinished += change
+        node.unfinished += change
+        exempted = _exempts(instance.task, old)
+        self.deadlock_exempt += _exempts(instance.task, state) - exempted
+        self.deferred += (state is TaskState.DEFERRED) - (old is TaskState.DEFERRED)
+        instance.state = state
+        _keep(self.in_hand, instance, member=state in IN_HAND)
+        _keep(self.waiting, instance, member=state in WAITS)
+        self.observer(instance, old)
+        if change or state in FINISHED:
+            self._changed[instance] = None
+            self._mark_affected(node, instance)
+            self.read_live.update(dict.fromkeys(node.links.readers))
+        if state in SCHEDULABLE:
+            self.mark(instance)
+
+    def record_verdict(
+        self, instance: Instance, verdict: tuple[str, tuple[str, ...]]
+    ) -> None:
+        """Keep what a branch or short circuit has decided."""
+        node = self.nodes[instance.task.task_id]
+        node.skip_verdicts[instance.map_index] = verdict
+        self.has_skip_verdicts = True
+
+    def mark(self, instance: Instance) -> None:
+        """Look at one instance in the next pass."""
+        self._mark(instance.task.task_id, (instance.map_index,))
+
+    def _mark(self, task_id: str, indexes: tuple[int, ...]) -> None:
+        marked = self.dirty.setdefault(task_id, set())
+        if marked is not None:
+            marked.update(indexes)
+
+    def _mark_affected(self, node: Node, instance: Instance) -> None:
+        for other in node.links.affects:
+            if other in node.links.aligned and instance.map_index >= 0:
+                self._mark(other, (instance.map_index, -1))
+            else:
+                self.dirty[other] = None
+
+    def take_snapshot(self) -> None:
+        """Make everything that has happened visible to trigger rules."""
+        for instance in self._changed:
+            ended = instance.state in FINISHED
+            old, new = instance.seen, instance.state if ended else None
+            if old is new:
+                continue
+            instance.seen = new
+            node = self.nodes[instance.task.task_id]
+            below = (self.nodes[down].above for down in node.links.down)
+            for counts in (node.seen, *below):
+                if old is not None:
+                    counts[old] -= 1
+                if new is not None:
+                    counts[new] += 1
+        self._changed.clear()
+
+    def expand(self, instance: Instance, count: int) -> list[Instance]:
+        """Turn an unexpanded instance into ``count`` ones; it becomes the first."""
+        node = self.nodes[instance.task.task_id]
+        del node.instances[instance.map_index]
+        instance.map_index = 0
+        node.instances[0] = instance
+        new = [self._add(node, index) for index in range(1, count)]
+        for down in node.links.down:
+            self.nodes[down].rows_above += count - 1
+        for other in node.links.affects:
+            self.dirty[other] = None
+            self.read_live[other] = None  # the number of rows is read live, too
+        return [instance, *new]
+
+    def _add(self, node: Node, map_index: int) -> Instance:
+        instance = node.instances[map_index] = Instance(node.task, map_index)
+        self.unfinished += 1
+        node.unfinished += 1
+        self.deadlock_exempt += _exempts(node.task, None)
+        return instance
+
+
+def _keep(group: dict[Instance, None], instance: Instance, *, member: bool) -> None:
+    if member:
+        group[instance] = None
+    else:
+        group.pop(instance, None)
+
+
+def _exempts(task: TaskSpec, state: TaskState | None) -> bool:
+    if state in FINISHED:
+        return False
+    return (
+        state is TaskState.DEFERRED
+        or task.depends_on_past
+        or task.active_limit is not None
+    )

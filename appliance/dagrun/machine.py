@@ -1,0 +1,376 @@
+"""One DAG run: events in, decisions out.
+
+The driver tells ``DagRun`` what happened and when; the machine answers what is to be done. It never looks at a
+clock, and the same events at the same times give the same decisions, so it can be replayed.
+
+1. Every event of a call is applied before anything is decided (events of one call are simultaneous).
+2. Then passes (``passes.py``) are made until one changes nothing. Instances that may run become SCHEDULED,
+   and their try number grows, before the gate (``gate.py``) starts as many as the limits of the run allow.
+3. A try that ends after the machine has stopped it, or a second time, is ignored.
+
+Source: Airflow 3.3: ``SchedulerJobRunner._schedule_dag_run``, ``DagRun.schedule_tis`` and the Execution API's
+``task_instances.py``.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from appliance.dagrun.events import (
+    CancelRequested,
+    Decision,
+    Event,
+    FinishRun,
+    StartTask,
+    StopTask,
+    TimeReached,
+    TryEnded,
+    TryLost,
+    TryResumed,
+    WaitUntil,
+)
+from appliance.dagrun.gate import Gate
+from appliance.dagrun.instances import WAITS, Board, Instance
+from appliance.dagrun.links import Graph
+from appliance.dagrun.passes import Pass, PassReport
+from appliance.dagrun.plan import Plan
+from appliance.dagrun.retries import MAX_TASK_RETRY_DELAY_S, hash_date, retry_delay_s
+from appliance.dagrun.states import FINISHED, RunState, TaskState
+
+JUST_AFTER_S = 1e-5
+"""Retries and the run's timeout are due strictly after their time."""
+
+_FAILED_STATES = frozenset((TaskState.FAILED, TaskState.UPSTREAM_FAILED))
+_NOT_SKIPPED_BY_TASKS = frozenset(
+    (TaskState.RUNNING, TaskState.SUCCESS, TaskState.FAILED)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFacts:
+    """One task instance as it stands."""
+
+    task_id: str
+    map_index: int
+    state: TaskState | None
+    try_number: int
+    reschedules: int = 0
+    losses: int = 0
+    due: float | None = None
+    """When it may run again, while it waits for that."""
+
+
+class DagRun:
+    """The state machine of one run.
+
+    Args:
+        plan: The DAG.
+        logical_date: ISO 8601 with a zone; it seeds the jitter of retry delays.
+        retry_lost: Whether a try that vanished with its worker is run again whatever its task's ``retries``.
+        max_lost: How often one instance may be; its next loss is a failed try like any other.
+        max_task_retry_delay_s: Airflow's ``[core] max_task_retry_delay``.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        logical_date: str | None,
+        retry_lost: bool = True,
+        max_lost: int = 3,
+        max_task_retry_delay_s: float = MAX_TASK_RETRY_DELAY_S,
+    ) -> None:
+        self.plan = plan
+        self.state = RunState.QUEUED
+        self.passes: tuple[PassReport, ...] = ()
+        """The passes made by the last ``start`` or ``receive``; the last one did nothing."""
+        self._logical_date = hash_date(logical_date)
+        self._max_lost = max_lost if retry_lost else 0
+        self._max_task_retry_delay_s = max_task_retry_delay_s
+        self._graph = Graph(plan)
+        self._gate = Gate(plan)
+        self._board = Board(self._graph, self._note_change)
+        self._now = 0.0
+        self._times_out_at: float | None = None
+        self._wakes: list[float] = []
+        self._decisions: list[Decision] = []
+
+    def start(self, now: float) -> list[Decision]:
+        """Start the run; called once."""
+        self.state = RunState.RUNNING
+        if self.plan.dagrun_timeout_s is not None:
+            self._times_out_at = now + self.plan.dagrun_timeout_s
+        return self._decide(now)
+
+    def receive(self, events: Sequence[Event], now: float) -> list[Decision]:
+        """Take in what has happened, all at once, and decide what follows.
+
+        Stops come first, then starts in the order of their priority, then at most one wake-up call, then the
+        end of the run. Once the run has ended nothing is decided any more.
+        """
+        if self.state is not RunState.RUNNING:
+            return []
+        self._now = now
+        for event in events:
+            if self.state is RunState.RUNNING:
+                self._apply(event)
+        return self._decide(now)
+
+    def rows(self) -> list[tuple[str, int, TaskState | None, int]]:
+        """Return (task_id, map_index, state, try_number) of every instance, in that order."""
+        return sorted(
+            (i.task.task_id, i.map_index, i.state, i.try_number)
+            for i in self._instances()
+        )
+
+    def counts(self) -> dict[str | None, int]:
+        """Return how many instances are in each state; None for those nothing has happened to."""
+        return dict(Counter(i.state for i in self._instances()))
+
+    def instance(self, task_id: str, map_index: int) -> InstanceFacts | None:
+        """Return one instance as it stands; None if there is none (yet)."""
+        found = self._board.find((task_id, map_index))
+        if found is None:
+            return None
+        return InstanceFacts(
+            task_id=task_id,
+            map_index=map_index,
+            state=found.state,
+            try_number=found.try_number,
+            reschedules=found.reschedules,
+            losses=found.losses,
+            due=found.due if found.state in WAITS else None,
+        )
+
+    def direct_upstreams(self, task_id: str) -> tuple[str, ...]:
+        """Return the ids of a task's direct upstreams, sorted."""
+        return self._graph.links[task_id].up
+
+    def feeds_mapping(self, task_id: str) -> bool:
+        """Tell whether a task's return value decides how often another is expanded."""
+        return bool(self._graph.links[task_id].readers)
+
+    def _instances(self) -> Iterable[Instance]:
+        for node in self._board.nodes.values():
+            yield from node.instances.values()
+
+    # What the outside world reports
+
+    def _apply(self, event: Event) -> None:
+        match event:
+            case TryEnded():
+                instance = self._running(event)
+                if instance is not None:
+                    self._end_try(instance, event)
+            case TryLost():
+                instance = self._running(event)
+                if instance is not None:
+                    self._lose_try(instance)
+            case TryResumed():
+                self._resume_try(event)
+            case TimeReached():
+                self._forget_wakes()
+            case CancelRequested():
+                self._break_off("cancelled", running_end_as=TaskState.FAILED)
+
+    def _running(self, event: TryEnded | TryLost) -> Instance | None:
+        instance = self._board.find((event.task_id, event.map_index))
+        if instance is None or not instance.has_try:
+            return None
+        return instance if instance.try_number == event.try_number else None
+
+    def _end_try(self, instance: Instance, event: TryEnded) -> None:
+        for key in event.skipped:
+            self._skip_on_request(self._board.find(key))
+        if event.skip_verdict is not None:
+            self._board.record_verdict(instance, event.skip_verdict)
+        node = self._board.nodes[instance.task.task_id]
+        if instance.map_index < 0:
+            node.return_length = event.return_length
+        elif event.returned:
+            node.pushed.add(instance.map_index)
+        self._close_try(instance, event)
+
+    def _skip_on_request(self, instance: Instance | None) -> None:
+        if instance is not None and instance.state not in _NOT_SKIPPED_BY_TASKS:
+            self._board.set_state(instance, TaskState.SKIPPED)
+
+    def _close_try(self, instance: Instance, event: TryEnded) -> None:
+        match event.state:
+            case TaskState.UP_FOR_RETRY:
+                self._wait_for_retry(instance, event.retry_delay_s)
+            case TaskState.UP_FOR_RESCHEDULE:
+                instance.due = event.reschedule_at or self._now
+                instance.reschedules += 1
+                self._leave(instance, event.state)
+            case TaskState.DEFERRED:
+                self._leave(instance, event.state)
+            case state if state in FINISHED:
+                self._finish_instance(instance, state)
+            case _:
+                # Unknown is never success.
+                self._finish_instance(instance, TaskState.FAILED)
+
+    def _lose_try(self, instance: Instance) -> None:
+        if instance.losses < self._max_lost:
+            instance.losses += 1
+            self._schedule(instance, is_new_try=True)
+        elif instance.try_number <= instance.task.retries:
+            self._wait_for_retry(instance, None)
+        else:
+            self._finish_instance(instance, TaskState.FAILED)
+
+    def _resume_try(self, event: TryResumed) -> None:
+        instance = self._board.find((event.task_id, event.map_index))
+        if instance is not None and instance.state is TaskState.DEFERRED:
+            self._schedule(instance, is_new_try=False)
+
+    def _wait_for_retry(self, instance: Instance, delay_s: float | None) -> None:
+        if delay_s is None:
+            delay_s = retry_delay_s(
+                instance.task,
+                dag_id=self.plan.dag_id,
+                logical_date=self._logical_date,
+                try_number=instance.try_number,
+                max_task_retry_delay_s=self._max_task_retry_delay_s,
+            )
+        instance.due = self._now + delay_s
+        self._leave(instance, TaskState.UP_FOR_RETRY)
+
+    def _finish_instance(self, instance: Instance, state: TaskState) -> None:
+        if state is TaskState.FAILED and self.plan.fail_fast:
+            self._fail_fast(instance)
+        self._leave(instance, state)
+
+    def _leave(self, instance: Instance, state: TaskState) -> None:
+        """Let an instance whose try has ended take its next state."""
+        instance.has_try = False
+        self._board.set_state(instance, state)
+
+    def _fail_fast(self, failed: Instance) -> None:
+        """End every other task, whatever has become of it, unless it ran to its end or is a teardown."""
+        kept = (TaskState.SUCCESS, TaskState.FAILED)
+        for other in list(self._instances()):
+            if other.task is failed.task or other.task.is_teardown:
+                continue
+            if other.state is TaskState.RUNNING:
+                self._board.set_state(other, TaskState.FAILED)
+            elif other.state not in kept:
+                self._board.set_state(other, TaskState.SKIPPED)
+
+    # What follows
+
+    def _decide(self, now: float) -> list[Decision]:
+        self._now = now
+        passes: list[PassReport] = []
+        self.passes = ()
+        if self._times_out_at is not None and self._times_out_at < now:
+            self._break_off("timed_out", running_end_as=TaskState.SKIPPED)
+        while self.state is RunState.RUNNING:
+            passes.append(self._pass())
+            if not passes[-1].did_something:
+                break
+        self.passes = tuple(passes)
+        if self.state is RunState.RUNNING:
+            for instance in self._gate.admit():
+                self._start_try(instance)
+            self._ask_to_be_woken()
+        decisions, self._decisions = self._decisions, []
+        return decisions
+
+    def _pass(self) -> PassReport:
+        scheduler = Pass(self._board, self._now)
+        ready, report = scheduler.run(), scheduler.report
+        if not report.unfinished:
+            self._end_by_leaves()
+        elif report.is_deadlocked:
+            self._end(RunState.FAILED, "all_tasks_deadlocked")
+        for instance in ready:
+            is_new_try = instance.state is not TaskState.UP_FOR_RESCHEDULE
+            if instance.task.is_empty:
+                instance.try_number += 1
+                self._board.set_state(instance, TaskState.SUCCESS)
+                report.changed[instance.key] = TaskState.SUCCESS
+            else:
+                self._schedule(instance, is_new_try=is_new_try)
+        return report
+
+    def _schedule(self, instance: Instance, *, is_new_try: bool) -> None:
+        if is_new_try:
+            instance.try_number += 1
+            instance.reschedules = 0
+        instance.has_try = False
+        self._board.set_state(instance, TaskState.SCHEDULED)
+        self._gate.push(instance)
+
+    def _start_try(self, instance: Instance) -> None:
+        instance.has_try = True
+        self._board.set_state(instance, TaskState.RUNNING)
+        self._decisions.append(
+            StartTask(
+                task_id=instance.task.task_id,
+                map_index=instance.map_index,
+                try_number=instance.try_number,
+                max_tries=instance.task.retries,
+                reschedules=instance.reschedules,
+            )
+        )
+
+    def _note_change(self, instance: Instance, old: TaskState | None) -> None:
+        self._gate.moved(instance, old)
+        if instance.has_try and instance.state is not TaskState.RUNNING:
+            self._stop_try(instance)
+
+    def _stop_try(self, instance: Instance) -> None:
+        instance.has_try = False
+        self._decisions.append(
+            StopTask(
+                task_id=instance.task.task_id,
+                map_index=instance.map_index,
+                try_number=instance.try_number,
+            )
+        )
+
+    def _ask_to_be_woken(self) -> None:
+        """Name the next moment at which time alone changes something, unless an earlier call is still due."""
+        times = [
+            i.due + JUST_AFTER_S if i.state is TaskState.UP_FOR_RETRY else i.due
+            for i in self._board.waiting
+        ]
+        if self._times_out_at is not None:
+            times.append(self._times_out_at + JUST_AFTER_S)
+        ahead = [at for at in times if at > self._now]
+        earliest = min(ahead, default=None)
+        if earliest is None or any(at <= earliest for at in self._wakes):
+            return
+        self._wakes.append(earliest)
+        self._decisions.append(WaitUntil(earliest))
+
+    def _forget_wakes(self) -> None:
+        """Forget the calls that have come; one at least, should the driver's clock be a little early."""
+        self._wakes.sort()
+        while self._wakes and self._wakes[0] <= self._now:
+            self._wakes.pop(0)
+
+    def _end_by_leaves(self) -> None:
+        nodes = self._board.nodes
+        states = {
+            i.state for leaf in self._graph.leaves for i in nodes[leaf].instances.values()
+        }
+        if states & _FAILED_STATES:
+            self._end(RunState.FAILED, "task_failure")
+        else:
+            self._end(RunState.SUCCESS, "success")
+
+    def _break_off(self, reason: str, *, running_end_as: TaskState) -> None:
+        """End every unfinished instance, teardowns too, and the run."""
+        for instance in list(self._instances()):
+            if instance.state is TaskState.RUNNING:
+                self._board.set_state(instance, running_end_as)
+            elif instance.state not in FINISHED:
+                self._board.set_state(instance, TaskState.SKIPPED)
+        self._end(RunState.FAILED, reason)
+
+    def _end(self, state: RunState, reason: str) -> None:
+        self.state = state
+        self._decisions.append(FinishRun(state, reason))

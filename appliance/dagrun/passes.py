@@ -1,0 +1,151 @@
+"""One scheduler pass over the instances that may have something to decide.
+
+Effects spread level by level: rules read a snapshot taken when the pass begins, so a skip or a failure reaches
+one level of tasks a pass, and which of two bad upstreams wins depends on when they ended, as in Airflow.
+Only mapping sources, map lengths and row counts are read live; whoever reads one that changes is visited later
+in the same pass if its turn has not come yet. Instances are visited in (task_id, map_index) order, new ones
+from an expansion last.
+
+Source: Airflow 3.3: ``DagRun.update_state``, ``DagRun._get_ready_tis``.
+"""
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+
+from appliance.dagrun.dependencies import Dependencies, is_due
+from appliance.dagrun.instances import Board, Instance, InstanceKey
+from appliance.dagrun.states import SCHEDULABLE, TaskState
+
+
+@dataclass(slots=True)
+class PassReport:
+    """What one pass found and did."""
+
+    ready: list[InstanceKey] = field(default_factory=list)
+    """Instances that may run now, in the order they were found; empty operators included."""
+    changed: dict[InstanceKey, TaskState] = field(default_factory=dict)
+    """Instance -> state the scheduler itself set."""
+    expanded: list[str] = field(default_factory=list)
+    """Mapped tasks whose placeholder became real instances."""
+    unfinished: int = 0
+    """How many instances were unfinished as far as the end of the run is concerned."""
+    is_deadlocked: bool = False
+
+    @property
+    def did_something(self) -> bool:
+        """Whether another pass may find more to do."""
+        return bool(self.ready or self.changed or self.expanded)
+
+
+@dataclass(slots=True)
+class Pass:
+    """One pass; used once."""
+
+    board: Board
+    now: float
+    report: PassReport = field(default_factory=PassReport)
+    _ready: list[Instance] = field(default_factory=list)
+    _queue: list[InstanceKey] = field(default_factory=list)
+    _expanded: deque[Instance] = field(default_factory=deque)
+    _dependencies: Dependencies = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._dependencies = Dependencies(self.board)
+
+    def run(self) -> list[Instance]:
+        """Decide everything that can be decided, and return the instances that may run now."""
+        board, report = self.board, self.report
+        board.take_snapshot()
+        report.unfinished = board.unfinished
+        self._fill_queue()
+        while self._queue:
+            self._visit_next()
+        while self._expanded:
+            self._visit(self._expanded.popleft())
+        if report.expanded:
+            report.unfinished = board.unfinished
+        elif not report.did_something and report.unfinished:
+            report.is_deadlocked = self._is_deadlocked()
+            report.unfinished = board.unfinished
+        return self._ready
+
+    def _fill_queue(self) -> None:
+        board = self.board
+        for instance in board.waiting:
+            if is_due(instance, self.now):
+                board.mark(instance)
+        board.read_live.clear()
+        for task_id, indexes in board.dirty.items():
+            instances = board.nodes[task_id].instances
+            for index in instances if indexes is None else indexes:
+                self._push(instances.get(index))
+        board.dirty.clear()
+
+    def _push(self, instance: Instance | None) -> None:
+        if instance is not None and instance.state in SCHEDULABLE:
+            heapq.heappush(self._queue, instance.key)
+
+    def _visit_next(self) -> None:
+        key = heapq.heappop(self._queue)
+        while self._queue and self._queue[0] == key:
+            heapq.heappop(self._queue)
+        instance = self.board.find(key)
+        if instance is None or instance.state not in SCHEDULABLE:
+            return
+        self._visit(instance)
+        for task_id in self.board.read_live:
+            for other in self.board.nodes[task_id].instances.values():
+                if other.key > key:
+                    self._push(other)
+        self.board.read_live.clear()
+
+    def _visit(self, instance: Instance) -> None:
+        is_met = self._ask(instance, self.now)
+        if is_met and instance.map_index < 0 and instance.task.expands:
+            self._expand(instance)
+        elif is_met and instance.state in SCHEDULABLE:
+            self._ready.append(instance)
+            self.report.ready.append(instance.key)
+
+    def _ask(self, instance: Instance, now: float | None) -> bool:
+        old = instance.state
+        is_met = self._dependencies.are_met(instance, now)
+        if instance.state is not old and instance.state is not None:
+            self.report.changed[instance.key] = instance.state
+        return is_met
+
+    def _expand(self, instance: Instance) -> None:
+        count = self.board.count(instance.task)
+        if count:
+            self.report.expanded.append(instance.task.task_id)
+            self.report.changed.pop(instance.key, None)
+            self._expanded.extend(self.board.expand(instance, count))
+            return
+        state = TaskState.UPSTREAM_FAILED if count is None else TaskState.SKIPPED
+        self.board.set_state(instance, state)
+        self.report.changed[instance.key] = state
+
+    def _is_deadlocked(self) -> bool:
+        """Tell whether nothing in hand or waiting could ever run.
+
+        Airflow asks the dependencies of running instances here, too, which skips one that a branch has
+        decided against since. Unlike Airflow, a run in which an instance with a limit of its own is
+        blocked for good does end.
+        """
+        board = self.board
+        if board.in_hand and not board.has_skip_verdicts:
+            return False
+        if board.deadlock_exempt and self._is_anything_coming():
+            return False
+        queue = [(i.key, i) for i in (*board.in_hand, *board.waiting)]
+        heapq.heapify(queue)
+        while queue:
+            if self._ask(heapq.heappop(queue)[1], None):
+                return False
+        return True
+
+    def _is_anything_coming(self) -> bool:
+        if self.board.in_hand or self.board.deferred:
+            return True
+        return any(not is_due(waiting, self.now) for waiting in self.board.waiting)

@@ -1,0 +1,194 @@
+"""What a scheduler needs to know of a DAG, and nothing a worker needs: about 90 bytes of JSON a task.
+
+``Plan`` is projected from Airflow's serialized DAG by ``appliance.dagfile.projection``, pinned in the run's
+history, and read again by every replay: a key may be added with a default, never renamed. Defaults are left
+out of the JSON; keys this version does not know are ignored.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from appliance.dagrun.expansion import MapSource, read_source, references, write_source
+from appliance.dagrun.rules import TriggerRule
+
+
+class WeightRule(StrEnum):
+    """Whose priority weights count towards a task's own."""
+
+    DOWNSTREAM = "downstream"
+    UPSTREAM = "upstream"
+    ABSOLUTE = "absolute"
+
+
+def _key(name: str, default: Any) -> Any:
+    return field(default=default, metadata={"key": name})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task."""
+
+    task_id: str
+    rule: TriggerRule = _key("rule", TriggerRule.ALL_SUCCESS)
+    is_setup: bool = _key("setup", default=False)
+    is_teardown: bool = _key("teardown", default=False)
+    fails_dagrun: bool = _key("fail_dagrun", default=False)
+    """Whether a failed teardown fails the run."""
+    retries: int = _key("retries", 0)
+    retry_delay_s: float = _key("delay", 300.0)
+    backoff: float = _key("backoff", 0.0)
+    """Factor by which the retry delay grows from try to try; 0 and 1 keep it constant."""
+    max_retry_delay_s: float | None = _key("max_delay", None)
+    depends_on_past: bool = _key("past", default=False)
+    can_skip_downstream: bool = _key("skipmixin", default=False)
+    """Whether this is a branch or a short circuit."""
+    is_empty: bool = _key("empty", default=False)
+    """Whether it succeeds without being run."""
+    max_active_tis_per_dag: int | None = _key("max_dag", None)
+    max_active_tis_per_dagrun: int | None = _key("max_run", None)
+    priority_weight: int = _key("prio", 1)
+    weight_rule: WeightRule = _key("weight", WeightRule.DOWNSTREAM)
+    pool: str = _key("pool", "default_pool")
+    pool_slots: int = _key("slots", 1)
+    queue: str = _key("queue", "default")
+    execution_timeout_s: float | None = _key("timeout", None)
+    down: tuple[str, ...] = _key("down", ())
+    """Ids of the direct downstream tasks, sorted."""
+    maps: tuple[MapSource, ...] | None = _key("map", None)
+    """What a mapped task expands over; its length is the product of these."""
+    groups: tuple[str, ...] = _key("groups", ())
+    """Mapped task groups around it, outermost first."""
+
+    @property
+    def expands(self) -> bool:
+        """Whether it has one instance a map index instead of a single one."""
+        return self.maps is not None or bool(self.groups)
+
+    @property
+    def active_limit(self) -> int | None:
+        """How many of its instances may be active at once; None for any number."""
+        limits = (self.max_active_tis_per_dag, self.max_active_tis_per_dagrun)
+        return min((n for n in limits if n is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One DAG. Construction refuses unknown ids and cycles.
+
+    Raises:
+        ValueError: A task names a task or group that does not exist, or the tasks form a cycle.
+    """
+
+    dag_id: str
+    tasks: Mapping[str, TaskSpec] = field(default_factory=dict)
+    """Task id -> task, in the order of the DAG file."""
+    groups: Mapping[str, tuple[MapSource, ...]] = field(default_factory=dict)
+    """Mapped task group id -> what it expands over."""
+    fail_fast: bool = False
+    max_active_tasks: int = 16
+    dagrun_timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for user, kind, name in self._names():
+            if name not in (self.groups if kind == "group" else self.tasks):
+                raise ValueError(
+                    f'DAG "{self.dag_id}": {user} refers to {kind} "{name}", '
+                    "which does not exist"
+                )
+        upstreams: dict[str, set[str]] = {t: set() for t in self.tasks}
+        for task in self.tasks.values():
+            for down in task.down:
+                upstreams[down].add(task.task_id)
+            upstreams[task.task_id] |= self.sources_of(task)
+        try:
+            TopologicalSorter(upstreams).prepare()
+        except CycleError as err:
+            cycle = " -> ".join(err.args[1])
+            raise ValueError(f'DAG "{self.dag_id}": a cycle of tasks: {cycle}') from err
+
+    def _names(self) -> Iterator[tuple[str, str, str]]:
+        """Yield every reference as (user, task or group, id)."""
+        for task in self.tasks.values():
+            user = f'task "{task.task_id}"'
+            yield from ((user, "task", name) for name in task.down)
+            yield from ((user, "task", name) for name in references(task.maps or ()))
+            yield from ((user, "group", name) for name in task.groups)
+        for group, maps in self.groups.items():
+            for name in references(maps):
+                yield f'task group "{group}"', "task", name
+
+    def sources_of(self, task: TaskSpec) -> frozenset[str]:
+        """Return the tasks whose return values decide how often ``task`` is expanded."""
+        own = references(task.maps or ())
+        return own.union(*(references(self.groups[g]) for g in task.groups))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Plan":
+        """Read what ``to_json`` or the projection of a DAG file wrote."""
+        return cls(
+            dag_id=data["dag_id"],
+            tasks={t: _read_task(t, row) for t, row in data["tasks"].items()},
+            groups={
+                name: tuple(read_source(s) for s in group["map"])
+                for name, group in data.get("groups", {}).items()
+            },
+            fail_fast=data.get("fail_fast", False),
+            max_active_tasks=data.get("max_active_tasks", 16),
+            dagrun_timeout_s=data.get("dagrun_timeout"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Write the plan as plain JSON values, defaults left out."""
+        data: dict[str, Any] = {"dag_id": self.dag_id}
+        if self.fail_fast:
+            data["fail_fast"] = True
+        data["max_active_tasks"] = self.max_active_tasks
+        if self.dagrun_timeout_s is not None:
+            data["dagrun_timeout"] = self.dagrun_timeout_s
+        data["tasks"] = {t: _write_task(task) for t, task in self.tasks.items()}
+        if self.groups:
+            data["groups"] = {
+                name: {"map": [write_source(s) for s in maps]}
+                for name, maps in self.groups.items()
+            }
+        return data
+
+
+_READERS: Mapping[str, Any] = {
+    "rule": TriggerRule,
+    "weight": WeightRule,
+    "backoff": float,
+    "delay": float,
+    "down": lambda ids: tuple(sorted(ids)),
+    "groups": tuple,
+    "map": lambda sources: tuple(read_source(s) for s in sources),
+}
+
+
+def _read_task(task_id: str, row: Mapping[str, Any]) -> TaskSpec:
+    values: dict[str, Any] = {}
+    for each in fields(TaskSpec):
+        key = each.metadata.get("key")
+        if key in row:
+            try:
+                values[each.name] = _READERS.get(key, lambda value: value)(row[key])
+            except ValueError as err:
+                raise ValueError(f'task "{task_id}": {key}: {err}') from err
+    return TaskSpec(task_id=task_id, **values)
+
+
+def _write_task(task: TaskSpec) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for each in fields(TaskSpec):
+        value = getattr(task, each.name)
+        if each.default is MISSING or value == each.default:
+            continue
+        if each.name == "maps":
+            value = [write_source(s) for s in value]
+        elif isinstance(value, tuple):
+            value = list(value)
+        row[each.metadata["key"]] = str(value) if isinstance(value, StrEnum) else value
+    return row

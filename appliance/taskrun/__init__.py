@@ -1,0 +1,1 @@
+"""One try of one task: its process, its questions, its logs, how it ended."""

@@ -1,0 +1,59 @@
+"""What runs in the forked child: one try, or one errand about XComs. Imports Airflow.
+
+A try's descriptors are requests, stdout, stderr, logs and control, in this order. Over control the
+child is told what it may begin with (``{connections, variables}``, ids of what the run was
+submitted with) and sends ``{code}`` as its last word, when all output is written: ending a large
+process takes milliseconds, and its try is over before them.
+"""
+
+import json
+import os
+import socket
+import sys
+from typing import Any, NoReturn
+
+from appliance.warm import datagrams, seams
+
+
+def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
+    """Wait for orders, run the try they are for, report the exit code and end."""
+    requests, stdout, stderr = (socket.socket(fileno=fd) for fd in fds[:3])
+    logs_fd, control = fds[3], socket.socket(fileno=fds[4])
+    seams.take_channels(requests, stdout, stderr, logs_fd)
+    for sock in (requests, stdout, stderr):
+        sock.close()
+    os.close(logs_fd)
+    orders = datagrams.receive(control)
+    if orders is None:
+        os._exit(0)  # A spare nobody needed.
+    _begin(orders[0])
+    code = seams.exit_code_of(seams.run_task)
+    os.close(seams.LOG_FD)
+    datagrams.send(control, {"code": code})
+    os._exit(code)
+
+
+def store_xcom(args: dict[str, Any], fds: list[int]) -> None:
+    """Put ``{value, where}`` from the first descriptor away; write what to keep to it."""
+    _errand(fds[0], lambda given: seams.store_xcom(given["value"], **given["where"]))
+
+
+def resolve_xcoms(args: dict[str, Any], fds: list[int]) -> None:
+    """Turn the list of stored values in the first descriptor into what they stand for."""
+    _errand(fds[0], lambda given: [seams.resolve_xcom(value) for value in given])
+
+
+def _begin(orders: dict[str, Any]) -> None:
+    connections, variables = orders["connections"], orders["variables"]
+    if connections or variables:
+        seams.ask_supervisor_first(frozenset(connections), frozenset(variables))
+    if (random := sys.modules.get("numpy.random")) is not None:
+        random.seed()  # A fork inherits its state: every try would draw the same numbers.
+
+
+def _errand(fd: int, work: Any) -> None:
+    with os.fdopen(fd, "r+b") as paper:
+        answer = json.dumps(work(json.load(paper))).encode()
+        paper.seek(0)
+        paper.truncate()
+        paper.write(answer)

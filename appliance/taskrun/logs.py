@@ -1,0 +1,198 @@
+"""The log of a try: JSON lines in the data folder, in Airflow's layout and vocabulary, and echoed to the terminal.
+
+Everything is masked before it is kept or shown. A log that cannot be written never fails a try.
+For reading: ``log_file`` and ``run_folder`` say where, ``render`` makes a line readable.
+
+Source: Airflow 3.3: ``logging.log_filename_template``; ``sdk/execution_time/supervisor.py`` (process_log_messages_from_subprocess).
+"""
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from appliance.dagrun.tries import ActivityTaskInput
+from appliance.taskrun.failures import Failure, Failures
+from appliance.taskrun.logtext import render
+from appliance.taskrun.masking import Masker
+
+__all__ = ["FOLDER", "TryLog", "echo_to_stdout", "log_file", "render", "run_folder"]
+
+FOLDER = "logs"
+"""Below the data folder."""
+_FLUSH_S = 0.1
+_FLUSH_BYTES = 65536
+_EVENT_CHARS = 1 << 20
+_ECHO_CHARS = 4096
+_NAME_BYTES = 240
+_KEPT_CHARS = 48
+
+
+def run_folder(dag_id: str, run_id: str) -> PurePosixPath:
+    """Return the folder of a run's logs, relative to the data folder."""
+    return PurePosixPath(FOLDER, _part("dag_id", dag_id), _part("run_id", run_id))
+
+
+def log_file(
+    dag_id: str, run_id: str, task_id: str, *, map_index: int, try_number: int
+) -> PurePosixPath:
+    """Return the log file of a try, relative to the data folder."""
+    folder = run_folder(dag_id, run_id) / _part("task_id", task_id)
+    if map_index >= 0:
+        folder /= f"map_index={map_index}"
+    return folder / f"attempt={try_number}.log"
+
+
+def echo_to_stdout(text: str) -> None:
+    """Write whole lines to the process's stdout, whatever its encoding is."""
+    sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
+    sys.stdout.buffer.flush()
+
+
+class TryLog:
+    """The log of one try. Methods take what the child's channels give, a line at a time, without its newline."""
+
+    def __init__(
+        self,
+        task: ActivityTaskInput,
+        *,
+        data: Path,
+        masker: Masker,
+        now: Callable[[], datetime],
+        echo: Callable[[str], None] = echo_to_stdout,
+    ) -> None:
+        """Write below the folder ``data``; earlier lines of the same try stay (a sensor's pokes share a file)."""
+        run = task.run
+        self.file = log_file(
+            run.dag_id,
+            run.run_id,
+            task.task_id,
+            map_index=task.map_index,
+            try_number=task.try_number,
+        )
+        self._path = data / self.file
+        self._masker = masker
+        self._now = now
+        self._echo = echo
+        index = f"[{task.map_index}]" if task.map_index >= 0 else ""
+        name = f"{run.dag_id}.{task.task_id}{index}"
+        self._mark = f"{name} try {task.try_number} | "
+        self._failures = Failures()
+        self._lines = bytearray()
+        self._echoed: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_torn = False
+        self._has_complained = False
+
+    def event(self, line: bytes) -> None:
+        """Keep an event of the child's JSON log channel."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            self._output("error", "task.malformed", line)
+            return
+        # Airflow's log files have it by this name.
+        if (exception := event.pop("exception", None)) is not None:
+            event["error_detail"] = exception
+        self._keep(event)
+
+    def stdout(self, line: bytes) -> None:
+        """Keep what the child printed."""
+        self._output("info", "task.stdout", line)
+
+    def stderr(self, line: bytes) -> None:
+        """Keep what the child wrote to stderr."""
+        self._output("error", "task.stderr", line)
+
+    def say(self, level: str, text: str) -> None:
+        """Add what the appliance itself has to say about the try; ``level`` in lower case."""
+        self._keep(self._event(level, "appliance", text))
+
+    def failure(self) -> Failure | None:
+        """Return why the try failed, as far as its log tells."""
+        return self._failures.text()
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._echoed:
+            self._echo("".join(self._echoed))
+            self._echoed.clear()
+        if self._lines:
+            lines, self._lines = self._lines, bytearray()
+            self._write(lines)
+
+    close = flush
+
+    def _output(self, level: str, logger: str, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip()
+        self._keep(self._event(level, logger, text))
+
+    def _event(self, level: str, logger: str, text: str) -> dict[str, Any]:
+        timestamp = self._now().astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return {
+            "timestamp": timestamp,
+            "level": level,
+            "event": text,
+            "logger": logger,
+        }
+
+    def _keep(self, event: dict[str, Any]) -> None:
+        event = self._masker.hide(event)
+        text = event.get("event")
+        if isinstance(text, str) and len(text) > _EVENT_CHARS:
+            more = len(text) - _EVENT_CHARS
+            event["event"] = f"{text[:_EVENT_CHARS]}... ({more} more characters)"
+        self._failures.see(event)
+        line = json.dumps(event, ensure_ascii=False)
+        # A lone surrogate then stands as the escape that JSON has for it.
+        self._lines += line.encode(errors="backslashreplace") + b"\n"
+        self._show(render(event, has_time=False))
+        if len(self._lines) > _FLUSH_BYTES:
+            self.flush()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_FLUSH_S, self.flush)
+
+    def _show(self, text: str) -> None:
+        if len(text) > _ECHO_CHARS:
+            more = len(text) - _ECHO_CHARS
+            text = f"{text[:_ECHO_CHARS]}... ({more} more characters in the log)"
+        for number, line in enumerate(text.splitlines()):
+            indent = "    " if number else ""
+            self._echoed.append(f"{self._mark}{indent}{line}\n")
+
+    def _write(self, lines: bytes | bytearray) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab", buffering=0) as file:
+                if self._is_torn:
+                    file.write(b"\n")
+                written = file.write(lines)
+            self._is_torn = written != len(lines)
+        except OSError as error:
+            self._is_torn = True
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            sys.stderr.write(f"{self._mark}its log is not kept: {error}\n")
+
+
+def _part(name: str, value: str) -> str:
+    """Return a folder's name. Airflow puts the value there as it is; only what no folder can be called differs."""
+    text = value.replace("/", "%2F").replace("\0", "%00")
+    part = f"{name}={text}"
+    if len(part.encode(errors="replace")) <= _NAME_BYTES:
+        return part
+    digest = hashlib.sha256(value.encode(errors="replace")).hexdigest()[:16]
+    return f"{name}={text[:_KEPT_CHARS]}~{digest}"

@@ -1,0 +1,114 @@
+"""Children that wait for a try, forked while nothing else was to do.
+
+A fork of a large process and the set-up after it take longer than an empty task. Spares belong to
+the zygote they came from and end with it; only the zygotes used last keep any.
+"""
+
+import asyncio
+import os
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.taskrun.channels import Channels, open_channels
+from appliance.warm.control import Child, ForkFailed, Zygote, ZygoteLost
+
+_ENTRY = "appliance.taskrun.child:run_task"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A child that waits for its orders, and our side of its channels."""
+
+    child: Child
+    channels: Channels
+
+    def discard(self) -> None:
+        """Let it end: without a control channel it has nothing to wait for."""
+        self.channels.close()
+
+
+class Spares:
+    """The waiting children of one worker."""
+
+    def __init__(self, *, each: int = 3, zygotes: int = 2) -> None:
+        """Keep ``each`` children waiting in the ``zygotes`` used last. 0 forks on demand."""
+        self._each = each
+        self._zygotes = zygotes
+        self._waiting: OrderedDict[Zygote, deque[Prepared]] = OrderedDict()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._refilling: set[Zygote] = set()
+        self._starting = 0
+
+    async def take(self, zygote: Zygote) -> Prepared:
+        """Return a child of this zygote that has not been given anything yet.
+
+        Raises:
+            ForkFailed: The kernel refused another process.
+            ZygoteLost: The zygote died.
+        """
+        waiting = self._waiting.get(zygote)
+        while waiting:
+            prepared = waiting.popleft()
+            if prepared.child.is_running:
+                return prepared
+            prepared.discard()
+        return await _prepare(zygote)
+
+    def refill(self, zygote: Zygote) -> None:
+        """Fork what is missing, one by one, in the background: a try of this zygote has ended."""
+        if self._each and not zygote.retired.done() and zygote not in self._refilling:
+            self._refilling.add(zygote)
+            self.keep(self._fill(zygote))
+
+    def keep(self, work: Any) -> None:
+        """Run a coroutine in the background; ``close`` waits for it."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Let all spares go and wait for what is left to do for tries that have ended."""
+        self._each = 0
+        for zygote in tuple(self._waiting):
+            self._drop(zygote)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _fill(self, zygote: Zygote) -> None:
+        try:
+            waiting = self._queue(zygote)
+            while len(waiting) < self._each and not zygote.retired.done():
+                prepared = await _prepare(zygote)
+                if self._waiting.get(zygote) is not waiting:
+                    prepared.discard()
+                    return
+                waiting.append(prepared)
+        except (ForkFailed, ZygoteLost):
+            self._drop(zygote)  # The next try will say so.
+        finally:
+            self._refilling.discard(zygote)
+
+    def _queue(self, zygote: Zygote) -> deque[Prepared]:
+        if zygote not in self._waiting:
+            self._waiting[zygote] = deque()
+            zygote.retired.add_done_callback(lambda _: self._drop(zygote))
+        self._waiting.move_to_end(zygote)
+        while len(self._waiting) > self._zygotes:
+            self._drop(next(iter(self._waiting)))
+        return self._waiting[zygote]
+
+    def _drop(self, zygote: Zygote) -> None:
+        for prepared in self._waiting.pop(zygote, ()):
+            prepared.discard()
+
+
+async def _prepare(zygote: Zygote) -> Prepared:
+    ours, theirs = open_channels()
+    try:
+        child = await zygote.fork(_ENTRY, {"worker": os.getpid()}, theirs.fds())
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return Prepared(child, ours)

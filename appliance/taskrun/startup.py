@@ -1,0 +1,73 @@
+"""What the task runner is told first: Airflow's ``StartupDetails``, made from what crossed the wire.
+
+What Airflow's server computes there is computed here.
+
+Source: Airflow 3.3: ``airflow/sdk/execution_time/comms.py`` (StartupDetails),
+``airflow/api_fastapi/execution_api/routes/task_instances.py`` (ti_run).
+"""
+
+import uuid
+from typing import Any
+
+from appliance.dagrun.tries import ActivityTaskInput
+
+BUNDLE = "dags-folder"
+"""Airflow's default bundle: the DAG folder."""
+_DAG_VERSION = str(uuid.UUID(int=1))
+
+
+def should_retry(task: ActivityTaskInput) -> bool:
+    """Whether Airflow would try again after a failure of this try."""
+    return task.max_tries != 0 and task.try_number <= task.max_tries
+
+
+def startup_details(
+    task: ActivityTaskInput, *, conf: dict[str, Any], start_date: str
+) -> dict[str, Any]:
+    """Return the message body that starts this try, at ``start_date``."""
+    run = task.run
+    return {
+        "type": "StartupDetails",
+        "ti": {
+            "id": task.ti_id,
+            "task_id": task.task_id,
+            "dag_id": run.dag_id,
+            "run_id": run.run_id,
+            "try_number": task.try_number,
+            "map_index": task.map_index,
+            "dag_version_id": _DAG_VERSION,
+            "queue": "default",
+            "context_carrier": {},
+        },
+        "dag_rel_path": run.file,
+        "bundle_info": {"name": BUNDLE, "version": None},
+        "start_date": start_date,
+        "sentry_integration": "",
+        "ti_context": {
+            "dag_run": _dag_run(task, conf),
+            "task_reschedule_count": task.reschedules,
+            "max_tries": task.max_tries,
+            "should_retry": should_retry(task),
+            "xcom_keys_to_clear": list(task.own_keys),
+        },
+    }
+
+
+def _dag_run(task: ActivityTaskInput, conf: dict[str, Any]) -> dict[str, Any]:
+    run = task.run
+    return {
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "run_type": run.run_type,
+        "state": "running",
+        "logical_date": run.logical_date,
+        "data_interval_start": run.data_interval_start,
+        "data_interval_end": run.data_interval_end,
+        "run_after": run.run_after,
+        "start_date": run.start_date,
+        "end_date": None,
+        "conf": conf,
+        "triggering_user_name": run.triggering_user,
+        "consumed_asset_events": [],
+        "partition_key": None,
+    }

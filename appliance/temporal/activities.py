@@ -1,0 +1,178 @@
+"""What a worker does for workflows: run tries, read DAG files, resolve XCom references.
+
+Every activity answers with a value where a person is to read a refusal; what it raises is either how a try ended or a
+bug.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any, Protocol
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from appliance.config.model import Config
+from appliance.dagfile.folder import DagFolder
+from appliance.dagrun.states import TaskState
+from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
+from appliance.errors import DagError
+from appliance.temporal import messages
+from appliance.temporal.journal import Journal
+from appliance.temporal.leases import Leases
+from appliance.temporal.messages import DagAnswer, DagQuestion
+
+_FIRST_HEARTBEAT_S = 1.0
+_HEARTBEAT_S = 3.0
+_FAILED = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
+
+
+class TryActivities:
+    """``run_airflow_task`` and its return after a lost lease."""
+
+    def __init__(self, leases: Leases, journal: Journal, *, queue: str) -> None:
+        """``queue``: this worker's own task queue, named in every heartbeat."""
+        self._leases = leases
+        self._journal = journal
+        self._queue = queue
+
+    @activity.defn(name=messages.ACTIVITY)
+    async def run_airflow_task(self, task: ActivityTaskInput) -> TaskExecutionResult:
+        """Run one try to its end.
+
+        Raises:
+            ApplicationError: type ``AirflowTaskFailed`` with the result as details, or ``AirflowTaskLost``.
+        """
+        return await self._report(task, self._leases.open(task))
+
+    @activity.defn(name=messages.REATTACH_ACTIVITY)
+    async def reattach_airflow_task(
+        self, task: ActivityTaskInput
+    ) -> TaskExecutionResult:
+        """Report a try whose lease ran out while it went on.
+
+        Raises:
+            ApplicationError: as above; ``AirflowTaskLost`` when it is not here.
+        """
+        running = self._leases.reopen(task.ti_id)
+        if running is None:
+            raise _lost("the worker that ran it has been restarted")
+        return await self._report(task, running)
+
+    async def _report(
+        self, task: ActivityTaskInput, running: asyncio.Task[TaskExecutionResult]
+    ) -> TaskExecutionResult:
+        token = activity.info().task_token
+        self._journal.start(token)
+        try:
+            await self._hold(running)
+        except asyncio.CancelledError:
+            await self._let_go(task, running)
+            raise
+        finally:
+            self._journal.end(token)
+        self._leases.close(task.ti_id)
+        result = running.result()
+        if result.state in _FAILED:
+            raise ApplicationError(
+                result.error or f"the try ended {result.state}",
+                replace(result, error=_first_line(result.error)),
+                type=messages.TRY_FAILED,
+                non_retryable=True,
+            )
+        return result
+
+    async def _hold(self, running: asyncio.Task[TaskExecutionResult]) -> None:
+        """Wait for the try, keeping the lease alive."""
+        pause = _FIRST_HEARTBEAT_S
+        while True:
+            done, _ = await asyncio.wait((running,), timeout=pause)
+            if done:
+                return
+            activity.heartbeat(self._queue)
+            pause = _HEARTBEAT_S
+
+    async def _let_go(
+        self, task: ActivityTaskInput, running: asyncio.Task[TaskExecutionResult]
+    ) -> None:
+        """The lease was taken from us: by a person, by our own end, or by a server that slept.
+
+        Raises:
+            ApplicationError: type ``AirflowTaskLost`` when this worker is being stopped.
+        """
+        why = activity.cancellation_details()
+        if why and (why.timed_out or why.not_found) and not why.cancel_requested:
+            self._leases.abandon(task.ti_id)
+            return
+        running.cancel()
+        await asyncio.wait((running,))
+        self._leases.close(task.ti_id)
+        if why and why.worker_shutdown:
+            raise _lost("its worker was stopped")
+
+
+class DagActivities:
+    """Answers about the DAG folder."""
+
+    def __init__(
+        self, config: Config, folder: DagFolder, *, has_search_attributes: bool
+    ) -> None:
+        """``has_search_attributes``: whether the namespace knows ours."""
+        self._config = config
+        self._folder = folder
+        self._has_search_attributes = has_search_attributes
+
+    @activity.defn(name=messages.READ_DAG)
+    async def read_dag(self, question: DagQuestion) -> DagAnswer:
+        """Read a DAG and check that it can be run so; what speaks against it is the answer's ``refusal``."""
+        try:
+            found = await self._folder.check(**asdict(question))
+        except DagError as err:
+            return DagAnswer(refusal=str(err), dag_id=question.dag_id)
+        worker = self._config.worker
+        return DagAnswer(
+            dag_id=question.dag_id,
+            file=found.file,
+            file_hash=found.file_hash,
+            plan=found.plan,
+            data_interval_start=found.data_interval_start,
+            data_interval_end=found.data_interval_end,
+            retry_lost=worker.on_lost == "retry",
+            max_lost=worker.max_lost,
+            has_search_attributes=self._has_search_attributes,
+        )
+
+    @activity.defn(name=messages.LIST_DAGS)
+    async def list_dags(self, _question: None) -> dict[str, Any]:
+        """Return every DAG of the folder, and every file that cannot be read."""
+        return asdict(await self._folder.listing())
+
+
+class Resolver(Protocol):
+    """Turns XCom references into the values they stand for."""
+
+    async def __call__(self, rows: Sequence[XComRow]) -> list[XComRow]:
+        """Return the rows with values as Airflow's serde writes them."""
+
+
+class XComActivities:
+    """Answers about XComs that live outside the history."""
+
+    def __init__(self, resolve: Resolver) -> None:
+        """``resolve`` asks Airflow's XCom backend."""
+        self._resolve = resolve
+
+    @activity.defn(name=messages.RESOLVE_XCOMS)
+    async def resolve_xcoms(self, rows: list[XComRow]) -> list[XComRow]:
+        """Return the rows with every reference replaced by its value."""
+        return await self._resolve(rows)
+
+
+def _lost(why: str) -> ApplicationError:
+    return ApplicationError(
+        f"the try was lost: {why}", type=messages.TRY_LOST, non_retryable=True
+    )
+
+
+def _first_line(text: str | None) -> str | None:
+    return text.splitlines()[0] if text else None

@@ -1,0 +1,373 @@
+"""What the command line asks of a Temporal server: start a run, look at it, wait for it, cancel it.
+
+A question only a worker can answer (what is in a DAG file, what an XCom reference stands for) is a short workflow that
+is deleted as soon as it has answered, so that it leaves nothing behind in the UI.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timezone
+from typing import Any
+
+import temporalio.client
+from temporalio.client import (
+    WorkflowExecution,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from appliance.config.model import Config
+from appliance.errors import DagError, WaitTimeout
+from appliance.temporal import messages
+from appliance.temporal.asking import Asker
+from appliance.temporal.connection import dial, ui_url, workflow_id
+from appliance.temporal.messages import (
+    DagAnswer,
+    DagExecutionInput,
+    DagExecutionResult,
+    DagQuestion,
+    TaskRow,
+    XComQuestion,
+)
+from appliance.temporal.reports import (
+    DagRow,
+    ImportErrorRow,
+    Listing,
+    ProbeResult,
+    RunReport,
+    RunRow,
+    Submitted,
+    SubmitRequest,
+)
+from appliance.temporal.probing import probe
+from appliance.temporal.sealing import Keyring
+
+_STATES = {
+    WorkflowExecutionStatus.COMPLETED: "success",
+    WorkflowExecutionStatus.RUNNING: "running",
+    WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
+}
+"""Every other end of a workflow is a failed run."""
+_DAG_ID = SearchAttributeKey.for_keyword("AirflowDagId")
+_RUN_ID = SearchAttributeKey.for_keyword("AirflowRunId")
+_RUN_TYPE = SearchAttributeKey.for_keyword("AirflowRunType")
+_STATE = SearchAttributeKey.for_keyword("AirflowState")
+_LOGICAL_DATE = SearchAttributeKey.for_datetime("AirflowLogicalDate")
+
+
+@asynccontextmanager
+async def connect(config: Config, *, wait_s: float = 30.0) -> AsyncIterator["Client"]:
+    """Connect to the server, waiting up to ``wait_s`` for a box that is still starting.
+
+    Raises:
+        TemporalUnreachable: nothing answered in time.
+    """
+    deadline = time.monotonic() + wait_s
+    yield Client(await dial(config, wait_s=wait_s), config, deadline)
+
+
+class Client:
+    """A connection to the server, and the questions people have."""
+
+    def __init__(
+        self, client: temporalio.client.Client, config: Config, deadline: float
+    ) -> None:
+        """``deadline``: ``time.monotonic()`` until which a box may still be starting."""
+        self._client = client
+        self._config = config
+        queue = config.temporal.task_queue
+        self._asker = Asker(client, queue, deadline=deadline)
+
+    async def submit(self, request: SubmitRequest) -> Submitted:
+        """Have a worker read and check the DAG, then start the run.
+
+        Raises:
+            DagError: the DAG cannot be run so, or the run id is used already.
+            TemporalUnreachable: no worker answered.
+        """
+        now = datetime.now(timezone.utc).isoformat()  # noqa: TID251  # the run begins here
+        date = request.logical_date or now
+        run_id = request.run_id or f"manual__{date}"
+        dag = await self._read(request, run_id, date)
+        name = workflow_id(request.dag_id, run_id)
+        sealed = None
+        if request.secrets is not None:
+            sealed = Keyring(self._config.key_file).seal(request.secrets, name)
+        given = DagExecutionInput(
+            dag_id=request.dag_id,
+            run_id=run_id,
+            logical_date=date,
+            conf=request.conf,
+            run_after=date,
+            dag_file=request.dag_file,
+            sealed=sealed,
+            dag=dag,
+        )
+        await self._start(name, given, dag)
+        return Submitted(request.dag_id, run_id, name, ui_url(self._config, name))
+
+    async def result(
+        self, workflow: str, *, timeout_s: float | None = None
+    ) -> RunReport:
+        """Wait for the end of a run.
+
+        Raises:
+            DagError: there is no such run.
+            WaitTimeout: ``timeout_s`` passed; the run goes on.
+        """
+        handle = self._client.get_workflow_handle(workflow)
+        try:
+            await asyncio.wait_for(_end(handle), timeout_s)
+        except TimeoutError as err:
+            raise WaitTimeout(
+                f"{workflow} has not ended after {timeout_s:g} s; it goes on."
+            ) from err
+        except RPCError as err:
+            raise _no_run(workflow, err) from err
+        return await self.report(workflow)
+
+    async def report(self, workflow: str) -> RunReport:
+        """Say how a run stands.
+
+        Raises:
+            DagError: there is no such run.
+        """
+        handle = self._client.get_workflow_handle(workflow)
+        try:
+            seen = await handle.describe()
+        except RPCError as err:
+            raise _no_run(workflow, err) from err
+        if seen.workflow_type != messages.WORKFLOW:
+            raise DagError(f"{workflow} is a workflow, but not a DAG run.")
+        result = await _outcome(handle, seen.status)
+        if result is None or result.tasks_total > len(result.tasks):
+            tasks = await self._states(handle)
+        else:
+            tasks = list(result.tasks)
+        dag_id, run_id = _names(seen, result)
+        start = result.start_date if result else seen.start_time.isoformat()
+        end = result.end_date if result else _iso(seen.close_time)
+        order = sorted(tasks, key=lambda row: (row.task_id, row.map_index))
+        return RunReport(
+            dag_id=dag_id,
+            run_id=run_id,
+            workflow_id=workflow,
+            state=result.state if result else _state(seen),
+            start_date=start,
+            end_date=end,
+            duration_s=_seconds(start, end),
+            url=ui_url(self._config, workflow),
+            tasks_succeeded=sum(row.state == "success" for row in tasks),
+            tasks_failed=sum(row.state == "failed" for row in tasks),
+            tasks=tuple(order),
+        )
+
+    async def states(self, workflow: str) -> list[TaskRow]:
+        """Return the task instances of a run as they stand now."""
+        return await self._states(self._client.get_workflow_handle(workflow))
+
+    async def cancel(self, workflow: str) -> None:
+        """Ask a run to end now; its running tasks are stopped.
+
+        Raises:
+            DagError: there is no such run, or it has ended.
+        """
+        try:
+            await self._client.get_workflow_handle(workflow).cancel()
+        except RPCError as err:
+            raise _no_run(workflow, err) from err
+
+    async def runs(self, dag_id: str) -> list[RunRow]:
+        """Return the runs of a DAG, newest first."""
+        kind = f"WorkflowType = '{messages.WORKFLOW}'"
+        try:
+            return await self._list(f"{kind} AND AirflowDagId = {_quoted(dag_id)}")
+        except RPCError as err:
+            if err.status != RPCStatusCode.INVALID_ARGUMENT:
+                raise
+        # A namespace that was not allowed to learn our search attributes knows the id alone.
+        prefix = workflow_id(dag_id, "")
+        return await self._list(f"{kind} AND WorkflowId STARTS_WITH {_quoted(prefix)}")
+
+    async def find(self, dag_id: str, run_id: str) -> str:
+        """Return the workflow id of a run, which is not ours for one started by hand in the UI.
+
+        Raises:
+            DagError: there is no such run.
+        """
+        name = workflow_id(dag_id, run_id)
+        try:
+            await self._client.get_workflow_handle(name).describe()
+        except RPCError as err:
+            for row in await self.runs(dag_id):
+                if row.run_id == run_id:
+                    return row.workflow_id
+            raise _no_run(name, err) from err
+        return name
+
+    async def xcoms(self, workflow: str) -> list[dict[str, Any]]:
+        """Return every XCom of a run as ``{task_id, map_index, key, value}``, references resolved.
+
+        Raises:
+            DagError: there is no such run.
+        """
+        handle = self._client.get_workflow_handle(workflow)
+        try:
+            answers = await handle.query(messages.XCOMS_QUERY, [XComQuestion()])
+        except RPCError as err:
+            raise _no_run(workflow, err) from err
+        found: list[dict[str, Any]] = await self._asker.ask(
+            messages.RESOLVE_XCOMS, answers[0], list[dict[str, Any]]
+        )
+        return found
+
+    async def dags(self) -> Listing:
+        """Return what a worker finds in the DAG folder."""
+        body = await self._asker.ask(messages.LIST_DAGS, None, dict[str, Any])
+        return Listing(
+            tuple(DagRow(**row) for row in body["dags"]),
+            tuple(ImportErrorRow(**row) for row in body["errors"]),
+        )
+
+    async def probe(self) -> ProbeResult:
+        """Say whether the server answers and a worker of ours polls it."""
+        return await probe(self._client, self._config)
+
+    async def _list(self, query: str) -> list[RunRow]:
+        return [_run_row(seen) async for seen in self._client.list_workflows(query)]
+
+    async def _read(self, request: SubmitRequest, run_id: str, date: str) -> DagAnswer:
+        question = DagQuestion(
+            request.dag_id, request.dag_file, request.conf, run_id, date
+        )
+        answer = await self._asker.ask(messages.READ_DAG, question, DagAnswer)
+        if answer.refusal is not None:
+            raise DagError(answer.refusal)
+        return answer
+
+    async def _start(self, name: str, given: DagExecutionInput, dag: DagAnswer) -> None:
+        attributes = _attributes(given) if dag.has_search_attributes else None
+        try:
+            await self._client.start_workflow(
+                messages.WORKFLOW,
+                given,
+                id=name,
+                task_queue=self._config.temporal.task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                search_attributes=attributes,
+                static_summary=f"{given.dag_id} · {given.run_id}",
+            )
+        except WorkflowAlreadyStartedError as err:
+            raise DagError(
+                f"{given.dag_id}: the run id {given.run_id!r} is used already. Choose "
+                f"another, or look at that run: appliance runs wait {given.dag_id} "
+                f"{given.run_id}"
+            ) from err
+
+    async def _states(
+        self, handle: temporalio.client.WorkflowHandle[Any, Any]
+    ) -> list[TaskRow]:
+        try:
+            rows: list[TaskRow] = await handle.query(
+                messages.STATES_QUERY, result_type=list[TaskRow]
+            )
+        except (RPCError, temporalio.client.WorkflowQueryFailedError):
+            return []  # no worker answers for it just now; the run itself is known
+        return rows
+
+
+async def _end(handle: temporalio.client.WorkflowHandle[Any, Any]) -> None:
+    with suppress(WorkflowFailureError):
+        await handle.result()
+
+
+async def _outcome(
+    handle: temporalio.client.WorkflowHandle[Any, Any],
+    status: WorkflowExecutionStatus | None,
+) -> DagExecutionResult | None:
+    """Return what the workflow said at its end; None while it runs or when it said nothing."""
+    if status == WorkflowExecutionStatus.RUNNING:
+        return None
+    try:
+        body = await handle.result()
+    except WorkflowFailureError as err:
+        if not isinstance(err.cause, ApplicationError) or not err.cause.details:
+            return None
+        body = err.cause.details[0]
+    rows = tuple(TaskRow(**row) for row in body["tasks"])
+    return DagExecutionResult(**{**body, "tasks": rows})
+
+
+def _attributes(given: DagExecutionInput) -> TypedSearchAttributes:
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(_DAG_ID, given.dag_id),
+        SearchAttributePair(_RUN_ID, given.run_id or ""),
+        SearchAttributePair(_RUN_TYPE, given.run_type),
+        SearchAttributePair(_STATE, "running"),
+    ]
+    if given.logical_date:
+        date = datetime.fromisoformat(given.logical_date)
+        pairs.append(SearchAttributePair(_LOGICAL_DATE, date))
+    return TypedSearchAttributes(pairs)
+
+
+def _names(
+    seen: WorkflowExecution, result: DagExecutionResult | None
+) -> tuple[str, str]:
+    """Return DAG id and run id, from the surest source there is."""
+    if result is not None:
+        return result.dag_id, result.run_id
+    found = seen.typed_search_attributes
+    return found.get(_DAG_ID, ""), found.get(_RUN_ID, seen.id.removeprefix("dag-"))
+
+
+def _run_row(seen: WorkflowExecution) -> RunRow:
+    found = seen.typed_search_attributes
+    date = found.get(_LOGICAL_DATE)
+    return RunRow(
+        run_id=found.get(_RUN_ID, seen.id),
+        run_type=found.get(_RUN_TYPE, "manual"),
+        state=_state(seen),
+        logical_date=_iso(date),
+        start_date=_iso(seen.start_time),
+        end_date=_iso(seen.close_time),
+        workflow_id=seen.id,
+    )
+
+
+def _state(seen: WorkflowExecution) -> str:
+    return _STATES.get(seen.status, "failed") if seen.status else "running"
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
+
+
+def _seconds(start: str | None, end: str | None) -> float | None:
+    if start is None or end is None:
+        return None
+    passed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return round(passed.total_seconds(), 3)
+
+
+def _no_run(workflow: str, err: RPCError) -> Exception:
+    if err.status == RPCStatusCode.NOT_FOUND:
+        return DagError(
+            f"{workflow}: there is no such run, or its history is past retention. "
+            "Look at `appliance runs list DAG_ID`."
+        )
+    return err
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

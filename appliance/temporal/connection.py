@@ -1,0 +1,79 @@
+"""Connects to the Temporal server: the bundled one, or the one the environment names.
+
+TLS, API key and the rest come from the SDK's own environment configuration (``temporalio.envconfig``).
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import temporalio.client
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError
+
+from appliance.config.model import Config
+from appliance.errors import ConfigError, TemporalUnreachable
+
+_RETRY_S = 0.2
+
+
+def address(config: Config) -> str:
+    """``host:port`` of the server."""
+    return config.temporal.address or f"127.0.0.1:{config.temporal.port}"
+
+
+def workflow_id(dag_id: str, run_id: str) -> str:
+    """Id of the workflow that is this run."""
+    return f"dag-{dag_id}-{run_id}"
+
+
+def ui_url(config: Config, workflow: str) -> str:
+    """Page of a workflow in the bundled UI; empty when the server is somebody else's."""
+    if config.temporal.address:
+        return ""
+    path = quote(workflow, safe="")
+    namespace = quote(config.temporal.namespace, safe="")
+    port = config.temporal.ui_port
+    return f"http://localhost:{port}/namespaces/{namespace}/workflows/{path}"
+
+
+async def dial(
+    config: Config, *, wait_s: float, **options: Any
+) -> temporalio.client.Client:
+    """Connect, trying again for up to ``wait_s`` while nothing answers.
+
+    Raises:
+        TemporalUnreachable: nothing answered in time, or it refused us.
+        ConfigError: the TLS or profile settings cannot be used.
+    """
+    settings = _settings(config)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return await temporalio.client.Client.connect(**settings, **options)
+        except (RPCError, RuntimeError) as err:
+            if time.monotonic() >= deadline:
+                raise _unreachable(config, err) from err
+        await asyncio.sleep(_RETRY_S)
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    except (RuntimeError, ValueError, OSError) as err:
+        raise ConfigError(f"TEMPORAL_* environment: {err}") from err
+    found["target_host"] = address(config)
+    found["namespace"] = config.temporal.namespace
+    return found
+
+
+def _unreachable(config: Config, err: Exception) -> TemporalUnreachable:
+    what = str(err).splitlines()[0][:300]
+    where = address(config)
+    if config.temporal.address:
+        hint = "Check TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and TEMPORAL_TLS*."
+    else:
+        hint = f"Is the appliance up? Start it with `make up` (data folder {Path(config.data)})."
+    return TemporalUnreachable(f"Temporal at {where} does not answer: {what}\n{hint}")

@@ -1,0 +1,83 @@
+"""The tries this worker runs, apart from the activities that report them.
+
+The worker owns a try; the activity is only a lease on it. When the lease runs out while both server and worker slept (a
+paused container, a closed lid), the try goes on here and the workflow asks for it again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
+
+_KEEP_S = 120.0
+"""How long an unclaimed try, or its result, is kept for a workflow that asks again."""
+
+Runner = Callable[[ActivityTaskInput], Awaitable[TaskExecutionResult]]
+
+
+@dataclass(slots=True)
+class _Held:
+    task: asyncio.Task[TaskExecutionResult]
+    leases: int = 0
+    expiry: asyncio.TimerHandle | None = None
+
+
+class Leases:
+    """Tries by their id (``ActivityTaskInput.ti_id``)."""
+
+    def __init__(self, runner: Runner, *, parallelism: int) -> None:
+        """``parallelism``: how many tries run at once; the others wait here."""
+        self._runner = runner
+        self._slots = asyncio.Semaphore(parallelism)
+        self._held: dict[str, _Held] = {}
+
+    def open(self, task: ActivityTaskInput) -> asyncio.Task[TaskExecutionResult]:
+        """Start the try, or take hold of the one that is running."""
+        held = self._held.get(task.ti_id)
+        if held is None:
+            held = _Held(asyncio.create_task(self._run(task)))
+            self._held[task.ti_id] = held
+        return self._take(held)
+
+    def reopen(self, ti_id: str) -> asyncio.Task[TaskExecutionResult] | None:
+        """Take hold of a try that is still here; None: it is gone."""
+        held = self._held.get(ti_id)
+        return self._take(held) if held else None
+
+    def close(self, ti_id: str) -> None:
+        """Give the lease back with the result reported, or the try cancelled."""
+        if held := self._held.get(ti_id):
+            held.leases -= 1
+            if held.leases <= 0:
+                del self._held[ti_id]
+
+    def abandon(self, ti_id: str) -> None:
+        """Give the lease back without reporting: someone may ask again, for a while."""
+        if held := self._held.get(ti_id):
+            held.leases -= 1
+            if held.leases <= 0:
+                loop = asyncio.get_running_loop()
+                held.expiry = loop.call_later(_KEEP_S, self._expire, ti_id)
+
+    async def stop(self) -> None:
+        """End every try that is still here."""
+        tasks = [held.task for held in self._held.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _take(self, held: _Held) -> asyncio.Task[TaskExecutionResult]:
+        held.leases += 1
+        if held.expiry:
+            held.expiry.cancel()
+            held.expiry = None
+        return held.task
+
+    def _expire(self, ti_id: str) -> None:
+        if held := self._held.pop(ti_id, None):
+            held.task.cancel()
+
+    async def _run(self, task: ActivityTaskInput) -> TaskExecutionResult:
+        async with self._slots:
+            return await self._runner(task)

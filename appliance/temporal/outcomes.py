@@ -1,0 +1,94 @@
+"""Turns how the activity of a try ended into what the machine hears. No rules of its own: an unknown end is a failure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    TimeoutError,
+    TimeoutType,
+)
+
+from appliance.dagrun.events import TryEnded, TryLost
+from appliance.dagrun.states import TaskState
+from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
+from appliance.temporal.messages import TRY_FAILED, TRY_LOST
+
+_SKIPMIXIN_KEY = "skipmixin_key"
+_RETURN_KEY = "return_value"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The try's lease ran out, but the worker that owned it may still run it."""
+
+    queue: str
+
+
+def result_of(details: Any) -> TaskExecutionResult:
+    """Rebuild a result from the details of a failure, where it arrives as plain JSON."""
+    rows = {
+        name: tuple(XComRow(**row) for row in details[name])
+        for name in ("xcoms", "deleted")
+    }
+    skipped = tuple((task, index) for task, index in details["skipped"])
+    state = TaskState(details["state"])
+    return TaskExecutionResult(
+        **{**details, **rows, "skipped": skipped, "state": state}
+    )
+
+
+def classify(err: ActivityError) -> TaskExecutionResult | Lease | TryLost | None:
+    """Say what the failure of a try's activity means; None: it failed in a way nobody foresaw."""
+    match err.cause:
+        case ApplicationError(type=kind, details=details) if kind == TRY_FAILED:
+            return result_of(details[0])
+        case ApplicationError(type=kind) if kind == TRY_LOST:
+            return TryLost("", -1, 0)
+        case TimeoutError(type=TimeoutType.HEARTBEAT, last_heartbeat_details=details):
+            return Lease(str(details[0])) if details else TryLost("", -1, 0)
+        case TimeoutError() | CancelledError():
+            return TryLost("", -1, 0)
+        case _:
+            return None
+
+
+def failed(task: ActivityTaskInput, now: str, error: str) -> TaskExecutionResult:
+    """Return the result of a try that ended in a way nobody foresaw: failed, retried as Airflow would."""
+    retries = task.max_tries != 0 and task.try_number <= task.max_tries
+    state = TaskState.UP_FOR_RETRY if retries else TaskState.FAILED
+    return TaskExecutionResult(state, now, now, error=error)
+
+
+def ended(task: ActivityTaskInput, result: TaskExecutionResult) -> TryEnded:
+    """Return what the machine hears of a try that ended."""
+    own = {
+        row.key: row.value
+        for row in result.xcoms
+        if (row.task_id, row.map_index) == (task.task_id, task.map_index)
+    }
+    at = result.reschedule_at
+    return TryEnded(
+        task.task_id,
+        task.map_index,
+        task.try_number,
+        result.state,
+        return_length=result.return_length,
+        returned=own.get(_RETURN_KEY) is not None,
+        retry_delay_s=result.retry_delay_s,
+        reschedule_at=datetime.fromisoformat(at).timestamp() if at else None,
+        skipped=result.skipped,
+        skip_verdict=_verdict(own.get(_SKIPMIXIN_KEY)),
+    )
+
+
+def _verdict(value: Any) -> tuple[str, tuple[str, ...]] | None:
+    if not isinstance(value, dict):
+        return None
+    for kind in ("followed", "skipped"):
+        if kind in value:
+            return kind, tuple(value[kind])
+    return None

@@ -1,0 +1,373 @@
+"""The workflows. ``ExecuteAirflowDagWorkflow`` is one DAG run: decisions of the machine become activities and timers,
+their ends become events. No rules of its own, no clock but ``workflow.now()``.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.workflow import ActivityCancellationType
+
+with workflow.unsafe.imports_passed_through():
+    from appliance.dagrun.events import (
+        CancelRequested,
+        Decision,
+        Event,
+        FinishRun,
+        StartTask,
+        StopTask,
+        TimeReached,
+        TryLost,
+        WaitUntil,
+    )
+    from appliance.dagrun.machine import DagRun
+    from appliance.dagrun.plan import Plan
+    from appliance.dagrun.states import TaskState
+    from appliance.dagrun.tries import (
+        ActivityTaskInput,
+        RunFacts,
+        TaskExecutionResult,
+        XComRow,
+    )
+    from appliance.temporal import details, messages, outcomes
+    from appliance.temporal.ledger import (
+        MAPPED_TRY_XCOM_BYTES,
+        TRY_XCOM_BYTES,
+        Ledger,
+        shorten,
+    )
+    from appliance.temporal.messages import (
+        AskInput,
+        DagAnswer,
+        DagExecutionInput,
+        DagExecutionResult,
+        DagQuestion,
+        RunSecretsAndConf,
+        TaskRow,
+        XComQuestion,
+    )
+
+_ONCE = RetryPolicy(maximum_attempts=1)
+_NO_LIMIT = timedelta(days=3650)
+_LEASE = timedelta(seconds=60)
+_REATTACH = timedelta(seconds=30)
+_READ_TIMEOUT = timedelta(minutes=5)
+_MAX_ROWS = 100
+_INLINE_CONF_CHARS = 4096
+_ACTIVATION_XCOM_BYTES = 1024 * 1024
+"""XComs sent along with all tries started in one workflow task; a response above 4 MB ends the workflow."""
+
+_STATE = SearchAttributeKey.for_keyword("AirflowState")
+_DAG_ID = SearchAttributeKey.for_keyword("AirflowDagId")
+_RUN_ID = SearchAttributeKey.for_keyword("AirflowRunId")
+_RUN_TYPE = SearchAttributeKey.for_keyword("AirflowRunType")
+_LOGICAL_DATE = SearchAttributeKey.for_datetime("AirflowLogicalDate")
+
+
+@workflow.defn(name=messages.WORKFLOW)
+class ExecuteAirflowDagWorkflow:
+    """One run of one DAG."""
+
+    @workflow.init
+    def __init__(self, request: DagExecutionInput) -> None:
+        """Remember what was asked; nothing is decided yet."""
+        self._request = request
+        self._ledger = Ledger()
+        self._inbox: list[Event] = []
+        self._tries: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._machine: DagRun | None = None
+        self._finish: FinishRun | None = None
+        self._started = workflow.now()
+        self._spent_bytes = 0
+
+    @workflow.run
+    async def run(self, request: DagExecutionInput) -> DagExecutionResult:
+        """Run the DAG to its end.
+
+        Raises:
+            ApplicationError: type ``DagRefused``: it cannot be run; ``DagExecutionFailure``: it ran and failed.
+        """
+        dag = request.dag or await self._read_dag()
+        if dag.refusal is not None:
+            raise ApplicationError(
+                dag.refusal, type=messages.RUN_REFUSED, non_retryable=True
+            )
+        self._facts = self._describe(dag)
+        self._publish(dag)
+        self._machine = machine = DagRun(
+            Plan.from_json(dag.plan),
+            logical_date=_airflow_date(self._facts.logical_date),
+            retry_lost=dag.retry_lost,
+            max_lost=dag.max_lost,
+        )
+        try:
+            self._obey(machine.start(_now()))
+            await self._until_finished(machine)
+        except asyncio.CancelledError:
+            self._obey(machine.receive([CancelRequested()], _now()))
+            await self._stop_tries()
+            self._set_state("failed")
+            raise
+        await self._stop_tries()
+        return self._conclude()
+
+    @workflow.query(name=messages.STATES_QUERY)
+    def task_states(self) -> list[TaskRow]:
+        """Return every task instance, by task id and map index."""
+        if self._machine is None:
+            return []
+        return [self._ledger.task_row(*row) for row in self._machine.rows()]
+
+    @workflow.query(name=messages.XCOMS_QUERY)
+    def xcoms(self, questions: list[XComQuestion]) -> list[list[XComRow]]:
+        """Answer several questions at once, each with its rows."""
+        return [self._ledger.answer(question) for question in questions]
+
+    @workflow.query(name=messages.FACTS_QUERY)
+    def run_facts(self) -> RunSecretsAndConf:
+        """Return what the run was started with that tries are not told."""
+        return RunSecretsAndConf(self._request.conf, self._request.sealed)
+
+    # -- before the first task --------------------------------------------------
+
+    async def _read_dag(self) -> DagAnswer:
+        request = self._request
+        question = DagQuestion(
+            request.dag_id,
+            request.dag_file,
+            request.conf,
+            request.run_id,
+            request.logical_date or self._started.isoformat(),
+            request.run_type,
+        )
+        answer: DagAnswer = await workflow.execute_local_activity(
+            messages.READ_DAG,
+            question,
+            result_type=DagAnswer,
+            start_to_close_timeout=_READ_TIMEOUT,
+            retry_policy=_ONCE,
+            summary=f"read {request.dag_id}",
+        )
+        return answer
+
+    def _describe(self, dag: DagAnswer) -> RunFacts:
+        request = self._request
+        now = self._started.isoformat()
+        logical_date = request.logical_date or now
+        run_after = request.run_after or logical_date
+        conf = request.conf if len(str(request.conf)) <= _INLINE_CONF_CHARS else None
+        return RunFacts(
+            dag_id=request.dag_id,
+            run_id=request.run_id or f"{request.run_type}__{logical_date}",
+            run_type=request.run_type,
+            logical_date=logical_date,
+            data_interval_start=dag.data_interval_start,
+            data_interval_end=dag.data_interval_end,
+            run_after=run_after,
+            start_date=now,
+            file=dag.file,
+            conf=conf,
+            is_sealed=request.sealed is not None,
+            triggering_user=request.triggering_user,
+        )
+
+    def _publish(self, dag: DagAnswer) -> None:
+        """Make a run that was started by hand as easy to find as a submitted one."""
+        self._searchable = dag.has_search_attributes
+        if not self._searchable or _DAG_ID in workflow.info().typed_search_attributes:
+            return
+        facts = self._facts
+        updates = [
+            _DAG_ID.value_set(facts.dag_id),
+            _RUN_ID.value_set(facts.run_id),
+            _RUN_TYPE.value_set(facts.run_type),
+            _STATE.value_set("running"),
+        ]
+        if facts.logical_date:
+            updates.append(
+                _LOGICAL_DATE.value_set(datetime.fromisoformat(facts.logical_date))
+            )
+        workflow.upsert_search_attributes(updates)
+
+    # -- the loop ---------------------------------------------------------------
+
+    async def _until_finished(self, machine: DagRun) -> None:
+        while self._finish is None:
+            await workflow.wait_condition(lambda: bool(self._inbox))
+            events, self._inbox = self._inbox, []
+            self._obey(machine.receive(events, _now()))
+
+    def _obey(self, decisions: Iterable[Decision]) -> None:
+        self._spent_bytes = 0
+        for decision in decisions:
+            match decision:
+                case StartTask():
+                    self._start(decision)
+                case StopTask(task_id, map_index):
+                    if running := self._tries.get((task_id, map_index)):
+                        running.cancel()
+                case WaitUntil(at):
+                    self._wake(at)
+                case FinishRun():
+                    self._finish = decision
+        workflow.set_current_details(details.table(self.task_states()))
+
+    def _wake(self, at: float) -> None:
+        async def sleep() -> None:
+            await asyncio.sleep(max(0.0, at - _now()))
+            self._inbox.append(TimeReached())
+
+        # Kept by the workflow's event loop; a timer that outlives the run ends with it.
+        self._timers = [*getattr(self, "_timers", []), asyncio.create_task(sleep())]
+
+    async def _stop_tries(self) -> None:
+        for running in self._tries.values():
+            running.cancel()
+        if self._tries:
+            await asyncio.gather(*self._tries.values(), return_exceptions=True)
+
+    # -- one try ----------------------------------------------------------------
+
+    def _start(self, start: StartTask) -> None:
+        instance = (start.task_id, start.map_index)
+        task = self._input(start)
+        self._ledger.started(instance, _iso_now(), is_poke=start.reschedules > 0)
+        self._tries[instance] = asyncio.create_task(self._run_try(task))
+
+    def _input(self, start: StartTask) -> ActivityTaskInput:
+        assert self._machine is not None  # noqa: S101  # tries start from its decisions
+        instance = (start.task_id, start.map_index)
+        limit = TRY_XCOM_BYTES if start.map_index < 0 else MAPPED_TRY_XCOM_BYTES
+        limit = min(limit, _ACTIVATION_XCOM_BYTES - self._spent_bytes)
+        upstreams = self._machine.direct_upstreams(start.task_id)
+        rows, complete, used = self._ledger.send_along(upstreams, limit)
+        self._spent_bytes += used
+        return ActivityTaskInput(
+            run=self._facts,
+            task_id=start.task_id,
+            map_index=start.map_index,
+            try_number=start.try_number,
+            max_tries=start.max_tries,
+            ti_id=str(workflow.uuid4()),
+            xcoms=rows,
+            complete=complete,
+            own_keys=self._ledger.keys(instance),
+            xcom_budget_bytes=self._ledger.budget_bytes,
+            reschedules=start.reschedules,
+            first_start=self._ledger.first_poke(instance)
+            if start.reschedules
+            else None,
+        )
+
+    async def _run_try(self, task: ActivityTaskInput) -> None:
+        instance = (task.task_id, task.map_index)
+        outcome = await self._execute(task, messages.ACTIVITY, None)
+        if isinstance(outcome, outcomes.Lease):
+            outcome = await self._execute(
+                task, messages.REATTACH_ACTIVITY, outcome.queue
+            )
+        if isinstance(outcome, TaskExecutionResult):
+            self._ledger.ended(instance, outcome)
+            self._inbox.append(outcomes.ended(task, outcome))
+        else:
+            self._inbox.append(TryLost(task.task_id, task.map_index, task.try_number))
+        if self._tries.get(instance) is asyncio.current_task():
+            del self._tries[instance]
+
+    async def _execute(
+        self, task: ActivityTaskInput, activity: str, queue: str | None
+    ) -> TaskExecutionResult | outcomes.Lease | TryLost:
+        try:
+            result: TaskExecutionResult = await workflow.execute_activity(
+                activity,
+                task,
+                result_type=TaskExecutionResult,
+                task_queue=queue,
+                schedule_to_start_timeout=_REATTACH if queue else None,
+                start_to_close_timeout=_NO_LIMIT,
+                heartbeat_timeout=_LEASE,
+                retry_policy=_ONCE,
+                cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary=details.summary(task.task_id, task.map_index, task.try_number),
+            )
+        except ActivityError as err:
+            outcome = outcomes.classify(err)
+            if outcome is None:
+                return outcomes.failed(task, _iso_now(), str(err.cause))
+            return outcome
+        return result
+
+    # -- after the last task ----------------------------------------------------
+
+    def _conclude(self) -> DagExecutionResult:
+        assert self._finish is not None  # noqa: S101  # the loop has ended
+        rows = self.task_states()
+        states = [row.state for row in rows]
+        result = DagExecutionResult(
+            state=self._finish.state.value,
+            dag_id=self._facts.dag_id,
+            run_id=self._facts.run_id,
+            start_date=self._facts.start_date,
+            end_date=_iso_now(),
+            tasks_succeeded=states.count(TaskState.SUCCESS),
+            tasks_failed=states.count(TaskState.FAILED),
+            tasks=shorten(rows, _MAX_ROWS),
+            tasks_total=len(rows),
+        )
+        self._set_state(result.state)
+        if result.state == "failed":
+            raise ApplicationError(
+                _failure_text(self._finish.reason, rows),
+                result,
+                type=messages.RUN_FAILED,
+                non_retryable=True,
+            )
+        return result
+
+    def _set_state(self, state: str) -> None:
+        if self._searchable:
+            workflow.upsert_search_attributes([_STATE.value_set(state)])
+
+
+@workflow.defn(name=messages.ASK_WORKFLOW)
+class AskApplianceWorker:
+    """Asks a worker one question on behalf of the command line, which deletes this workflow afterwards."""
+
+    @workflow.run
+    async def run(self, request: AskInput) -> Any:
+        """Return what the activity answers."""
+        return await workflow.execute_local_activity(
+            request.activity,
+            request.question,
+            start_to_close_timeout=timedelta(seconds=request.timeout_s),
+            retry_policy=_ONCE,
+        )
+
+
+def _now() -> float:
+    return workflow.now().timestamp()
+
+
+def _iso_now() -> str:
+    return workflow.now().isoformat()
+
+
+def _airflow_date(iso: str | None) -> str | None:
+    """Write a date as Airflow's retry jitter reads it: ``2026-01-01 00:00:00+00:00``."""
+    return str(datetime.fromisoformat(iso).astimezone(timezone.utc)) if iso else None
+
+
+def _failure_text(reason: str, rows: Iterable[TaskRow]) -> str:
+    failed = [
+        details.summary(r.task_id, r.map_index, r.try_number)
+        for r in rows
+        if r.state == "failed"
+    ]
+    if not failed:
+        return f"The DAG run failed: {reason}"
+    more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""  # noqa: PLR2004  # a line
+    return f"The DAG run failed ({reason}): {', '.join(failed[:5])}{more}"

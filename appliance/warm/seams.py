@@ -1,0 +1,380 @@
+"""The one place that touches what Airflow does not promise to keep; child side only.
+
+Pinned to apache-airflow 3.3.2 and apache-airflow-task-sdk 1.3.2, checked on import. On an
+upgrade read this list against the new source:
+
+* ``sdk.execution_time.task_runner``: ``main`` runs one try and reads its ``StartupDetails`` from
+  ``CommsDecoder`` on fd 0; the global ``SUPERVISOR_COMMS`` is where Variable, Connection and XCom
+  send requests; ``parse`` takes ``DagBundlesManager`` from its module and ``BundleDagBag`` from
+  ``airflow.dag_processing.dagbag``; ``TypeAdapter`` is looked up in the module.
+* ``sdk.execution_time.comms``: ``TypeAdapter`` is looked up in the module (twice a process,
+  with ``ToTask``).
+* ``sdk.execution_time.supervisor``: ``_reset_signals``, ``_reopen_std_io_handles``,
+  ``_configure_logs_over_json_channel``, ``block_orm_access``, ``ensure_secrets_backend_loaded``
+  (imported by name, at each use, by Variable and Connection).
+* ``sdk.execution_time.secrets.ExecutionAPISecretsBackend`` asks the supervisor.
+* ``sdk.configuration._secrets_backend_cache``: search path → backends.
+* ``sdk.api.client.get_hostname`` and ``task_runner.get_hostname``: resolve DNS at each call.
+* ``sdk.serde._register``, ``sdk.plugins_manager.integrate_macros_plugins``,
+  ``sdk.log.load_remote_log_handler``, ``sdk.listener.get_listener_manager``: filled lazily.
+* ``sdk._shared.observability.metrics.stats._get_registry``: reads a YAML file on first use.
+* ``dag_processing.importers.python_importer.signal``: the module it sets handlers with;
+  ``serialization.encoders.coerce_to_core_timetable``.
+* ``sdk.execution_time.xcom.XCom``: the configured backend;
+  ``providers.common.io.xcom.backend``: ``_get_threshold`` and ``XComDecoder`` are looked up in the
+  module; ``sdk.serde._match`` decides which classes are deserialized.
+"""
+
+import atexit
+import gc
+import importlib
+import importlib.metadata
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from airflow.dag_processing import dagbag
+from airflow.dag_processing.importers import python_importer
+from airflow.providers.common.io.xcom import backend as object_store
+from airflow.sdk import configuration, serde
+from airflow.sdk.api import client
+from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
+from airflow.sdk.execution_time import comms, supervisor, task_runner
+from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.serialization.encoders import coerce_to_core_timetable
+from pydantic import JsonValue, TypeAdapter
+
+AIRFLOW = "3.3.2"
+TASK_SDK = "1.3.2"
+BUNDLE = "dags-folder"
+LOG_FD = 63
+"""Where Airflow's loggers write JSON lines; nowhere, until a child puts its own channel there."""
+
+_DIED_ODDLY = 126
+_LAZY_IMPORTS = (
+    "airflow.sdk.definitions.asset.metadata",
+    "airflow.sdk.definitions.retry_policy",
+    "airflow.sdk.execution_time.cache",
+    "airflow.sdk.execution_time.context",
+    "airflow.sdk.execution_time.timeout",
+    "airflow.sdk.serde",
+    "airflow.serialization.serialized_objects",
+    "jinja2.ext",
+    "lazy_object_proxy",
+    "setproctitle",
+)
+
+
+def _require(module: ModuleType, *names: str) -> None:
+    missing = [name for name in names if not hasattr(module, name)]
+    if missing:
+        raise ImportError(f"{module.__name__} has no {', '.join(missing)}: see {__name__}")
+
+
+for _name, _pinned in (
+    ("apache-airflow", AIRFLOW),
+    ("apache-airflow-task-sdk", TASK_SDK),
+):
+    if (_found := importlib.metadata.version(_name)) != _pinned:
+        raise ImportError(f"{_name} is {_found}, not {_pinned}: see {__name__}")
+_require(task_runner, "main", "DagBundlesManager", "TypeAdapter", "get_hostname")
+_require(comms, "CommsDecoder", "ToTask", "TypeAdapter")
+_require(dagbag, "BundleDagBag")
+_require(python_importer, "signal")
+_require(configuration, "_secrets_backend_cache")
+_require(
+    supervisor,
+    "_configure_logs_over_json_channel",
+    "_reopen_std_io_handles",
+    "_reset_signals",
+    "block_orm_access",
+    "ensure_secrets_backend_loaded",
+)
+
+
+# --- before the fork
+
+
+def prepare() -> None:
+    """Import and cache what every child would otherwise import and compute again."""
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
+    for name in _LAZY_IMPORTS:
+        importlib.import_module(name)
+    _memoise_type_adapters()
+    _memoise_hostname()
+    _fill_caches()
+    _set_up_logs()
+    supervisor.block_orm_access()
+
+
+def freeze() -> None:
+    """Keep the collector of every child away from what exists now, so its pages stay shared."""
+    gc.collect()
+    gc.freeze()
+
+
+def _memoise_type_adapters() -> None:
+    """Build the two adapters every try builds, once; they are immutable."""
+    known = {id(of): TypeAdapter(of) for of in (comms.ToTask, JsonValue)}
+
+    class Memoised:
+        def __class_getitem__(cls, item: Any) -> Any:
+            return TypeAdapter[item]
+
+        def __new__(cls, of: Any, *args: Any, **kwargs: Any) -> Any:
+            if args or kwargs or id(of) not in known:
+                return TypeAdapter(of, *args, **kwargs)
+            return known[id(of)]
+
+    comms.TypeAdapter = task_runner.TypeAdapter = Memoised
+
+
+def _memoise_hostname() -> None:
+    """Ask the resolver once; a container keeps its name."""
+    hostname = client.get_hostname()
+    client.get_hostname = task_runner.get_hostname = lambda: hostname
+
+
+def _fill_caches() -> None:
+    from airflow.sdk import plugins_manager
+    from airflow.sdk._shared.observability.metrics import stats
+    from airflow.sdk.listener import get_listener_manager
+    from airflow.sdk.log import load_remote_log_handler
+
+    client.getuser()
+    get_listener_manager()
+    plugins_manager.integrate_macros_plugins()
+    load_remote_log_handler()
+    supervisor.ensure_secrets_backend_loaded()
+    serde._register()  # noqa: SLF001 - a seam, listed above
+    stats._get_registry()  # noqa: SLF001 - a seam, listed above
+
+
+def _set_up_logs() -> None:
+    """Configure Airflow's logging onto LOG_FD once, instead of onto a new fd in every child."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, LOG_FD, inheritable=False)
+    os.close(nowhere)
+    supervisor._configure_logs_over_json_channel(LOG_FD)  # noqa: SLF001 - a seam, listed above
+
+
+# --- reading a DAG file
+
+
+def redirect_logs(fd: int) -> None:
+    """Send Airflow's log lines to ``fd`` from now on; the caller closes its own copy."""
+    os.dup2(fd, LOG_FD, inheritable=False)
+
+
+@contextmanager
+def questions_to(sock: socket.socket) -> Iterator[None]:
+    """Let code run outside a task (a DAG file's top level) ask for Variables and Connections.
+
+    Closes ``sock``.
+    """
+    task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(socket=sock)
+    try:
+        yield
+    finally:
+        del task_runner.SUPERVISOR_COMMS
+        sock.close()
+
+
+def read_file(path: Path, root: Path) -> Any:
+    """Parse one DAG file as the task runner would, into Airflow's own ``BundleDagBag``."""
+    return dagbag.BundleDagBag(
+        dag_folder=os.fspath(path),
+        bundle_path=root,
+        bundle_name=BUNDLE,
+        safe_mode=False,
+        load_op_links=False,
+    )
+
+
+def empty_bag(path: Path, root: Path) -> Any:
+    """Return what ``read_file`` would for a file without DAGs, without reading it."""
+    return dagbag.BundleDagBag(
+        dag_folder=os.fspath(path),
+        bundle_path=root,
+        bundle_name=BUNDLE,
+        collect_dags=False,
+    )
+
+
+def read_from(root: Path) -> None:
+    """Have the real ``task_runner.parse`` read its file below ``root``."""
+
+    class Bundle:
+        version = None
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.path = root
+
+        def initialize(self) -> None:
+            """Nothing to fetch."""
+
+    class Bundles:
+        def get_bundle(self, name: str, version: str | None = None) -> Bundle:
+            return Bundle(name)
+
+    task_runner.DagBundlesManager = Bundles
+
+
+def inject(bag: Any, root: Path) -> None:
+    """Have the real ``task_runner.parse`` find this bag instead of reading the file again."""
+    read_from(root)
+    dagbag.BundleDagBag = lambda **_: bag
+
+
+@contextmanager
+def lookups() -> Iterator[list[None]]:
+    """Yield a list that grows with every lookup of a Variable or Connection.
+
+    Also of those that an environment variable answers before anybody is asked.
+    """
+    load = supervisor.ensure_secrets_backend_loaded
+    seen: list[None] = []
+
+    def counted() -> Any:
+        seen.append(None)
+        return load()
+
+    supervisor.ensure_secrets_backend_loaded = counted
+    try:
+        yield seen
+    finally:
+        supervisor.ensure_secrets_backend_loaded = load
+
+
+def let_crashes_kill() -> None:
+    """Let a segmentation fault in a DAG file end the process.
+
+    Airflow sets a Python handler for the signal, which cannot run: the fault recurs for ever.
+    """
+
+    class Signals:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(signal, name)
+
+        def signal(self, number: int, handler: Any) -> Any:
+            if number == signal.SIGSEGV:
+                return signal.getsignal(number)
+            return signal.signal(number, handler)
+
+    python_importer.signal = Signals()
+
+
+def core_timetable(dag: Any) -> Any:
+    """Return the DAG's timetable as the scheduler knows it."""
+    return coerce_to_core_timetable(dag.timetable)
+
+
+# --- in the child
+
+
+def take_channels(
+    requests: socket.socket, stdout: socket.socket, stderr: socket.socket, logs_fd: int
+) -> None:
+    """Put the supervisor's sockets where the task runner and user code expect them."""
+    supervisor._reset_signals()  # noqa: SLF001 - a seam, listed above
+    redirect_logs(logs_fd)
+    supervisor._reopen_std_io_handles(requests, stdout, stderr)  # noqa: SLF001 - a seam, listed above
+
+
+def exit_code_of(target: Callable[[], None]) -> int:
+    """Run ``target`` as Airflow's ``supervisor._fork_main`` does and return the exit code.
+
+    Only exit functions registered after the fork run.
+    """
+    with suppress(AttributeError):
+        atexit._clear()  # noqa: SLF001 - what Airflow does
+    code = 0
+    try:
+        target()
+    except SystemExit as stop:
+        code = _code(stop)
+    except Exception:  # noqa: BLE001 - the last frame of a process: say it and end
+        traceback.print_exc(file=sys.stderr)
+        code = _DIED_ODDLY
+    with suppress(AttributeError):
+        atexit._run_exitfuncs()  # noqa: SLF001 - what Airflow does
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError, OSError):
+            stream.flush()
+    return code
+
+
+def _code(stop: SystemExit) -> int:
+    if isinstance(stop.code, int):
+        return stop.code
+    if stop.code:
+        sys.stderr.write(f"{stop.code}\n")
+        return 1
+    return 1
+
+
+def run_task() -> None:
+    """Run one try with the real task runner; its orders come over fd 0."""
+    task_runner.main()
+
+
+def ask_supervisor_first(connections: Collection[str], variables: Collection[str]) -> None:
+    """Look these ids up at the supervisor before any other secrets backend."""
+
+    class Submitted(ExecutionAPISecretsBackend):  # type: ignore[misc]
+        def get_connection(self, conn_id: str, team_name: str | None = None) -> Any:
+            return super().get_connection(conn_id) if conn_id in connections else None
+
+        async def aget_connection(self, conn_id: str) -> Any:
+            if conn_id not in connections:
+                return None
+            return await super().aget_connection(conn_id)
+
+        def get_variable(self, key: str, team_name: str | None = None) -> Any:
+            return super().get_variable(key) if key in variables else None
+
+        async def aget_variable(self, key: str) -> Any:
+            return await super().aget_variable(key) if key in variables else None
+
+    _put_first(Submitted())
+
+
+def _put_first(backend: BaseSecretsBackend) -> None:
+    load = supervisor.ensure_secrets_backend_loaded
+
+    def with_submitted() -> list[Any]:
+        return [backend, *load()]
+
+    supervisor.ensure_secrets_backend_loaded = with_submitted
+
+
+def store_xcom(value: Any, **where: Any) -> Any:
+    """Put away an XCom the backend left inline, as if its threshold were 0; return the reference.
+
+    Only Airflow's object storage backend can; with any other the value comes back as it is.
+    """
+    if not issubclass(XCom, object_store.XComObjectStorageBackend):
+        return value
+    object_store._get_threshold = lambda: 0  # noqa: SLF001 - a seam, listed above
+    # The value was made by this DAG's own code: nothing is gained by refusing its classes.
+    serde._match = lambda _: True  # noqa: SLF001 - a seam, listed above
+    return XCom.serialize_value(serde.deserialize(value), **where)
+
+
+def resolve_xcom(stored: Any) -> Any:
+    """Follow a reference to the JSON it stands for; anything else comes back as it is."""
+    if not isinstance(stored, str):
+        return stored
+    # The file holds what serde made: to show it, no class of the DAG need be imported.
+    object_store.XComDecoder = json.JSONDecoder
+    return serde.serialize(XCom.deserialize_value(SimpleNamespace(value=stored)))

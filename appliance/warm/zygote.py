@@ -1,0 +1,207 @@
+"""The process children are forked from, and the fork server any such child may itself become.
+
+Started as ``python -m appliance.warm.zygote FD PRELOAD...``: Airflow and the modules named are
+imported, then requests on the control channel FD are served. One thread, always: a fork copies
+only the calling thread and leaves the locks of the others held forever.
+
+Messages on the channel (``appliance.warm.datagrams``), ours on the right:
+
+    {op: fork, token, entry: "package.module:function", args} + fds   {op: spawned, token, pid}
+                                                      {op: failed, token, error}
+                                                      {op: exited, token, pid, code, maxrss_kb, cpu_s}
+    {op: kill, token, signal}       to the child's process group
+    {op: retire}                    exit after the last child
+    end of file                     SIGTERM to every child's group, a short grace, SIGKILL, exit
+
+A child calls ``function(args, fds)`` and never returns from it. A function that ends in
+``serve(channel)`` makes the child a zygote of its own; before that it sends ``{op: ready, ...}``.
+Only a parent can reap, so the exit codes come from here.
+"""
+
+import ctypes
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from appliance.warm import datagrams
+
+EXPENDABLE = 800
+"""``oom_score_adj`` of children: out of memory must hit a try, never a zygote or the server."""
+
+_PR_SET_PDEATHSIG = 1
+_CRASHED = 123
+_LAST_WORDS_S = 1.0
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
+
+Entry = Callable[[dict[str, Any], list[int]], object]
+
+
+def serve(channel: socket.socket, *, grace_s: float = _LAST_WORDS_S) -> NoReturn:
+    """Fork on demand and report exits until the other side is gone; then end all children."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if _OOM_SCORE.read_text().strip() == str(EXPENDABLE):
+        _OOM_SCORE.write_text("0")
+    nursery = _Nursery(channel)
+    nursery.watch()
+    nursery.end_all(grace_s)
+    os._exit(0)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass(slots=True)
+class _Nursery:
+    """The children of this process, by pidfd."""
+
+    channel: socket.socket
+    children: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """pidfd → (pid, token)."""
+    poller: select.poll = field(default_factory=select.poll)
+    is_retired: bool = False
+
+    def watch(self) -> None:
+        """Serve until the channel ends, or until retired and childless."""
+        self.poller.register(self.channel, select.POLLIN)
+        while not (self.is_retired and not self.children):
+            for fd, _ in self.poller.poll():
+                if fd in self.children:
+                    self.reap(fd)
+                elif not self.obey():
+                    return
+
+    def obey(self) -> bool:
+        """Do what the next message asks; False when there is nobody to ask any more."""
+        received = datagrams.receive(self.channel)
+        if received is None:
+            return False
+        message, fds = received
+        match message["op"]:
+            case "fork":
+                self.fork(message, fds)
+            case "kill":
+                self.kill(message["token"], message["signal"])
+            case "retire":
+                self.is_retired = True
+        return True
+
+    def fork(self, message: dict[str, Any], fds: list[int]) -> None:
+        token = message["token"]
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self.report({"op": "failed", "token": token, "error": str(error)})
+            return
+        if pid == 0:
+            self.become_child(message, fds)
+        os.setpgid(pid, pid)
+        for fd in fds:
+            os.close(fd)
+        pidfd = os.pidfd_open(pid)
+        self.children[pidfd] = (pid, token)
+        self.poller.register(pidfd, select.POLLIN)
+        self.report({"op": "spawned", "token": token, "pid": pid})
+
+    def become_child(self, message: dict[str, Any], fds: list[int]) -> NoReturn:
+        """Run the entry in the child; whatever it does, this never returns."""
+        code = _CRASHED
+        try:
+            die_with_parent()
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _OOM_SCORE.write_text(str(EXPENDABLE))
+            self.channel.close()
+            for pidfd in self.children:
+                os.close(pidfd)
+            _entry(message["entry"])(message["args"], fds)
+            code = 0
+        except BaseException:  # noqa: BLE001 - the last frame of a process: say it and end
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def kill(self, token: str, number: int) -> None:
+        """Signal the group of a child not reaped yet, so never a stranger with its old pid."""
+        for pid, owner in self.children.values():
+            if owner == token:
+                _signal_group(pid, number)
+
+    def reap(self, pidfd: int) -> None:
+        pid, token = self.children.pop(pidfd)
+        self.poller.unregister(pidfd)
+        os.close(pidfd)
+        _, status, usage = os.wait4(pid, 0)
+        self.report(
+            {
+                "op": "exited",
+                "token": token,
+                "pid": pid,
+                "code": os.waitstatus_to_exitcode(status),
+                "maxrss_kb": usage.ru_maxrss,
+                "cpu_s": usage.ru_utime + usage.ru_stime,
+            }
+        )
+
+    def report(self, message: dict[str, Any]) -> None:
+        try:
+            datagrams.send(self.channel, message)
+        except OSError:
+            return  # The worker is gone; the channel's end of file says what to do.
+
+    def end_all(self, grace_s: float) -> None:
+        """Let every child call its ``on_kill``, then kill what is left."""
+        for pid, _ in self.children.values():
+            _signal_group(pid, signal.SIGTERM)
+        self.poller.unregister(self.channel)
+        deadline = time.monotonic() + grace_s
+        while self.children and (left_s := deadline - time.monotonic()) > 0:
+            for fd, _ in self.poller.poll(left_s * 1000):
+                self.reap(fd)
+        for pid, _ in self.children.values():
+            _signal_group(pid, signal.SIGKILL)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return  # It ended and has not been reaped yet.
+
+
+def _entry(name: str) -> Entry:
+    module, _, function = name.partition(":")
+    entry: Entry = getattr(importlib.import_module(module), function)
+    return entry
+
+
+def main() -> NoReturn:
+    """Become the base zygote: import, warm, report ready, serve."""
+    die_with_parent()
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)  # noqa: FBT003 - the standard library's signature
+    # Imported here: importing Airflow takes seconds, and must die with the worker from the start.
+    from appliance.warm import seams
+
+    seams.prepare()
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
+    seams.freeze()
+    datagrams.send(channel, {"op": "ready", "pid": os.getpid()})
+    serve(channel, grace_s=3 * _LAST_WORDS_S)
+
+
+if __name__ == "__main__":
+    main()

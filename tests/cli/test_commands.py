@@ -1,0 +1,231 @@
+"""What the other commands print and exit with, and what ``--help`` tells."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from appliance.cli.box import Box
+from appliance.cli.program import appliance
+from appliance.config.model import Config
+from appliance.errors import ConfigError
+from appliance.temporal.reports import (
+    DagRow,
+    ImportErrorRow,
+    Listing,
+    PartHealth,
+    ProbeResult,
+    RunRow,
+)
+from tests.cli.conftest import Type
+from tests.fakes.server import RUN_ID, FakeServer, NoServer, ended
+
+
+def commands(
+    group: click.Group, *names: str
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+@pytest.mark.parametrize(
+    "words", [words for words, _ in commands(appliance)], ids=" ".join
+)
+def test_help_has_an_example(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(appliance, [*words, "--help"], prog_name="appliance")
+
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert words[-1] in result.output.split("Example")[1]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """``--help`` must be instant, and ``submit`` must never import Airflow."""
+    heavy = "{'airflow', 'temporalio', 'yaml', 'asyncio', 'supervisor'}"
+    code = (
+        "import sys, appliance.cli.program, appliance.__main__; "
+        f"sys.exit(str({heavy} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+
+    assert done.stderr.strip() == ""
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", "runs", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: appliance runs ")
+
+
+def test_runs_list(enter: Type, server: FakeServer) -> None:
+    server.found_runs = [RunRow(RUN_ID, "manual", "success", None, "a", "b", "w")]
+
+    assert json.loads(enter("runs", "list", "my_dag", "-o", "json").stdout) == [
+        {
+            "dag_id": "my_dag",
+            "run_id": RUN_ID,
+            "run_type": "manual",
+            "state": "success",
+            "logical_date": None,
+            "start_date": "a",
+            "end_date": "b",
+            "workflow_id": "w",
+        }
+    ]
+    assert RUN_ID in enter("runs", "list", "my_dag").stdout
+
+
+def test_no_runs_is_an_empty_list_for_programs(enter: Type) -> None:
+    assert json.loads(enter("runs", "list", "my_dag", "-o", "json").stdout) == []
+
+
+def test_runs_wait_exits_as_the_run_ended(enter: Type) -> None:
+    failed = FakeServer(story=(ended("failed"),))
+
+    assert enter("runs", "wait", "my_dag", RUN_ID, "-o", "json").exit_code == 0
+    result = enter("runs", "wait", "my_dag", RUN_ID, "-o", "json", on=failed)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["state"] == "failed"
+
+
+def test_an_unknown_run_exits_2(enter: Type) -> None:
+    assert enter("runs", "wait", "other", RUN_ID).exit_code == 2
+
+
+def test_cancel_names_the_workflow(enter: Type, server: FakeServer) -> None:
+    assert enter("cancel", "my_dag", RUN_ID).exit_code == 0
+    assert server.cancelled == [f"dag-my_dag-{RUN_ID}"]
+
+
+def test_xcoms(enter: Type, server: FakeServer) -> None:
+    row = {"task_id": "t", "map_index": -1, "key": "return_value", "value": {"a": [1]}}
+    server.found_xcoms = [row]
+
+    assert json.loads(enter("xcoms", "my_dag", RUN_ID, "-o", "json").stdout) == [row]
+    assert '{"a": [1]}' in enter("xcoms", "my_dag", RUN_ID).stdout
+
+
+def test_dags(enter: Type, server: FakeServer) -> None:
+    error = ImportErrorRow("broken.py", 3, "ModuleNotFoundError: no 'x'")
+    server.listing = Listing((DagRow("my_dag", "my_dag.py"),), (error,))
+
+    listed = enter("dags", "list")
+    assert listed.exit_code == 0
+    assert "my_dag.py" in listed.stdout
+    assert "appliance dags errors" in listed.stderr
+    errors = enter("dags", "errors", "-o", "json")
+    assert errors.exit_code == 1
+    assert json.loads(errors.stdout) == [
+        {"file": "broken.py", "line": 3, "error": "ModuleNotFoundError: no 'x'"}
+    ]
+    assert "broken.py:3\n    ModuleNotFoundError" in enter("dags", "errors").stdout
+
+
+def test_no_errors_exits_0(enter: Type) -> None:
+    result = enter("dags", "errors", "-o", "json")
+
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+
+
+def test_config_show_masks_secrets(enter: Type) -> None:
+    shown = enter("config", "show").stdout
+
+    assert "postgres" in shown
+    assert "api_key" in shown
+    assert "hunter" not in shown
+
+
+def test_config_check_counts(enter: Type) -> None:
+    result = enter("config", "check")
+
+    assert result.exit_code == 0
+    assert "1 connections, 1 variables" in result.stdout
+
+
+def test_wrong_configuration_exits_2_with_its_lines() -> None:
+    def load() -> Config:
+        raise ConfigError("conf/appliance.yaml:17:5: unknown key 'conectons'")
+
+    result = CliRunner().invoke(appliance, ["config", "check"], obj=Box(load=load))
+
+    assert result.exit_code == 2
+    assert result.stderr == "conf/appliance.yaml:17:5: unknown key 'conectons'\n"
+
+
+@pytest.mark.parametrize(
+    ("server", "worker", "code"), [(True, True, 0), (True, False, 3), (False, False, 3)]
+)
+def test_health_fails_closed(
+    enter: Type, *, server: bool, worker: bool, code: int
+) -> None:
+    box = FakeServer()
+    box.health = ProbeResult(PartHealth(server, "x"), PartHealth(worker, "no poller"))
+    result = enter("health", on=box)
+
+    assert result.exit_code == code
+    assert ("no poller" in result.stdout) == (not worker)
+
+
+def test_health_without_server_exits_3(enter: Type) -> None:
+    assert enter("health", on=NoServer()).exit_code == 3
+
+
+def log(config: Config, task: str, attempt: int, *lines: str) -> Path:
+    folder = config.data / "logs/dag_id=my_dag" / f"run_id={RUN_ID}" / task
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"attempt={attempt}.log"
+    rows = [
+        {"timestamp": "2026-01-31T09:00:00Z", "level": "info", "event": line}
+        for line in lines
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_logs_of_a_run_a_task_a_try(enter: Type, config: Config) -> None:
+    log(config, "task_id=extract", 1, "one")
+    log(config, "task_id=extract", 2, "two")
+    log(config, "task_id=load/map_index=3", 1, "three")
+
+    everything = enter("logs", "my_dag", RUN_ID).stdout
+    assert [line.split(" | ")[0] for line in everything.splitlines()] == [
+        "extract try 1",
+        "extract try 2",
+        "load[3] try 1",
+    ]
+    second = enter("logs", "my_dag", RUN_ID, "extract", "--try", "2").stdout
+    assert second.startswith("extract try 2 | ")
+    assert second.endswith("two\n")
+    mapped = enter("logs", "my_dag", RUN_ID, "load", "--map-index", "3").stdout
+    assert mapped.endswith("three\n")
+
+
+def test_logs_follow_ends_with_the_run(enter: Type, config: Config) -> None:
+    log(config, "task_id=extract", 1, "one")
+    result = enter("logs", "my_dag", RUN_ID, "--follow")
+
+    assert result.exit_code == 0
+    assert result.stdout.count("one") == 1
+
+
+def test_logs_that_are_not_there_exit_2(enter: Type) -> None:
+    result = enter("logs", "my_dag", RUN_ID, "extract")
+
+    assert result.exit_code == 2
+    assert "no such log" in result.stderr

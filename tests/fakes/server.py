@@ -1,0 +1,120 @@
+"""A Temporal server with our worker behind it, as the command line sees them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from appliance.config.model import Config
+from appliance.errors import DagError, TemporalUnreachable, WaitTimeout
+from appliance.temporal.messages import TaskRow
+from appliance.temporal.reports import (
+    Listing,
+    PartHealth,
+    ProbeResult,
+    RunReport,
+    RunRow,
+    Submitted,
+    SubmitRequest,
+)
+
+RUN_ID = "manual__2026-01-31T09:00:00+00:00"
+URL = "http://localhost:8233/namespaces/default/workflows/x"
+
+
+class FakeServer:
+    """Knows one DAG, ``my_dag``; every run of it goes through ``story`` and then stays as its last report."""
+
+    def __init__(self, *, story: tuple[RunReport, ...] = ()) -> None:
+        self.requests: list[SubmitRequest] = []
+        self.cancelled: list[str] = []
+        self.story = list(story or (ended("success"),))
+        self.never_ends = False
+        self.waited_s: float | None = None
+        self.listing = Listing()
+        self.found_runs: list[RunRow] = []
+        self.found_xcoms: list[dict[str, Any]] = []
+        self.health = ProbeResult(PartHealth(ok=True), PartHealth(ok=True))
+
+    @asynccontextmanager
+    async def connect(
+        self, config: Config, *, wait_s: float
+    ) -> AsyncIterator["FakeServer"]:
+        self.waited_s = wait_s
+        yield self
+
+    async def submit(
+        self, request: SubmitRequest, environ: dict[str, str], /
+    ) -> Submitted:
+        self.requests.append(request)
+        if request.dag_id != "my_dag":
+            raise DagError(
+                f"No DAG {request.dag_id!r} in dags/. Did you mean 'my_dag'?"
+            )
+        run_id = request.run_id or RUN_ID
+        return Submitted("my_dag", run_id, f"dag-my_dag-{run_id}", URL)
+
+    async def result(
+        self, workflow_id: str, /, *, timeout_s: float | None
+    ) -> RunReport:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.never_ends or len(self.story) > 1:
+                    await asyncio.sleep(0.01)
+        except TimeoutError as err:
+            raise WaitTimeout("too late") from err
+        return self.story[0]
+
+    async def report(self, workflow_id: str, /) -> RunReport:
+        if not workflow_id.startswith("dag-my_dag-"):
+            raise DagError(f"No run {workflow_id}.")
+        return self.story.pop(0) if len(self.story) > 1 else self.story[0]
+
+    async def cancel(self, workflow_id: str, /) -> None:
+        self.cancelled.append(workflow_id)
+
+    async def runs(self, dag_id: str, /) -> list[RunRow]:
+        return self.found_runs
+
+    async def xcoms(self, workflow_id: str, /) -> list[dict[str, Any]]:
+        return self.found_xcoms
+
+    async def dags(self) -> Listing:
+        return self.listing
+
+    async def probe(self) -> ProbeResult:
+        return self.health
+
+
+class NoServer(FakeServer):
+    """Nothing listens."""
+
+    @asynccontextmanager
+    async def connect(
+        self, config: Config, *, wait_s: float
+    ) -> AsyncIterator[FakeServer]:
+        raise TemporalUnreachable("Temporal does not answer at localhost:7233.")
+        yield self
+
+
+def ended(state: str, *tasks: TaskRow) -> RunReport:
+    """Build the report of a run that has ended."""
+    return RunReport(
+        dag_id="my_dag",
+        run_id=RUN_ID,
+        workflow_id=f"dag-my_dag-{RUN_ID}",
+        state=state,
+        start_date="2026-01-31T09:00:00+00:00",
+        end_date="2026-01-31T09:00:02.500000+00:00",
+        duration_s=2.5,
+        url=URL,
+        tasks_succeeded=sum(task.state == "success" for task in tasks),
+        tasks_failed=sum(task.state == "failed" for task in tasks),
+        tasks=tasks,
+    )
+
+
+def running(*tasks: TaskRow) -> RunReport:
+    """Build the report of a run that goes on."""
+    return replace(ended("running", *tasks), end_date=None, duration_s=None)

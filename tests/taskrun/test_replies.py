@@ -1,0 +1,480 @@
+"""One row a message of the Task SDK: what it is answered."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from appliance.config.model import Connection, Secrets
+from appliance.dagrun.states import TaskState
+from appliance.dagrun.tries import XComRow
+from appliance.taskrun.masking import Masker
+from appliance.taskrun.replies import Replies
+from appliance.taskrun.runview import InstanceRow
+from appliance.warm.frames import Reply
+from tests.fakes.runs import NOON, RUN, FakeRun, a_try
+
+NOW = datetime(2026, 1, 2, 12, 0, 5, tzinfo=UTC)
+OWN = {"dag_id": "shop", "run_id": "manual__1"}
+HERE: dict[str, Any] = {**OWN, "task_id": "items", "key": "return_value"}
+ASK: dict[str, Any] = {
+    "dag_id": "shop",
+    "map_index": None,
+    "task_ids": ["items"],
+    "task_group_id": None,
+    "logical_dates": None,
+    "run_ids": ["manual__1"],
+}
+TI = {"ti_id": "01234567-89ab-cdef-0123-456789abcdef"}
+STORE = {"key": "k", "value": 1}
+DONE = None
+OK = {"type": "OKResponse", "ok": True}
+
+TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
+    ("SucceedTask", {"end_date": NOW, "task_outlets": [{"name": "a"}]}, DONE),
+    ("TaskState", {"state": "failed", "end_date": NOW}, DONE),
+    ("RetryTask", {"end_date": NOW, "retry_delay_seconds": 3.0}, DONE),
+    ("RescheduleTask", {"end_date": NOW, "reschedule_date": NOW}, DONE),
+    ("DeferTask", {"classpath": "x"}, "deferrable operators are"),
+    ("AwaitInputTask", {"next_method": "x"}, "human-in-the-loop operators are"),
+    ("SkipDownstreamTasks", {"tasks": ["a", ["b", 2]]}, DONE),
+    ("SetRenderedFields", {"rendered_fields": {"bash_command": "ls"}}, DONE),
+    ("SetRenderedMapIndex", {"rendered_map_index": "monday"}, DONE),
+    (
+        "GetXCom",
+        {**HERE, "map_index": 1},
+        {"type": "XComResult", "key": "return_value", "value": 11},
+    ),
+    (
+        "GetXCom",
+        {**HERE, "map_index": None},
+        {"type": "XComResult", "key": "return_value", "value": None},
+    ),
+    ("GetXCom", {**HERE, "run_id": "other"}, "XComs of another DAG run are"),
+    ("GetXCom", {**HERE, "key": "k", "include_prior_dates": True}, "XComs of earlier"),
+    ("GetXComCount", HERE, {"type": "XComCountResponse", "len": 3}),
+    (
+        "GetXComSequenceItem",
+        {**HERE, "offset": -1},
+        {"type": "XComSequenceIndexResult", "root": 12},
+    ),
+    (
+        "GetXComSequenceItem",
+        {**HERE, "offset": 3},
+        {
+            "type": "ErrorResponse",
+            "error": "XCOM_NOT_FOUND",
+            "detail": {**HERE, "offset": 3},
+        },
+    ),
+    (
+        "GetXComSequenceSlice",
+        {**HERE, "start": None, "stop": None, "step": -1},
+        {"type": "XComSequenceSliceResult", "root": [12, 11, 10]},
+    ),
+    ("SetXCom", {**HERE, "value": {"a": 1}, "map_index": None}, DONE),
+    ("SetXCom", {**HERE, "value": [], "mapped_length": 1025}, "too large to map"),
+    ("SetXCom", {**HERE, "value": float("nan")}, "not JSON compliant"),
+    ("SetXCom", {**HERE, "key": "", "value": 1}, "non-empty string"),
+    ("DeleteXCom", HERE, DONE),
+    ("GetTICount", {**ASK, "states": None}, {"type": "TICount", "count": 3}),
+    ("GetTICount", {**ASK, "states": ["null"]}, {"type": "TICount", "count": 1}),
+    ("GetTICount", {**ASK, "dag_id": "other", "states": None}, "other DAG runs are"),
+    ("GetTICount", {**ASK, "run_ids": None, "states": None}, "other DAG runs are"),
+    ("GetTICount", {**ASK, "task_group_id": "g", "states": None}, "of a task group"),
+    (
+        "GetTaskStates",
+        {**ASK, "run_ids": None, "logical_dates": [datetime.fromisoformat(NOON)]},
+        {
+            "type": "TaskStatesResult",
+            "task_states": {
+                "manual__1": {
+                    "items_0": "success",
+                    "items_1": "failed",
+                    "items_2": None,
+                }
+            },
+        },
+    ),
+    (
+        "GetTaskBreadcrumbs",
+        OWN,
+        {
+            "type": "TaskBreadcrumbsResult",
+            "breadcrumbs": [
+                {
+                    "task_id": "items",
+                    "map_index": index,
+                    "state": state,
+                    "operator": None,
+                    "duration": 1.5,
+                }
+                for index, state in enumerate(("success", "failed"))
+            ],
+        },
+    ),
+    (
+        "GetDRCount",
+        {**OWN, "run_ids": ["manual__1"], "logical_dates": None, "states": None},
+        {"type": "DRCount", "count": 1},
+    ),
+    (
+        "GetDagRun",
+        OWN,
+        {
+            "type": "DagRunResult",
+            **OWN,
+            "logical_date": NOON,
+            "data_interval_start": NOON,
+            "data_interval_end": NOON,
+            "run_after": NOON,
+            "start_date": NOON,
+            "end_date": None,
+            "clear_number": 0,
+            "run_type": "manual",
+            "state": "running",
+            "conf": {"day": 1},
+            "triggering_user_name": None,
+            "consumed_asset_events": [],
+            "partition_key": None,
+        },
+    ),
+    ("GetDagRunState", OWN, {"type": "DagRunStateResult", "state": "running"}),
+    ("GetDagRunState", {**OWN, "run_id": "other"}, "other DAG runs are"),
+    ("GetPrevSuccessfulDagRun", TI, {"type": "PrevSuccessfulDagRunResult"}),
+    ("GetPreviousDagRun", {"dag_id": "shop"}, "other DAG runs are"),
+    ("GetPreviousTI", {"dag_id": "shop"}, "other DAG runs are"),
+    (
+        "GetTaskRescheduleStartDate",
+        TI,
+        {"type": "TaskRescheduleStartDate", "start_date": NOON},
+    ),
+    ("GetDag", {"dag_id": "shop"}, "questions about a DAG"),
+    (
+        "ValidateInletsAndOutlets",
+        TI,
+        {"type": "InactiveAssetsResult", "inactive_assets": []},
+    ),
+    (
+        "GetConnection",
+        {"conn_id": "db"},
+        {
+            "type": "ConnectionResult",
+            "conn_id": "db",
+            "conn_type": "postgres",
+            "host": "db.local",
+            "schema": "shop",
+            "login": None,
+            "password": "pa55word",
+            "port": 5432,
+            "extra": None,
+        },
+    ),
+    (
+        "GetVariable",
+        {"key": "color"},
+        {"type": "VariableResult", "key": "color", "value": "red"},
+    ),
+    (
+        "GetVariableKeys",
+        {"prefix": "c", "limit": 1000, "offset": 0},
+        {"type": "VariableKeysResult", "keys": ["color"], "total_entries": 1},
+    ),
+    ("PutVariable", {"key": "a", "value": "b"}, "writing Variables at run time is"),
+    ("DeleteVariable", {"key": "a"}, "writing Variables at run time is"),
+    ("MaskSecret", {"value": "topsecret", "name": None}, DONE),
+    ("ResendLoggingFD", {}, {"type": "SentFDs", "fds": [7]}),
+    (
+        "GetTaskStateStore",
+        {**TI, "key": "k"},
+        {
+            "type": "ErrorResponse",
+            "error": "TASK_STORE_NOT_FOUND",
+            "detail": {"key": "k"},
+        },
+    ),
+    ("SetTaskStateStore", {**TI, **STORE}, "task state store are"),
+    ("DeleteTaskStateStore", {**TI, "key": "k"}, OK),
+    ("ClearTaskStateStore", TI, OK),
+    ("TriggerDagRun", {"dag_id": "other", "run_id": "r"}, "starting other DAG runs"),
+    ("GetAssetByName", {"name": "a"}, "looking up assets"),
+    ("GetAssetByUri", {"uri": "a"}, "looking up assets"),
+    ("GetAssetsByAlias", {"alias_name": "a"}, "looking up assets"),
+    ("GetAssetEventByAsset", {"name": "a", "uri": None}, "asset events are"),
+    ("GetAssetEventByAssetAlias", {"alias_name": "a"}, "asset events are"),
+    ("CreateHITLDetailPayload", TI, "human-in-the-loop operators are"),
+    ("GetHITLDetailResponse", TI, "human-in-the-loop operators are"),
+    ("UpdateHITLDetail", TI, "human-in-the-loop operators are"),
+]
+for way in ("ByName", "ByUri"):
+    TABLE += [
+        (
+            f"GetAssetStateStore{way}",
+            {"key": "k"},
+            {
+                "type": "ErrorResponse",
+                "error": "ASSET_STORE_NOT_FOUND",
+                "detail": {"key": "k"},
+            },
+        ),
+        (f"SetAssetStateStore{way}", STORE, "asset state store are"),
+        (f"DeleteAssetStateStore{way}", {"key": "k"}, OK),
+        (f"ClearAssetStateStore{way}", {}, OK),
+    ]
+
+
+class Trial:
+    """A try, its run and its answers; time stands still unless told otherwise."""
+
+    def __init__(self, view: FakeRun | None = None, **task: Any) -> None:
+        self.run = view or FakeRun()
+        self.masker = Masker()
+        self.stored: list[XComRow] = []
+        self.now_s = 0.0
+        self.replies = Replies(
+            a_try(**task),
+            run=self.run,
+            secrets=Secrets(
+                connections={
+                    "db": Connection(
+                        conn_id="db",
+                        conn_type="postgres",
+                        host="db.local",
+                        schema="shop",
+                        password="pa55word",  # noqa: S106 - made up
+                        port=5432,
+                    )
+                },
+                variables={"color": "red", "size": "xl"},
+            ),
+            masker=self.masker,
+            store=self.store,
+            log_fd=lambda: 7,
+            clock=lambda: self.now_s,
+        )
+
+    async def store(self, row: XComRow) -> object:
+        self.stored.append(row)
+        return f"file:///xcom/{row.key}"
+
+    def ask(self, kind: str, /, **body: Any) -> Reply:
+        return asyncio.run(self.replies.answer(kind, body))
+
+    def push(self, key: str, value: Any, **body: Any) -> Reply:
+        return self.ask("SetXCom", **OWN, task_id="sum", key=key, value=value, **body)
+
+    def pull(self, key: str, task_id: str = "sum") -> Any:
+        reply = self.ask("GetXCom", **OWN, task_id=task_id, key=key)
+        assert reply.body is not None
+        return reply.body["value"]
+
+
+def items() -> FakeRun:
+    return FakeRun(
+        rows=[
+            XComRow("items", index, "return_value", 10 + index) for index in (2, 0, 1)
+        ],
+        tasks=[
+            InstanceRow("items", index, state, 1.5)
+            for index, state in enumerate(("success", "failed", None))
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "expected"),
+    TABLE,
+    ids=[f"{number}-{row[0]}" for number, row in enumerate(TABLE)],
+)
+def test_every_message_has_its_answer(
+    kind: str, body: dict[str, Any], expected: dict[str, Any] | str | None
+) -> None:
+    """A text is what the task is told when it is refused; None is an empty frame."""
+    reply = Trial(items(), first_start=NOON).ask(kind, **body)
+
+    if isinstance(expected, str):
+        assert reply.error is not None
+        assert expected in reply.error["detail"]["message"]
+    else:
+        assert expected == reply.body
+        assert reply.error is None
+
+
+def test_the_table_has_every_handler() -> None:
+    assert {row[0] for row in TABLE} == Trial().replies.kinds
+
+
+@pytest.mark.needs_airflow
+def test_every_message_of_the_installed_sdk_has_a_handler() -> None:
+    """Airflow may not learn a new question unnoticed."""
+    from airflow.sdk.execution_time import comms, schema
+
+    kinds = {model.__name__ for model in schema._iter_model_types(comms.ToSupervisor)}
+
+    assert kinds == Trial().replies.kinds
+
+
+@pytest.mark.needs_airflow
+def test_the_sdk_understands_every_answer() -> None:
+    """The child checks what it gets with pydantic; a missing field would fail the task."""
+    from airflow.sdk.execution_time.comms import ToTask
+    from pydantic import TypeAdapter
+
+    adapter: TypeAdapter[object] = TypeAdapter(ToTask)
+    for kind, body, _ in TABLE:
+        reply = Trial(items(), first_start=NOON).ask(kind, **body)
+        if reply.error is not None:
+            adapter.validate_python({"type": "ErrorResponse", **reply.error})
+        elif reply.body is not None:
+            adapter.validate_python(reply.body)
+
+
+def test_unknown_message_is_answered_too() -> None:
+    """Silence would block the task for ever."""
+    reply = Trial().ask("GetWeather")
+
+    assert reply.error is not None
+    assert "GetWeather" in reply.error["detail"]["message"]
+
+
+def test_own_xcoms_win_over_sent_ones_and_those_over_the_run() -> None:
+    run = FakeRun(rows=[XComRow("sum", -1, "a", "run"), XComRow("sum", -1, "b", "run")])
+    trial = Trial(run)
+    trial.push("a", "mine")
+
+    assert trial.pull("a") == "mine"
+    assert run.asked == []
+    assert trial.pull("b") == "run"
+
+
+def test_deleted_xcom_is_gone_until_pushed_again() -> None:
+    trial = Trial(
+        FakeRun(rows=[XComRow("sum", -1, "a", 1), XComRow("sum", -1, "b", 2)])
+    )
+    for key in ("a", "b"):
+        trial.ask("DeleteXCom", **OWN, task_id="sum", key=key)
+    trial.push("b", 3)
+
+    assert trial.pull("a") is None
+    assert trial.pull("b") == 3
+    outcome = trial.replies.outcome(TaskState.SUCCESS, start_date=NOON, now=NOW)
+    assert outcome.deleted == (XComRow("sum", -1, "a"),)
+    assert outcome.xcoms == (XComRow("sum", -1, "b", 3),)
+
+
+def test_complete_upstream_is_not_asked_for() -> None:
+    trial = Trial(
+        items(), xcoms=(XComRow("items", 0, "k", "sent"),), complete=("items",)
+    )
+
+    assert trial.ask("GetXComCount", **{**HERE, "key": "k"}).body == {
+        "type": "XComCountResponse",
+        "len": 1,
+    }
+    assert trial.ask("GetXComCount", **HERE).body == {
+        "type": "XComCountResponse",
+        "len": 0,
+    }
+    assert trial.run.asked == []
+
+
+def test_a_loop_over_mapped_xcoms_asks_the_run_once() -> None:
+    trial = Trial(items())
+    for offset in range(4):
+        trial.ask("GetXComSequenceItem", **HERE, offset=offset)
+
+    assert trial.run.asked == [(("items",), "return_value")]
+
+
+def test_a_try_that_waits_for_an_xcom_sees_it_come() -> None:
+    trial = Trial()
+    assert trial.pull("ready", "items") is None
+    trial.run.rows.append(XComRow("items", -1, "ready", value=True))
+    trial.now_s += 5
+
+    assert trial.pull("ready", "items") is True
+
+
+def test_xcoms_above_the_budget_go_to_the_store() -> None:
+    trial = Trial(xcom_budget_bytes=2000)
+    trial.push("first", "a" * 1500)
+    trial.push("second", "b" * 1500)
+    trial.push("first", "c" * 1600)
+    trial.push("small", "d" * 10)
+
+    assert [row.key for row in trial.stored] == ["second"]
+    assert trial.pull("second") == "file:///xcom/second"
+    outcome = trial.replies.outcome(TaskState.SUCCESS, start_date=NOON, now=NOW)
+    assert [row.key for row in outcome.xcoms] == ["second", "first", "small"]
+
+
+def test_own_return_length_is_brought_back() -> None:
+    trial = Trial()
+    trial.push("return_value", [1, 2, 3], mapped_length=3)
+
+    outcome = trial.replies.outcome(TaskState.SUCCESS, start_date=NOON, now=NOW)
+    assert outcome.return_length == 3
+
+
+def test_the_outcome_tells_what_the_try_reported() -> None:
+    trial = Trial()
+    trial.ask("SetRenderedMapIndex", rendered_map_index="early")
+    trial.ask("SkipDownstreamTasks", tasks=["a", ["b", 2]])
+    trial.ask("SucceedTask", end_date=NOW, rendered_map_index="late")
+
+    outcome = trial.replies.outcome(
+        TaskState.SUCCESS, start_date=NOON, now=NOW + timedelta(seconds=9), log="a.log"
+    )
+    assert outcome.end_date == NOW.isoformat()
+    assert outcome.skipped == (("a", -1), ("b", 2))
+    assert outcome.rendered_map_index == "late"
+    assert outcome.log == "a.log"
+
+
+def test_reschedule_and_retry_carry_their_times() -> None:
+    trial = Trial()
+    trial.ask("RescheduleTask", end_date=NOW, reschedule_date=NOW + timedelta(hours=1))
+    waits = trial.replies.outcome(TaskState.UP_FOR_RESCHEDULE, start_date=NOON, now=NOW)
+    trial.ask("RetryTask", end_date=NOW, retry_delay_seconds=3.5)
+    retries = trial.replies.outcome(TaskState.UP_FOR_RETRY, start_date=NOON, now=NOW)
+
+    assert waits.reschedule_at == "2026-01-02T13:00:05+00:00"
+    assert (retries.retry_delay_s, retries.reschedule_at) == (3.5, None)
+
+
+def test_a_try_that_wants_to_defer_has_failed() -> None:
+    """The SDK only logs our refusal and exits with 0, which would pass for success."""
+    trial = Trial()
+    trial.ask("DeferTask", classpath="x")
+
+    ending = trial.replies.ending
+    assert ending.state == TaskState.FAILED
+    outcome = trial.replies.outcome(ending.state, start_date=NOON, now=NOW)
+    assert (
+        outcome.error == "deferrable operators are not supported yet by this appliance"
+    )
+
+
+def test_secrets_handed_out_are_masked() -> None:
+    trial = Trial()
+    trial.ask("GetConnection", conn_id="db")
+    trial.ask("MaskSecret", value=["hunter22"], name=None)
+
+    assert trial.masker.hide("pa55word and hunter22") == "*** and ***"
+
+
+def test_a_run_without_secrets_of_its_own_is_not_asked_for_them() -> None:
+    trial = Trial()
+    trial.ask("GetVariable", key="color")
+    assert trial.run.asked == []
+
+    sealed = Trial(
+        FakeRun(own=Secrets(variables={"color": "blue"})),
+        run=replace(RUN, is_sealed=True),
+    )
+    for _ in range(2):
+        body = sealed.ask("GetVariable", key="color").body
+        assert body == {"type": "VariableResult", "key": "color", "value": "blue"}
+    assert sealed.run.asked == ["secrets"]

@@ -1,0 +1,30 @@
+"""The table of task states in the Temporal UI."""
+
+from appliance.temporal.details import summary, table
+from appliance.temporal.messages import TaskRow
+
+
+def test_a_try_is_named_in_a_line() -> None:
+    assert summary("extract", -1, 2) == "extract · try 2"
+    assert summary("load", 3, 1) == "load [3] · try 1"
+
+
+def test_the_table_has_a_row_a_task_and_counts_the_states() -> None:
+    text = table(
+        [TaskRow("a", -1, "success", 1), TaskRow("b|c", 0, None, 0, None, None, "x")]
+    )
+
+    assert "1 success" in text
+    assert "| a | 🟢 success | 1 |" in text
+    assert "| b\\|c [0] x |" in text
+
+
+def test_a_large_run_shows_only_what_is_worth_a_look() -> None:
+    rows = [TaskRow("m", n, "success", 1) for n in range(500)]
+    rows.append(TaskRow("z", -1, "failed", 2))
+
+    text = table(rows)
+
+    assert "| z | 🔴 failed | 2 |" in text
+    assert "500 more task instances" in text
+    assert len(text) < 20_000

@@ -1,0 +1,77 @@
+"""A try outlives the activity that reports it, for a while."""
+
+import asyncio
+
+import pytest
+
+from appliance.dagrun.states import TaskState
+from appliance.dagrun.tries import ActivityTaskInput, RunFacts, TaskExecutionResult
+from appliance.temporal.leases import Leases
+
+T0 = "2026-01-01T00:00:00+00:00"
+FACTS = RunFacts("d", "r", "manual", T0, T0, T0, T0, T0, "d.py")
+DONE = TaskExecutionResult(TaskState.SUCCESS, T0, T0)
+
+
+def task(name: str) -> ActivityTaskInput:
+    return ActivityTaskInput(FACTS, name, -1, 1, 0, ti_id=name)
+
+
+class Tries:
+    """Tries that end when told to."""
+
+    def __init__(self) -> None:
+        self.running: list[str] = []
+        self.may_end = asyncio.Event()
+
+    async def __call__(self, given: ActivityTaskInput) -> TaskExecutionResult:
+        self.running.append(given.task_id)
+        await self.may_end.wait()
+        return DONE
+
+
+async def test_a_try_whose_lease_ran_out_is_found_again() -> None:
+    tries = Tries()
+    leases = Leases(tries, parallelism=1)
+    leases.open(task("a"))
+    leases.abandon("a")
+
+    again = leases.reopen("a")
+    tries.may_end.set()
+
+    assert again is not None
+    assert await again == DONE
+    assert tries.running == ["a"]
+
+
+async def test_a_try_that_was_reported_is_gone() -> None:
+    tries = Tries()
+    tries.may_end.set()
+    leases = Leases(tries, parallelism=1)
+    await leases.open(task("a"))
+    leases.close("a")
+
+    assert leases.reopen("a") is None
+
+
+async def test_no_more_tries_run_at_once_than_the_box_has_slots() -> None:
+    tries = Tries()
+    leases = Leases(tries, parallelism=2)
+    held = [leases.open(task(name)) for name in "abc"]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert tries.running == ["a", "b"]
+
+    tries.may_end.set()
+    await asyncio.gather(*held)
+    assert tries.running == ["a", "b", "c"]
+
+
+async def test_stopping_ends_every_try() -> None:
+    leases = Leases(Tries(), parallelism=2)
+    held = leases.open(task("a"))
+
+    await leases.stop()
+
+    with pytest.raises(asyncio.CancelledError):
+        await held
