@@ -41,8 +41,7 @@ def locked(config: Config) -> Iterator[Path]:
         files.append(config.data / "run" / "server.lock")
     held: list[IO[str]] = []
     try:
-        for path in files:
-            held.append(_lock(path, config))
+        held.extend(_lock(path, config) for path in files)
         yield folder
     finally:
         for file in held:

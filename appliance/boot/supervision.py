@@ -25,7 +25,7 @@ def supervise(conf: Path) -> str | None:
     """
     options = ServerOptions()
     options.realize(["--nodaemon", "--configuration", str(conf)])
-    options.first = True
+    options.first, options.test = True, False
     supervision = _Supervision(options)
     try:
         supervision.main()

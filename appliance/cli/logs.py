@@ -1,13 +1,12 @@
-"""``logs``: what the tasks of a run wrote, from the files of the data folder, in Airflow's layout."""
+"""``logs``: what the tasks of a run wrote."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from appliance.cli.box import START_S, Box, pass_box
 from appliance.cli.command import Command
+from appliance.cli.tail import LogTail
 from appliance.errors import DagError
 
 if TYPE_CHECKING:
@@ -19,49 +18,6 @@ Examples:
   appliance logs my_dag manual__2026-01-31T09:00:00+00:00
   appliance logs my_dag RUN_ID load --map-index 3 --try 2
 """
-
-
-class LogTail:
-    """The lines of a run's log files, each line once, marked ``task[map index] try N |``."""
-
-    def __init__(
-        self,
-        root: Path,
-        *,
-        dag_id: str,
-        run_id: str,
-        task_id: str | None = None,
-        map_index: int | None = None,
-        try_number: int | None = None,
-    ) -> None:
-        run = root / f"dag_id={dag_id}" / f"run_id={run_id}"
-        task = "task_id=*" if task_id is None else f"task_id={task_id}"
-        file = "attempt=*.log" if try_number is None else f"attempt={try_number}.log"
-        mapped = "map_index=*" if map_index is None else f"map_index={map_index}"
-        self.folder = run
-        self._patterns = [f"{task}/{mapped}/{file}"]
-        if map_index is None:
-            self._patterns.append(f"{task}/{file}")
-        self._read: dict[Path, int] = {}
-
-    def lines(self) -> Iterator[str]:
-        """Give what was written since the last call; the file written to last comes last."""
-        found = [path for one in self._patterns for path in self.folder.glob(one)]
-        for path in sorted(found, key=lambda path: path.stat().st_mtime_ns):
-            yield from self._news(path)
-
-    def _news(self, path: Path) -> Iterator[str]:
-        from appliance.taskrun.logs import render
-
-        with path.open("rb") as file:
-            file.seek(self._read.get(path, 0))
-            text = file.read()
-        complete = text[: text.rfind(b"\n") + 1]
-        self._read[path] = self._read.get(path, 0) + len(complete)
-        mark = _mark(path)
-        for line in complete.decode(errors="replace").splitlines():
-            for part in render(line).splitlines():
-                yield f"{mark} | {part}"
 
 
 @click.command(cls=Command, epilog=EPILOG)
@@ -88,7 +44,7 @@ def logs(
     """Print the logs of a run, of one of its tasks, or of one try."""
     config = box.load()
     tail = LogTail(
-        config.data / "logs",
+        config.data,
         dag_id=dag_id,
         run_id=run_id,
         task_id=task_id,
@@ -128,10 +84,3 @@ def _follow(
             await wait_for(server, run, timeout_s=None, look=look)
 
     asyncio.run(until_end())
-
-
-def _mark(path: Path) -> str:
-    """Name the try a log file belongs to."""
-    words = dict(part.split("=", 1) for part in path.parts if "=" in part)
-    index = f"[{words['map_index']}]" if "map_index" in words else ""
-    return f"{words['task_id']}{index} try {path.stem.removeprefix('attempt=')}"

@@ -5,6 +5,7 @@ import click
 from appliance.cli.command import Group
 from appliance.cli.daemons import down, health, up, version, worker
 from appliance.cli.dags import dags
+from appliance.cli.demo import demo
 from appliance.cli.logs import logs
 from appliance.cli.runs import cancel, runs, xcoms
 from appliance.cli.settings import config
@@ -34,6 +35,7 @@ for command in (
     health,
     worker,
     down,
+    demo,
     version,
 ):
     appliance.add_command(command)

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.cli.box import START_S, Box, Server, pass_box, workflow_id
+from appliance.cli.box import START_S, Box, Server, pass_box
 from appliance.cli.command import Command, Group
 from appliance.cli.output import output_option, print_json, print_table
 
@@ -82,7 +82,11 @@ def wait(
 @pass_box
 def cancel(box: Box, /, *, dag_id: str, run_id: str) -> None:
     """End a run and its running tasks."""
-    box.ask(lambda server: server.cancel(workflow_id(dag_id, run_id)))
+
+    async def end(server: Server) -> None:
+        await server.cancel(await server.find(dag_id, run_id))
+
+    box.ask(end)
     click.echo(
         f"Asked {run_id} to end. See it end: appliance runs wait {dag_id} {run_id}"
     )
@@ -95,7 +99,11 @@ def cancel(box: Box, /, *, dag_id: str, run_id: str) -> None:
 @pass_box
 def xcoms(box: Box, /, *, dag_id: str, run_id: str, output: str) -> None:
     """Print what the tasks of a run pushed."""
-    rows = box.ask(lambda server: server.xcoms(workflow_id(dag_id, run_id)))
+
+    async def pushed(server: Server) -> list[dict[str, Any]]:
+        return await server.xcoms(await server.find(dag_id, run_id))
+
+    rows = box.ask(pushed)
     if output == "json":
         print_json([{name: row[name] for name in XCOM_COLUMNS} for row in rows])
         return
@@ -114,7 +122,7 @@ async def known(server: Server, dag_id: str, run_id: str) -> "Submitted":
     """Find a run. Raises: DagError when there is none."""
     from appliance.temporal.reports import Submitted
 
-    report = await server.report(workflow_id(dag_id, run_id))
+    report = await server.report(await server.find(dag_id, run_id))
     return Submitted(
         dag_id=dag_id,
         run_id=run_id,

@@ -162,7 +162,7 @@ async def submit_dag(
         secrets=_secrets(connections, variables),
     )
     async with box.connect(config or box.load(), wait_s=START_S) as server:
-        run = await server.submit(request, dict(os.environ))
+        run = await server.submit(request)
         if wait:
             return await wait_for(server, run, timeout_s=timeout_s)
     return RunReport(
@@ -192,7 +192,7 @@ async def _start(server: Server, request: "SubmitRequest") -> "Submitted":
     import asyncio
 
     try:
-        return await server.submit(request, dict(os.environ))
+        return await server.submit(request)
     except asyncio.CancelledError as err:
         raise Interrupted(
             "Interrupted; the run may have been started. "
@@ -236,13 +236,13 @@ def _where_to_look(report: "RunReport") -> str:
 
 
 def _live_account(config: "Config", run: "Submitted", how: How) -> "LiveAccount":
-    from appliance.cli.logs import LogTail
+    from appliance.cli.tail import LogTail
     from appliance.cli.waiting import LiveAccount
 
     def say(text: str) -> None:
         click.echo(text, err=how.output == "json")
 
-    tail = LogTail(config.data / "logs", dag_id=run.dag_id, run_id=run.run_id)
+    tail = LogTail(config.data, dag_id=run.dag_id, run_id=run.run_id)
     return LiveAccount(say=say, tail=tail)
 
 

@@ -13,7 +13,7 @@ from appliance.errors import TemporalUnreachable, WaitTimeout
 from appliance.temporal.reports import RunReport, Submitted
 
 if TYPE_CHECKING:
-    from appliance.cli.logs import LogTail
+    from appliance.cli.tail import LogTail
 
 LOOK_EVERY_S = 0.5
 

@@ -7,6 +7,7 @@ pure: the environment and the working directory are given.
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +38,7 @@ _KNOWN = frozenset(
         "APPLIANCE_CONF",
         "APPLIANCE_DATA",
         "APPLIANCE_IP",
+        "APPLIANCE_KEY_FILE",
         "APPLIANCE_ROLE",
         *_PORTS,
     }
@@ -199,12 +201,17 @@ def _warnings(env: Mapping[str, str], config: Config) -> tuple[str, ...]:
             "No effect here, as there is no Airflow scheduler, web server or "
             f"database: {', '.join(ignored)}."
         )
-    unknown = sorted(
-        name for name in env if name.startswith("APPLIANCE_") and name not in _KNOWN
-    )
-    if unknown:
-        found.append(f"Unknown environment variables: {', '.join(unknown)}.")
+    found += _misspelt(env)
     return tuple(found)
+
+
+def _misspelt(env: Mapping[str, str]) -> list[str]:
+    found = []
+    for name in sorted(env):
+        if name.startswith("APPLIANCE") and name not in _KNOWN:
+            near = get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
+            found += [f"{name} is unknown, did you mean {one}?" for one in near]
+    return found
 
 
 def _given(told: Mapping[str, Any]) -> dict[str, Any]:

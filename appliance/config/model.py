@@ -85,8 +85,15 @@ class Config:
 
     What Airflow is started with is ``config.environment.airflow_environment``.
     """
+    key_path: Path | None = None
+    """``APPLIANCE_KEY_FILE``."""
     warnings: tuple[str, ...] = ()
     """What the banner says about the configuration, a sentence each."""
+
+    @property
+    def key_file(self) -> Path:
+        """The keys that connections and variables of a submission are sealed with."""
+        return self.key_path or self.data / "keys"
 
     @property
     def runs_server(self) -> bool:

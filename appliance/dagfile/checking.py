@@ -32,7 +32,7 @@ def check(args: dict[str, Any], fds: list[int]) -> NoReturn:
     place = Place.of(args)
     with output_to(fds[2]), seams.questions_to(socket.socket(fileno=fds[1])):
         try:
-            answer = {"data_interval": _checked(place, args)}
+            answer: dict[str, Any] = {"data_interval": _checked(place, args)}
         except Exception as error:  # noqa: BLE001 - whatever Airflow or a timetable says
             answer = {"error": str(error) or type(error).__name__}
     datagrams.send(channel, {"op": "ready", **answer})

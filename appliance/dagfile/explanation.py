@@ -34,7 +34,9 @@ class _Frame:
     source: str
 
 
-def explain(text: str, *, file: str, path: Path, user_roots: Sequence[Path]) -> FileError:
+def explain(
+    text: str, *, file: str, path: Path, user_roots: Sequence[Path]
+) -> FileError:
     """Make an error of what Airflow kept of an exception while reading ``path``.
 
     Args:

@@ -29,7 +29,7 @@ class Leftovers:
         self._random = random.getstate()
         self._register = atexit.register
         self._exit_functions = 0
-        atexit.register = self._registered
+        atexit.register = self._registered  # type: ignore[assignment]
 
     def found(self) -> list[str]:
         """Say what is new, in words that follow "the file"; ends the watch."""

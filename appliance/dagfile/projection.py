@@ -77,7 +77,9 @@ def project(serialized: Mapping[str, Any]) -> dict[str, Any]:
     groups: dict[str, Any] = {}
     _walk_groups(dag["task_group"], [], tasks, groups)
     plan = {
-        key: _unwrap(dag[key]) for key in DAG_FIELDS if dag.get(key) not in (None, False)
+        key: _unwrap(dag[key])
+        for key in DAG_FIELDS
+        if dag.get(key) not in (None, False)
     }
     plan["tasks"] = tasks
     if groups:
@@ -166,7 +168,7 @@ def _xcom(reference: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _xcom_argument(argument: Mapping[str, Any]) -> dict[str, Any]:
-    return _xcom(argument["__var"] if "__var" in argument else argument)
+    return _xcom(argument.get("__var", argument))
 
 
 def _unwrap(value: Any) -> Any:

@@ -81,9 +81,7 @@ def refusals(dag: Any, serialized: Mapping[str, Any]) -> list[Refusal]:
         serialized: What ``DagSerialization.to_dict`` made of it.
     """
     own = serialized["dag"]
-    found = [
-        Refusal(name, hint) for name, hint, key in _DAG_FEATURES if own.get(key)
-    ]
+    found = [Refusal(name, hint) for name, hint, key in _DAG_FEATURES if own.get(key)]
     for wrapped in own["tasks"]:
         fields = task_fields(serialized, wrapped["__var"])
         task = _Task(dag.task_dict[fields["task_id"]], fields)

@@ -117,9 +117,7 @@ class Dependencies:
     def _look_at_setups(self, instance: Instance, node: Node) -> _Seen:
         nodes = self.board.nodes
         setups = [u for u in node.links.up if nodes[u].task.is_setup]
-        return self._look_at(
-            instance, setups, by_rows=node.links.upstream_expands
-        )
+        return self._look_at(instance, setups, by_rows=node.links.upstream_expands)
 
     def _look_at(
         self, instance: Instance, ups: Iterable[str], *, by_rows: bool | None = None

@@ -154,4 +154,3 @@ class Graph:
             if task_id not in ignored and ignored.issuperset(links.down)
         ]
         return tuple(leaves or (t for t, links in self.links.items() if not links.down))
-

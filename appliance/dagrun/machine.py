@@ -37,7 +37,7 @@ from appliance.dagrun.plan import Plan
 from appliance.dagrun.retries import MAX_TASK_RETRY_DELAY_S, hash_date, retry_delay_s
 from appliance.dagrun.states import FINISHED, RunState, TaskState
 
-JUST_AFTER_S = 1e-5
+JUST_AFTER_S = 1e-6
 """Retries and the run's timeout are due strictly after their time."""
 
 _FAILED_STATES = frozenset((TaskState.FAILED, TaskState.UPSTREAM_FAILED))
@@ -347,15 +347,18 @@ class DagRun:
         self._decisions.append(WaitUntil(earliest))
 
     def _forget_wakes(self) -> None:
-        """Forget the calls that have come; one at least, should the driver's clock be a little early."""
+        """Forget the calls that have come; one at least, should the caller's clock be a little early."""
         self._wakes.sort()
+        del self._wakes[:1]
         while self._wakes and self._wakes[0] <= self._now:
-            self._wakes.pop(0)
+            del self._wakes[0]
 
     def _end_by_leaves(self) -> None:
         nodes = self._board.nodes
         states = {
-            i.state for leaf in self._graph.leaves for i in nodes[leaf].instances.values()
+            i.state
+            for leaf in self._graph.leaves
+            for i in nodes[leaf].instances.values()
         }
         if states & _FAILED_STATES:
             self._end(RunState.FAILED, "task_failure")
@@ -373,4 +376,7 @@ class DagRun:
 
     def _end(self, state: RunState, reason: str) -> None:
         self.state = state
+        for instance in self._board.in_hand:
+            if instance.has_try:
+                self._stop_try(instance)
         self._decisions.append(FinishRun(state, reason))

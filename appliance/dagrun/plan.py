@@ -6,7 +6,7 @@ out of the JSON; keys this version does not know are ignored.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -23,43 +23,39 @@ class WeightRule(StrEnum):
     ABSOLUTE = "absolute"
 
 
-def _key(name: str, default: Any) -> Any:
-    return field(default=default, metadata={"key": name})
-
-
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """One task."""
 
     task_id: str
-    rule: TriggerRule = _key("rule", TriggerRule.ALL_SUCCESS)
-    is_setup: bool = _key("setup", default=False)
-    is_teardown: bool = _key("teardown", default=False)
-    fails_dagrun: bool = _key("fail_dagrun", default=False)
+    rule: TriggerRule = TriggerRule.ALL_SUCCESS
+    is_setup: bool = False
+    is_teardown: bool = False
+    fails_dagrun: bool = False
     """Whether a failed teardown fails the run."""
-    retries: int = _key("retries", 0)
-    retry_delay_s: float = _key("delay", 300.0)
-    backoff: float = _key("backoff", 0.0)
+    retries: int = 0
+    retry_delay_s: float = 300.0
+    backoff: float = 0.0
     """Factor by which the retry delay grows from try to try; 0 and 1 keep it constant."""
-    max_retry_delay_s: float | None = _key("max_delay", None)
-    depends_on_past: bool = _key("past", default=False)
-    can_skip_downstream: bool = _key("skipmixin", default=False)
+    max_retry_delay_s: float | None = None
+    depends_on_past: bool = False
+    can_skip_downstream: bool = False
     """Whether this is a branch or a short circuit."""
-    is_empty: bool = _key("empty", default=False)
+    is_empty: bool = False
     """Whether it succeeds without being run."""
-    max_active_tis_per_dag: int | None = _key("max_dag", None)
-    max_active_tis_per_dagrun: int | None = _key("max_run", None)
-    priority_weight: int = _key("prio", 1)
-    weight_rule: WeightRule = _key("weight", WeightRule.DOWNSTREAM)
-    pool: str = _key("pool", "default_pool")
-    pool_slots: int = _key("slots", 1)
-    queue: str = _key("queue", "default")
-    execution_timeout_s: float | None = _key("timeout", None)
-    down: tuple[str, ...] = _key("down", ())
+    max_active_tis_per_dag: int | None = None
+    max_active_tis_per_dagrun: int | None = None
+    priority_weight: int = 1
+    weight_rule: WeightRule = WeightRule.DOWNSTREAM
+    pool: str = "default_pool"
+    pool_slots: int = 1
+    queue: str = "default"
+    execution_timeout_s: float | None = None
+    down: tuple[str, ...] = ()
     """Ids of the direct downstream tasks, sorted."""
-    maps: tuple[MapSource, ...] | None = _key("map", None)
+    maps: tuple[MapSource, ...] | None = None
     """What a mapped task expands over; its length is the product of these."""
-    groups: tuple[str, ...] = _key("groups", ())
+    groups: tuple[str, ...] = ()
     """Mapped task groups around it, outermost first."""
 
     @property
@@ -157,6 +153,32 @@ class Plan:
         return data
 
 
+_FIELDS: Mapping[str, str] = {
+    "rule": "rule",
+    "setup": "is_setup",
+    "teardown": "is_teardown",
+    "fail_dagrun": "fails_dagrun",
+    "retries": "retries",
+    "delay": "retry_delay_s",
+    "backoff": "backoff",
+    "max_delay": "max_retry_delay_s",
+    "past": "depends_on_past",
+    "skipmixin": "can_skip_downstream",
+    "empty": "is_empty",
+    "max_dag": "max_active_tis_per_dag",
+    "max_run": "max_active_tis_per_dagrun",
+    "prio": "priority_weight",
+    "weight": "weight_rule",
+    "pool": "pool",
+    "slots": "pool_slots",
+    "queue": "queue",
+    "timeout": "execution_timeout_s",
+    "down": "down",
+    "map": "maps",
+    "groups": "groups",
+}
+"""Key in the JSON of a task -> field of ``TaskSpec``."""
+
 _READERS: Mapping[str, Any] = {
     "rule": TriggerRule,
     "weight": WeightRule,
@@ -170,25 +192,29 @@ _READERS: Mapping[str, Any] = {
 
 def _read_task(task_id: str, row: Mapping[str, Any]) -> TaskSpec:
     values: dict[str, Any] = {}
-    for each in fields(TaskSpec):
-        key = each.metadata.get("key")
+    for key, name in _FIELDS.items():
         if key in row:
             try:
-                values[each.name] = _READERS.get(key, lambda value: value)(row[key])
+                values[name] = _READERS.get(key, _unchanged)(row[key])
             except ValueError as err:
                 raise ValueError(f'task "{task_id}": {key}: {err}') from err
     return TaskSpec(task_id=task_id, **values)
 
 
 def _write_task(task: TaskSpec) -> dict[str, Any]:
+    default = TaskSpec(task.task_id)
     row: dict[str, Any] = {}
-    for each in fields(TaskSpec):
-        value = getattr(task, each.name)
-        if each.default is MISSING or value == each.default:
+    for key, name in _FIELDS.items():
+        value = getattr(task, name)
+        if value == getattr(default, name):
             continue
-        if each.name == "maps":
+        if name == "maps":
             value = [write_source(s) for s in value]
         elif isinstance(value, tuple):
             value = list(value)
-        row[each.metadata["key"]] = str(value) if isinstance(value, StrEnum) else value
+        row[key] = str(value) if isinstance(value, StrEnum) else value
     return row
+
+
+def _unchanged(value: Any) -> Any:
+    return value

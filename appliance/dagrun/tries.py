@@ -39,6 +39,8 @@ class RunFacts:
     is_sealed: bool = False
     """Whether the run was given connections or variables of its own; a worker asks the run for them."""
     triggering_user: str | None = None
+    workflow_id: str = ""
+    """Whom to ask about the run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,27 +19,278 @@ Source: Airflow 3.3: ``airflow/sdk/execution_time/supervisor.py`` (ActivitySubpr
 
 import asyncio
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from appliance.config.model import Secrets
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
-from appliance.taskrun.channels import Channels, Lines
+from appliance.taskrun import objects
+from appliance.taskrun.channels import MAX_EVENT_BYTES, Lines
+from appliance.taskrun.logs import TryLog, echo_to_stdout
+from appliance.taskrun.masking import Masker
 from appliance.taskrun.replies import Replies
 from appliance.taskrun.runview import RunView
 from appliance.taskrun.spares import Prepared, Spares
 from appliance.taskrun.startup import should_retry, startup_details
 from appliance.warm import datagrams, frames
-from appliance.warm.control import Child, Exit, Zygote
+from appliance.warm.control import Exit, Zygote
 
 OVERTIME_S = 20.0
-"""Airflow's default of ``core.task_success_overtime``: callbacks after the end was reported get this long."""
-LATE_OUTPUT_S = 1.0
-"""How long processes a try left behind may still write to its log."""
+"""Airflow's default of ``core.task_success_overtime``: what runs after the end was reported gets this long."""
+_LATE_OUTPUT_S = 1.0
+_TEARDOWN_S = 10.0
 _DIRECT = frozenset(
     (TaskState.SUCCESS, TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE)
 )
+_FAILURES = frozenset((TaskState.FAILED, TaskState.UP_FOR_RETRY))
+
+
+def final_state(
+    code: int, reported: TaskState | None, *, is_retried: bool
+) -> TaskState:
+    """Return the state a try is in, by the table above."""
+    if code == 0:
+        return reported or TaskState.SUCCESS
+    if reported in _DIRECT:
+        return reported
+    return TaskState.UP_FOR_RETRY if is_retried else TaskState.FAILED
+
+
+def cause_of_death(ended: Exit) -> str | None:
+    """Say what became of a process that did not end by itself with 0."""
+    if ended.is_orphan:
+        return "killed: the process it was forked from died"
+    if ended.code > 0:
+        return f"its process exited with code {ended.code}"
+    if ended.code < 0:
+        hint = " (out of memory?)" if ended.code == -signal.SIGKILL else ""
+        return f"killed by {signal.Signals(-ended.code).name}{hint}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class TryHost:
+    """What the tries of one worker share."""
+
+    data: Path
+    """The data folder; logs are kept below it."""
+    secrets: Secrets
+    airflow_env: Mapping[str, str]
+    grace_s: float
+    """Seconds a cancelled try gets to end after SIGTERM before it is killed."""
+    spares: Spares
+    echo: Callable[[str], None] = echo_to_stdout
+    overtime_s: float = OVERTIME_S
+
+    async def run_try(
+        self, task: ActivityTaskInput, *, zygote: Zygote, run: RunView
+    ) -> TaskExecutionResult:
+        """Run one try in a child of ``zygote``; ``task.run.conf`` None counts as empty.
+
+        Cancelling it ends the child: SIGTERM, the grace, SIGKILL, then CancelledError.
+
+        Raises:
+            ForkError: The kernel refused a process; the try has not begun.
+            ZygoteLostError: The zygote died; the try has not begun.
+        """
+        orders = await _orders(task, run)
+        prepared = await self.spares.take(zygote)
+        attempt = _Attempt(self, task, prepared=prepared, zygote=zygote, run=run)
+        try:
+            return await attempt.run(orders)
+        finally:
+            self.spares.keep(attempt.clear_away())
+            self.spares.refill(zygote)
+
+
+async def _orders(task: ActivityTaskInput, run: RunView) -> dict[str, Any]:
+    """Return the ids the child is to ask for here before it asks anybody else."""
+    secrets = await run.secrets() if task.run.is_sealed else None
+    return {
+        "connections": sorted(secrets.connections) if secrets else [],
+        "variables": sorted(secrets.variables) if secrets else [],
+    }
+
+
+class _Attempt:
+    """The supervision of one child."""
+
+    def __init__(
+        self,
+        host: TryHost,
+        task: ActivityTaskInput,
+        *,
+        prepared: Prepared,
+        zygote: Zygote,
+        run: RunView,
+    ) -> None:
+        self._host = host
+        self._task = task
+        self._child = prepared.child
+        self._channels = prepared.channels
+        self._loop = asyncio.get_running_loop()
+        masker = Masker(host.airflow_env)
+        self._log = TryLog(
+            task, data=host.data, masker=masker, now=_now, echo=host.echo
+        )
+        self._replies = Replies(
+            task,
+            run=run,
+            secrets=host.secrets,
+            masker=masker,
+            store=partial(objects.store, zygote, task.run),
+            log_fd=self._another_log,
+        )
+        events = self._channels.logs
+        self._lines = [
+            Lines(events, self._log.event, max_bytes=MAX_EVENT_BYTES),
+            Lines(self._channels.stdout, self._log.stdout),
+            Lines(self._channels.stderr, self._log.stderr),
+        ]
+        self._more_logs: list[socket.socket] = []
+        self._last_word: asyncio.Future[Exit] = self._loop.create_future()
+        self._overtime: asyncio.TimerHandle | None = None
+
+    async def run(self, orders: dict[str, Any]) -> TaskExecutionResult:
+        """See the try through."""
+        start_date = _now().isoformat()
+        self._loop.add_reader(self._channels.control, self._hear_last_word)
+        await self._send_orders(orders, start_date)
+        serving = asyncio.create_task(
+            frames.serve(self._channels.requests, self._answer)
+        )
+        try:
+            ended = await self._end()
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        finally:
+            # The child was blocked until its last question was answered.
+            serving.cancel()
+            self._settle()
+        return self._result(ended, start_date)
+
+    async def clear_away(self) -> None:
+        """Reap the child, take what processes it left behind still print, close everything."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._child.exited(), _TEARDOWN_S)
+        self._child.kill(signal.SIGKILL)
+        await self._child.exited()
+        if any(lines.is_open for lines in self._lines):
+            await asyncio.sleep(_LATE_OUTPUT_S)
+        for lines in self._lines:
+            lines.close()
+        self._log.close()
+        self._channels.close()
+        for sock in self._more_logs:
+            sock.close()
+
+    async def _send_orders(self, orders: dict[str, Any], start_date: str) -> None:
+        conf = self._task.run.conf or {}
+        details = startup_details(self._task, conf=conf, start_date=start_date)
+        frame = frames.opening(details)
+        with suppress(BrokenPipeError, ConnectionResetError):  # It died; _end says how.
+            datagrams.send(self._channels.control, orders)
+            await self._loop.sock_sendall(self._channels.requests, frame)
+
+    async def _end(self) -> Exit:
+        """Wait for the child's last word, or its death without one."""
+        exited = asyncio.ensure_future(self._child.exited())
+        try:
+            await asyncio.wait(
+                (self._last_word, exited), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            exited.cancel()
+        self._hear_last_word()  # Both may have come in one go.
+        return self._last_word.result() if self._last_word.done() else exited.result()
+
+    async def _stop(self) -> None:
+        """End the child, whatever it is doing."""
+        self._log.say("warning", "cancelled: sending SIGTERM")
+        self._child.kill(signal.SIGTERM)
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._child.exited(), self._host.grace_s)
+        finally:
+            if self._child.is_running:
+                self._log.say("warning", "still running: sending SIGKILL")
+            self._child.kill(signal.SIGKILL)
+        await self._child.exited()
+
+    def _settle(self) -> None:
+        if self._overtime is not None:
+            self._overtime.cancel()
+        self._loop.remove_reader(self._channels.control)
+        for lines in self._lines:
+            lines.drain()
+        self._log.flush()
+
+    async def _answer(self, kind: str, body: dict[str, Any]) -> frames.Reply:
+        reply = await self._replies.answer(kind, body)
+        if self._overtime is None and self._replies.ending.state is not None:
+            self._overtime = self._loop.call_later(
+                self._host.overtime_s, self._end_overtime
+            )
+        return reply
+
+    def _end_overtime(self) -> None:
+        self._log.say(
+            "error", "took too long after it reported its end: sending SIGTERM"
+        )
+        self._child.kill(signal.SIGTERM)
+        self._overtime = self._loop.call_later(
+            self._host.grace_s, self._child.kill, signal.SIGKILL
+        )
+
+    def _hear_last_word(self) -> None:
+        if self._last_word.done():
+            return
+        try:
+            heard = datagrams.receive(self._channels.control)
+        except BlockingIOError:
+            return
+        self._loop.remove_reader(self._channels.control)
+        if heard is not None:
+            message, _ = heard
+            self._last_word.set_result(Exit(message["code"]))
+
+    def _another_log(self) -> int:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(0)
+        self._more_logs.append(ours)
+        self._lines.append(Lines(ours, self._log.event, max_bytes=MAX_EVENT_BYTES))
+        return theirs.detach()
+
+    def _result(self, ended: Exit, start_date: str) -> TaskExecutionResult:
+        reported = self._replies.ending.state
+        state = final_state(ended.code, reported, is_retried=should_retry(self._task))
+        death = cause_of_death(ended) if state != reported else None
+        if death is not None:
+            self._log.say("critical", death)
+            self._log.flush()
+        return self._replies.outcome(
+            state,
+            start_date=start_date,
+            now=_now(),
+            error=self._error(death) if state in _FAILURES else None,
+            log=str(self._log.file),
+        )
+
+    def _error(self, death: str | None) -> str | None:
+        """Say why the try failed: a line, and below it the traceback if there is one."""
+        failure = self._log.failure()
+        if death is not None or failure is None:
+            return death
+        return f"{failure.error}\n{failure.traceback}".rstrip()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the edge that takes the time

@@ -67,14 +67,14 @@ class Lines:
         self._max_bytes = max_bytes
         self._parts: list[bytes] = []
         self._held_bytes = 0
-        self._is_open = True
+        self.is_open = True
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock, self._read)
 
     def drain(self) -> None:
         """Take what is there now, without waiting. What a process wrote before it said so is there."""
         taken = 0
-        while self._is_open and taken < _DRAIN_BYTES:
+        while self.is_open and taken < _DRAIN_BYTES:
             got = self._read()
             if not got:
                 break
@@ -86,8 +86,8 @@ class Lines:
         self._end()
 
     def _end(self) -> None:
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self._loop.remove_reader(self._sock)
         if self._parts:
             self._finish()

@@ -33,12 +33,12 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     os._exit(code)
 
 
-def store_xcom(args: dict[str, Any], fds: list[int]) -> None:
+def store_xcom(_args: dict[str, Any], fds: list[int]) -> None:
     """Put ``{value, where}`` from the first descriptor away; write what to keep to it."""
     _errand(fds[0], lambda given: seams.store_xcom(given["value"], **given["where"]))
 
 
-def resolve_xcoms(args: dict[str, Any], fds: list[int]) -> None:
+def resolve_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
     """Turn the list of stored values in the first descriptor into what they stand for."""
     _errand(fds[0], lambda given: [seams.resolve_xcom(value) for value in given])
 

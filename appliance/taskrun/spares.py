@@ -5,13 +5,12 @@ the zygote they came from and end with it; only the zygotes used last keep any.
 """
 
 import asyncio
-import os
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any
 
 from appliance.taskrun.channels import Channels, open_channels
-from appliance.warm.control import Child, ForkFailed, Zygote, ZygoteLost
+from appliance.warm.control import Child, ForkError, Zygote, ZygoteLostError
 
 _ENTRY = "appliance.taskrun.child:run_task"
 
@@ -38,14 +37,13 @@ class Spares:
         self._waiting: OrderedDict[Zygote, deque[Prepared]] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refilling: set[Zygote] = set()
-        self._starting = 0
 
     async def take(self, zygote: Zygote) -> Prepared:
         """Return a child of this zygote that has not been given anything yet.
 
         Raises:
-            ForkFailed: The kernel refused another process.
-            ZygoteLost: The zygote died.
+            ForkError: The kernel refused another process.
+            ZygoteLostError: The zygote died.
         """
         waiting = self._waiting.get(zygote)
         while waiting:
@@ -83,7 +81,7 @@ class Spares:
                     prepared.discard()
                     return
                 waiting.append(prepared)
-        except (ForkFailed, ZygoteLost):
+        except (ForkError, ZygoteLostError):
             self._drop(zygote)  # The next try will say so.
         finally:
             self._refilling.discard(zygote)
@@ -105,7 +103,7 @@ class Spares:
 async def _prepare(zygote: Zygote) -> Prepared:
     ours, theirs = open_channels()
     try:
-        child = await zygote.fork(_ENTRY, {"worker": os.getpid()}, theirs.fds())
+        child = await zygote.fork(_ENTRY, {}, theirs.fds())
     except BaseException:
         ours.close()
         raise

@@ -5,7 +5,7 @@ bug.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from appliance.temporal.messages import DagAnswer, DagQuestion
 
 _FIRST_HEARTBEAT_S = 1.0
 _HEARTBEAT_S = 3.0
+Folder = Callable[[], Awaitable[DagFolder]]
 _FAILED = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
 
 
@@ -115,7 +116,7 @@ class DagActivities:
     """Answers about the DAG folder."""
 
     def __init__(
-        self, config: Config, folder: DagFolder, *, has_search_attributes: bool
+        self, config: Config, folder: Folder, *, has_search_attributes: bool
     ) -> None:
         """``has_search_attributes``: whether the namespace knows ours."""
         self._config = config
@@ -126,7 +127,8 @@ class DagActivities:
     async def read_dag(self, question: DagQuestion) -> DagAnswer:
         """Read a DAG and check that it can be run so; what speaks against it is the answer's ``refusal``."""
         try:
-            found = await self._folder.check(**asdict(question))
+            folder = await self._folder()
+            found = await folder.check(**asdict(question))
         except DagError as err:
             return DagAnswer(refusal=str(err), dag_id=question.dag_id)
         worker = self._config.worker
@@ -145,7 +147,8 @@ class DagActivities:
     @activity.defn(name=messages.LIST_DAGS)
     async def list_dags(self, _question: None) -> dict[str, Any]:
         """Return every DAG of the folder, and every file that cannot be read."""
-        return asdict(await self._folder.listing())
+        folder = await self._folder()
+        return asdict(await folder.listing())
 
 
 class Resolver(Protocol):

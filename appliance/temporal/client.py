@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import temporalio.client
@@ -27,6 +27,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Config
+from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.errors import DagError, WaitTimeout
 from appliance.temporal import messages
 from appliance.temporal.asking import Asker
@@ -39,17 +40,14 @@ from appliance.temporal.messages import (
     TaskRow,
     XComQuestion,
 )
+from appliance.temporal.probing import probe
 from appliance.temporal.reports import (
-    DagRow,
-    ImportErrorRow,
-    Listing,
     ProbeResult,
     RunReport,
     RunRow,
-    Submitted,
     SubmitRequest,
+    Submitted,
 )
-from appliance.temporal.probing import probe
 from appliance.temporal.sealing import Keyring
 
 _STATES = {
@@ -95,7 +93,7 @@ class Client:
             DagError: the DAG cannot be run so, or the run id is used already.
             TemporalUnreachable: no worker answered.
         """
-        now = datetime.now(timezone.utc).isoformat()  # noqa: TID251  # the run begins here
+        now = datetime.now(UTC).isoformat()  # noqa: TID251  # the run begins here
         date = request.logical_date or now
         run_id = request.run_id or f"manual__{date}"
         dag = await self._read(request, run_id, date)
@@ -235,8 +233,8 @@ class Client:
         """Return what a worker finds in the DAG folder."""
         body = await self._asker.ask(messages.LIST_DAGS, None, dict[str, Any])
         return Listing(
-            tuple(DagRow(**row) for row in body["dags"]),
-            tuple(ImportErrorRow(**row) for row in body["errors"]),
+            tuple(ListedDag(**row) for row in body["dags"]),
+            tuple(FileError(**row) for row in body["errors"]),
         )
 
     async def probe(self) -> ProbeResult:

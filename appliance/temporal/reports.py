@@ -33,8 +33,8 @@ class Submitted:
     dag_id: str
     run_id: str
     workflow_id: str
-    url: str | None
-    """Its page in the bundled UI; None when the server is somebody else's."""
+    url: str
+    """Its page in the bundled UI; empty when the server is somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class RunReport:
     start_date: str | None = None
     end_date: str | None = None
     duration_s: float | None = None
-    url: str | None = None
+    url: str = ""
     tasks_succeeded: int = 0
     tasks_failed: int = 0
     tasks: tuple[TaskRow, ...] = ()
@@ -66,34 +66,6 @@ class RunRow:
     start_date: str | None
     end_date: str | None
     workflow_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class DagRow:
-    """One DAG of the folder."""
-
-    dag_id: str
-    file: str
-    """Relative to the DAG folder."""
-    description: str | None = None
-    schedule: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImportErrorRow:
-    """One DAG file that could not be read."""
-
-    file: str
-    line: int | None
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What is in the DAG folder."""
-
-    dags: tuple[DagRow, ...] = ()
-    errors: tuple[ImportErrorRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

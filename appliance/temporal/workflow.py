@@ -1,14 +1,16 @@
-"""The workflows. ``ExecuteAirflowDagWorkflow`` is one DAG run: decisions of the machine become activities and timers,
-their ends become events. No rules of its own, no clock but ``workflow.now()``.
+"""The workflows. ``ExecuteAirflowDagWorkflow`` is one DAG run.
+
+Decisions of the machine become activities and timers, their ends become events. No rules of its own, no clock but
+``workflow.now()``.
 """
 
 import asyncio
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ActivityCancellationType
 
@@ -81,6 +83,7 @@ class ExecuteAirflowDagWorkflow:
         self._tries: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._machine: DagRun | None = None
         self._finish: FinishRun | None = None
+        self._timers: set[asyncio.Task[None]] = set()
         self._started = workflow.now()
         self._spent_bytes = 0
 
@@ -173,15 +176,17 @@ class ExecuteAirflowDagWorkflow:
             conf=conf,
             is_sealed=request.sealed is not None,
             triggering_user=request.triggering_user,
+            workflow_id=workflow.info().workflow_id,
         )
 
     def _publish(self, dag: DagAnswer) -> None:
         """Make a run that was started by hand as easy to find as a submitted one."""
         self._searchable = dag.has_search_attributes
-        if not self._searchable or _DAG_ID in workflow.info().typed_search_attributes:
+        known = workflow.info().typed_search_attributes
+        if not self._searchable or known.get(_DAG_ID) is not None:
             return
         facts = self._facts
-        updates = [
+        updates: list[SearchAttributeUpdate[Any]] = [
             _DAG_ID.value_set(facts.dag_id),
             _RUN_ID.value_set(facts.run_id),
             _RUN_TYPE.value_set(facts.run_type),
@@ -221,8 +226,9 @@ class ExecuteAirflowDagWorkflow:
             await asyncio.sleep(max(0.0, at - _now()))
             self._inbox.append(TimeReached())
 
-        # Kept by the workflow's event loop; a timer that outlives the run ends with it.
-        self._timers = [*getattr(self, "_timers", []), asyncio.create_task(sleep())]
+        timer = asyncio.create_task(sleep())
+        self._timers.add(timer)
+        timer.add_done_callback(self._timers.discard)
 
     async def _stop_tries(self) -> None:
         for running in self._tries.values():
@@ -358,7 +364,7 @@ def _iso_now() -> str:
 
 def _airflow_date(iso: str | None) -> str | None:
     """Write a date as Airflow's retry jitter reads it: ``2026-01-01 00:00:00+00:00``."""
-    return str(datetime.fromisoformat(iso).astimezone(timezone.utc)) if iso else None
+    return str(datetime.fromisoformat(iso).astimezone(UTC)) if iso else None
 
 
 def _failure_text(reason: str, rows: Iterable[TaskRow]) -> str:

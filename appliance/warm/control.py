@@ -23,11 +23,11 @@ _PR_SET_DUMPABLE = 4
 _T = TypeVar("_T")
 
 
-class ZygoteLost(Exception):
+class ZygoteLostError(Exception):
     """The zygote is gone, so nothing can be forked from it; another has to be started."""
 
 
-class ForkFailed(Exception):
+class ForkError(Exception):
     """The kernel refused a new process; the text is its reason."""
 
 
@@ -50,9 +50,7 @@ class Child:
         self._zygote = zygote
         self._token = token
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._spawned: asyncio.Future[None] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self._spawned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def exited(self) -> Exit:
         """Wait until it has been reaped. Cancelling the wait changes nothing for others."""
@@ -72,8 +70,8 @@ class Child:
         """Wait for its pid.
 
         Raises:
-            ForkFailed: There is no such process.
-            ZygoteLost: The zygote died first.
+            ForkError: There is no such process.
+            ZygoteLostError: The zygote died first.
         """
         await asyncio.shield(self._spawned)
         return self
@@ -88,15 +86,17 @@ class Child:
                 usage = message["maxrss_kb"], message["cpu_s"]
                 _settle(self._exit, Exit(message["code"], *usage))
             case "failed":
-                _refuse(self._spawned, ForkFailed(message["error"]))
+                _refuse(self._spawned, ForkError(message["error"]))
                 _settle(self._exit, Exit(code=-signal.SIGKILL, is_orphan=True))
+            case unknown:
+                raise ValueError(f"no such report: {unknown}")
 
     def orphaned(self) -> None:
         """Its zygote is gone: the kernel has killed it, this kills what it started."""
         if self.pid and self.is_running:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-        _refuse(self._spawned, ZygoteLost("the zygote died while forking"))
+        _refuse(self._spawned, ZygoteLostError("the zygote died while forking"))
         _settle(self._exit, Exit(code=-signal.SIGKILL, is_orphan=True))
 
 
@@ -127,7 +127,7 @@ class Zygote:
             preload: Modules to import besides Airflow, so that no child has to.
 
         Raises:
-            ZygoteLost: It died on the way; its stderr says why.
+            ZygoteLostError: It died on the way; its stderr says why.
         """
         ours, theirs = datagrams.pair()
         fd = theirs.fileno()
@@ -155,7 +155,7 @@ class Zygote:
         """Wait for its ``{op: ready, ...}`` and return the whole message.
 
         Raises:
-            ZygoteLost: It ended without one.
+            ZygoteLostError: It ended without one.
         """
         return await asyncio.shield(self._ready)
 
@@ -165,11 +165,11 @@ class Zygote:
         """Fork a child that calls ``entry(args, fds)``; the caller closes its ``fds`` itself.
 
         Raises:
-            ForkFailed: The kernel refused.
-            ZygoteLost: There is no zygote (any more).
+            ForkError: The kernel refused.
+            ZygoteLostError: There is no zygote (any more).
         """
         if self.closed.done():
-            raise ZygoteLost("the zygote is gone")
+            raise ZygoteLostError("the zygote is gone")
         token = uuid.uuid4().hex
         child = self._children[token] = Child(self, token)
         message = {"op": "fork", "token": token, "entry": entry, "args": args}
@@ -178,7 +178,7 @@ class Zygote:
         except OSError as err:
             del self._children[token]
             child.orphaned()
-            raise ZygoteLost("the zygote is gone") from err
+            raise ZygoteLostError("the zygote is gone") from err
         return await child.spawned()
 
     async def fork_zygote(
@@ -206,7 +206,7 @@ class Zygote:
             return
         self._loop.remove_reader(self._channel)
         self._channel.close()
-        lost = ZygoteLost("the zygote ended")
+        lost = ZygoteLostError("the zygote ended")
         _refuse(self._ready, lost)
         _settle(self.retired, None)
         _settle(self.closed, None)

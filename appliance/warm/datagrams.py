@@ -37,13 +37,15 @@ def send(
 def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """Take the next message and the descriptors it brought; None when the peer is gone."""
     try:
-        data, fds, _, _ = socket.recv_fds(channel, LARGEST_DATAGRAM + 1, MAX_DESCRIPTORS)
+        data, fds, _, _ = socket.recv_fds(
+            channel, LARGEST_DATAGRAM + 1, MAX_DESCRIPTORS
+        )
     except ConnectionResetError:
         return None
     if not data:
         return None
     for fd in fds:
-        os.set_inheritable(fd, False)  # recvmsg() does not set close-on-exec
+        os.set_inheritable(fd, False)  # noqa: FBT003 - recvmsg() does not set close-on-exec
     if data == _IN_MEMFD:
         with os.fdopen(fds.pop(0), "rb") as bulk:
             bulk.seek(0)

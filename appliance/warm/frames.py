@@ -80,7 +80,7 @@ async def serve(sock: socket.socket, answer: Answer) -> None:
 async def _answered(answer: Answer, kind: str, body: dict[str, Any]) -> Reply:
     try:
         return await answer(kind, body)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the child would wait forever
         _LOG.exception("no answer to %s", kind)
         detail = {
             "status_code": None,

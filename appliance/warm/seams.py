@@ -77,7 +77,9 @@ _LAZY_IMPORTS = (
 def _require(module: ModuleType, *names: str) -> None:
     missing = [name for name in names if not hasattr(module, name)]
     if missing:
-        raise ImportError(f"{module.__name__} has no {', '.join(missing)}: see {__name__}")
+        raise ImportError(
+            f"{module.__name__} has no {', '.join(missing)}: see {__name__}"
+        )
 
 
 for _name, _pinned in (
@@ -124,7 +126,8 @@ def freeze() -> None:
 
 def _memoise_type_adapters() -> None:
     """Build the two adapters every try builds, once; they are immutable."""
-    known = {id(of): TypeAdapter(of) for of in (comms.ToTask, JsonValue)}
+    built: tuple[Any, ...] = (comms.ToTask, JsonValue)
+    known = {id(of): TypeAdapter(of) for of in built}
 
     class Memoised:
         def __class_getitem__(cls, item: Any) -> Any:
@@ -287,6 +290,8 @@ def take_channels(
 ) -> None:
     """Put the supervisor's sockets where the task runner and user code expect them."""
     supervisor._reset_signals()  # noqa: SLF001 - a seam, listed above
+    # Reading a DAG file leaves a handler behind, under which a crash would spin forever.
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
     redirect_logs(logs_fd)
     supervisor._reopen_std_io_handles(requests, stdout, stderr)  # noqa: SLF001 - a seam, listed above
 
@@ -328,7 +333,9 @@ def run_task() -> None:
     task_runner.main()
 
 
-def ask_supervisor_first(connections: Collection[str], variables: Collection[str]) -> None:
+def ask_supervisor_first(
+    connections: Collection[str], variables: Collection[str]
+) -> None:
     """Look these ids up at the supervisor before any other secrets backend."""
 
     class Submitted(ExecutionAPISecretsBackend):  # type: ignore[misc]

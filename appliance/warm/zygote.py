@@ -95,6 +95,8 @@ class _Nursery:
                 self.kill(message["token"], message["signal"])
             case "retire":
                 self.is_retired = True
+            case unknown:
+                raise ValueError(f"no such request: {unknown}")
         return True
 
     def fork(self, message: dict[str, Any], fds: list[int]) -> None:
@@ -191,7 +193,7 @@ def main() -> NoReturn:
     """Become the base zygote: import, warm, report ready, serve."""
     die_with_parent()
     channel = socket.socket(fileno=int(sys.argv[1]))
-    channel.set_inheritable(False)  # noqa: FBT003 - the standard library's signature
+    channel.set_inheritable(False)
     # Imported here: importing Airflow takes seconds, and must die with the worker from the start.
     from appliance.warm import seams
 

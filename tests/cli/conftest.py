@@ -23,7 +23,7 @@ def config(tmp_path: Path) -> Config:
         secrets=Secrets(
             connections={
                 "db": Connection(
-                    "db", conn_type="postgres", login="etl", password="hunter2"
+                    "db", conn_type="postgres", extra='{"token": "hunter2"}'
                 )
             },
             variables={"api_key": "hunter3"},

@@ -14,16 +14,14 @@ from appliance.cli.box import Box
 from appliance.cli.program import appliance
 from appliance.config.model import Config
 from appliance.errors import ConfigError
+from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.temporal.reports import (
-    DagRow,
-    ImportErrorRow,
-    Listing,
     PartHealth,
     ProbeResult,
     RunRow,
 )
 from tests.cli.conftest import Type
-from tests.fakes.server import RUN_ID, FakeServer, NoServer, ended
+from tests.fakes.server import RUN_ID, FakeServer, ended
 
 
 def commands(
@@ -122,8 +120,8 @@ def test_xcoms(enter: Type, server: FakeServer) -> None:
 
 
 def test_dags(enter: Type, server: FakeServer) -> None:
-    error = ImportErrorRow("broken.py", 3, "ModuleNotFoundError: no 'x'")
-    server.listing = Listing((DagRow("my_dag", "my_dag.py"),), (error,))
+    error = FileError("broken.py", 3, "ModuleNotFoundError: no 'x'")
+    server.listing = Listing((ListedDag("my_dag", "my_dag.py"),), (error,))
 
     listed = enter("dags", "list")
     assert listed.exit_code == 0
@@ -182,8 +180,10 @@ def test_health_fails_closed(
     assert ("no poller" in result.stdout) == (not worker)
 
 
-def test_health_without_server_exits_3(enter: Type) -> None:
-    assert enter("health", on=NoServer()).exit_code == 3
+def test_health_without_server_exits_3(enter: Type, server: FakeServer) -> None:
+    server.is_up = False
+
+    assert enter("health").exit_code == 3
 
 
 def log(config: Config, task: str, attempt: int, *lines: str) -> Path:

@@ -13,7 +13,7 @@ from appliance.config.model import Config
 from appliance.temporal.messages import TaskRow
 from appliance.temporal.reports import SubmitRequest
 from tests.cli.conftest import Type
-from tests.fakes.server import RUN_ID, URL, FakeServer, NoServer, ended, running
+from tests.fakes.server import RUN_ID, URL, FakeServer, ended, running
 
 LOAD_FAILED = TaskRow("load", 3, "failed", 2, "2026-01-31T09:00:01+00:00", None, "x")
 EXTRACT_OK = TaskRow("extract", -1, "success", 1)
@@ -29,7 +29,7 @@ def test_prints_workflow_and_link_at_once(enter: Type) -> None:
 
 
 def test_asks_for_what_was_typed(enter: Type, server: FakeServer) -> None:
-    words = "--dag-file a/b.py --run-id r1 --logical-date 2026-01-31".split()
+    words = ["--dag-file", "a/b.py", "--run-id", "r1", "--logical-date", "2026-01-31"]
     result = enter("submit", "my_dag", *words, "--conf", '{"day": 1}')
 
     assert result.exit_code == 0
@@ -100,8 +100,9 @@ def test_a_refused_dag_exits_2_and_says_why(enter: Type) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_no_server_exits_3(enter: Type) -> None:
-    result = enter("submit", "my_dag", on=NoServer())
+def test_no_server_exits_3(enter: Type, server: FakeServer) -> None:
+    server.is_up = False
+    result = enter("submit", "my_dag")
 
     assert result.exit_code == 3
     assert "does not answer" in result.stderr
@@ -138,7 +139,9 @@ def test_json_with_wait_is_exactly_one_object(enter: Type) -> None:
     assert URL in result.stderr
 
 
-def task(task_id: str, map_index: int, state: str | None, tries: int) -> object:
+def task(
+    task_id: str, map_index: int, state: str | None, tries: int
+) -> dict[str, object]:
     return {
         "task_id": task_id,
         "map_index": map_index,
@@ -223,7 +226,7 @@ def test_ctrl_c_leaves_the_run_and_says_so() -> None:
     async def interrupted() -> None:
         server = FakeServer()
         server.never_ends = True
-        run = await server.submit(appliance_request(), {})
+        run = await server.submit(appliance_request())
         waiting = asyncio.ensure_future(wait_for(server, run, timeout_s=None))
         await asyncio.sleep(0)
         waiting.cancel()

@@ -9,14 +9,14 @@ from typing import Any
 from appliance.config.model import Config
 from appliance.errors import DagError, TemporalUnreachable, WaitTimeout
 from appliance.temporal.messages import TaskRow
+from appliance.dagfile.facts import Listing
 from appliance.temporal.reports import (
-    Listing,
     PartHealth,
     ProbeResult,
     RunReport,
     RunRow,
-    Submitted,
     SubmitRequest,
+    Submitted,
 )
 
 RUN_ID = "manual__2026-01-31T09:00:00+00:00"
@@ -30,7 +30,9 @@ class FakeServer:
         self.requests: list[SubmitRequest] = []
         self.cancelled: list[str] = []
         self.story = list(story or (ended("success"),))
+        self.is_up = True
         self.never_ends = False
+        self.ended = asyncio.Event()
         self.waited_s: float | None = None
         self.listing = Listing()
         self.found_runs: list[RunRow] = []
@@ -41,12 +43,15 @@ class FakeServer:
     async def connect(
         self, config: Config, *, wait_s: float
     ) -> AsyncIterator["FakeServer"]:
+        if not self.is_up:
+            raise TemporalUnreachable("Temporal at 127.0.0.1:7233 does not answer.")
         self.waited_s = wait_s
+        self.ended = asyncio.Event()
+        if len(self.story) == 1 and not self.never_ends:
+            self.ended.set()
         yield self
 
-    async def submit(
-        self, request: SubmitRequest, environ: dict[str, str], /
-    ) -> Submitted:
+    async def submit(self, request: SubmitRequest, /) -> Submitted:
         self.requests.append(request)
         if request.dag_id != "my_dag":
             raise DagError(
@@ -60,19 +65,26 @@ class FakeServer:
     ) -> RunReport:
         try:
             async with asyncio.timeout(timeout_s):
-                while self.never_ends or len(self.story) > 1:
-                    await asyncio.sleep(0.01)
+                await self.ended.wait()
         except TimeoutError as err:
             raise WaitTimeout("too late") from err
         return self.story[0]
 
     async def report(self, workflow_id: str, /) -> RunReport:
-        if not workflow_id.startswith("dag-my_dag-"):
-            raise DagError(f"No run {workflow_id}.")
-        return self.story.pop(0) if len(self.story) > 1 else self.story[0]
+        if len(self.story) == 1:
+            return self.story[0]
+        report = self.story.pop(0)
+        if len(self.story) == 1 and not self.never_ends:
+            self.ended.set()
+        return report
 
     async def cancel(self, workflow_id: str, /) -> None:
         self.cancelled.append(workflow_id)
+
+    async def find(self, dag_id: str, run_id: str, /) -> str:
+        if dag_id != "my_dag":
+            raise DagError(f"No run {run_id} of {dag_id}.")
+        return f"dag-{dag_id}-{run_id}"
 
     async def runs(self, dag_id: str, /) -> list[RunRow]:
         return self.found_runs
@@ -85,17 +97,6 @@ class FakeServer:
 
     async def probe(self) -> ProbeResult:
         return self.health
-
-
-class NoServer(FakeServer):
-    """Nothing listens."""
-
-    @asynccontextmanager
-    async def connect(
-        self, config: Config, *, wait_s: float
-    ) -> AsyncIterator[FakeServer]:
-        raise TemporalUnreachable("Temporal does not answer at localhost:7233.")
-        yield self
 
 
 def ended(state: str, *tasks: TaskRow) -> RunReport:

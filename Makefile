@@ -1,0 +1,77 @@
+# The appliance without a container. `make` lists what there is; CI runs `make check` and `make test`.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test check format bench lock clean linux
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEV := $(VENV)/.dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install
+
+help: ## List these commands
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Run the example my_data_pipeline on a private appliance, show the outcome, stop
+	@$(BIN)/appliance demo
+
+up: $(READY) ## Start the appliance here, in the foreground, with the DAGs of ./dags
+	@exec $(BIN)/appliance up
+
+down: $(READY) ## Stop it; its runs go on at the next start
+	@$(BIN)/appliance down
+
+test: $(DEV) ## Run all tests
+	$(BIN)/pytest
+
+check: $(DEV) ## Check format, style, types and the layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## Format, and mend what can be mended
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(DEV) ## Measure against bare Temporal and against Airflow, side by side
+	$(BIN)/python -m tests.bench
+
+lock: ## Pin all packages anew (needs uv)
+	$(call pin,requirements.lock,)
+	$(call pin,requirements-dev.lock,--group dev -c requirements.lock)
+
+clean: ## Remove the environment and the caches; .appliance, the data, stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+linux:
+	@test "$$(uname -s)" = Linux || { \
+	  echo "The appliance runs natively on Linux only, and this is $$(uname -s):" \
+	       "use the container image, see README.md." >&2; exit 2; }
+
+# A package is named only in the locks, so pip has nothing to resolve; it byte-compiles
+# on one core, compileall on all.
+$(READY): requirements.lock pyproject.toml Makefile | linux
+	@python=; for name in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$name" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
+	  then python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	  echo "No Python 3.11, 3.12 or 3.13 with its venv module was found (on Debian and Ubuntu:" \
+	       "apt install python3-venv). Name one with PYTHON=..." >&2; exit 2; fi; \
+	echo "Making the environment in $(VENV) with $$("$$python" --version), about a minute ..." >&2; \
+	"$$python" -m venv --clear $(VENV)
+	@$(PIP) --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	@touch $@
+
+$(DEV): requirements-dev.lock $(READY)
+	@$(PIP) --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+define pin
+uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header --quiet \
+  --extra postgres --group build $(2) --output-file $(1)
+endef

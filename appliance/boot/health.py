@@ -1,0 +1,54 @@
+"""Says how the parts of this box are; whatever is not known to be well is not well."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from appliance.config.model import Config
+from appliance.temporal.reports import PartHealth, ProbeResult
+
+_TIMEOUT_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the box is well, and a line a part."""
+
+    ok: bool
+    lines: tuple[str, ...]
+
+
+async def health(
+    config: Config,
+    probe: Callable[[], Awaitable[ProbeResult]],
+    *,
+    timeout_s: float = _TIMEOUT_S,
+) -> Health:
+    """Ask for the parts this box has: a server without a worker needs none polling.
+
+    Args:
+        config: which parts there are.
+        probe: asks server and worker; anything it raises means they are not well.
+        timeout_s: how long it may take.
+    """
+    asked = asyncio.wait_for(probe(), timeout_s)
+    (answer,) = await asyncio.gather(asked, return_exceptions=True)
+    if isinstance(answer, BaseException):
+        answer = _unknown(answer, timeout_s)
+    parts = {"temporal": answer.server}
+    if config.runs_worker:
+        parts["worker"] = answer.worker
+    lines = [f"{name:<9} {_line(part)}" for name, part in parts.items()]
+    return Health(all(part.ok for part in parts.values()), tuple(lines))
+
+
+def _unknown(err: BaseException, timeout_s: float) -> ProbeResult:
+    if isinstance(err, TimeoutError):
+        why = f"no answer within {timeout_s:g} s"
+    else:
+        why = (str(err) or type(err).__name__).splitlines()[0]
+    return ProbeResult(server=PartHealth(ok=False, why=why), worker=PartHealth(ok=False, why=why))
+
+
+def _line(part: PartHealth) -> str:
+    return "ok" if part.ok else f"NOT OK: {part.why or 'no reason is known'}"

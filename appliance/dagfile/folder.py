@@ -1,0 +1,411 @@
+"""The DAG folder: DAGs by id, their files kept read, as of now.
+
+The worker's side; everything that runs a line of the user's runs in a child
+(``appliance.dagfile.readers``). A file is read again when it, one of the user's files it
+imported, or a file that is no DAG file changed, and after ``max_age_s``. The processes that
+have a file read are retired as soon as anything in the folders changed.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.config.model import DagSettings
+from appliance.dagfile import refused
+from appliance.dagfile.facts import (
+    CheckedDag,
+    DagFacts,
+    FileError,
+    ListedDag,
+    Listing,
+    OpenFile,
+    Refusal,
+)
+from appliance.dagfile.readers import ReaderError, Readers, Reading
+from appliance.dagfile.walk import Walk, walk
+from appliance.errors import DagError
+from appliance.warm.control import Zygote
+from appliance.warm.frames import Answer
+
+PRELOAD = (
+    "appliance.dagfile.discovery",
+    "appliance.dagfile.reading",
+    "appliance.dagfile.checking",
+)
+"""Modules the base zygote should import, so that no child has to."""
+
+_FRESH_S = 0.5
+"""How old a look at the folder may be when a try opens a file."""
+_MOST_OPEN = 16
+_RETIRE_AFTER_S = 5.0
+"""Who was given an ``OpenFile`` has this long to fork from it once it has been replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is remembered of a file that was read."""
+
+    dags: Mapping[str, ListedDag]
+    errors: tuple[FileError, ...]
+    sources: tuple[str, ...]
+    """Absolute paths of the user's files it imported."""
+    basis: str
+    """Sum of everything it depends on."""
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A file held open, or on its way there."""
+
+    digest: str
+    opened_at: float
+    opening: "asyncio.Task[OpenFile]"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is being opened, or was and can still be forked from."""
+        if not self.opening.done():
+            return True
+        if self.opening.cancelled() or self.opening.exception() is not None:
+            return False
+        return not self.opening.result().zygote.closed.done()
+
+
+class DagFolder:
+    """Finds DAGs, checks runs of them, and opens their files for tries.
+
+    Belongs to the event loop of its zygote. ``close`` it to end its processes.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        zygote: Zygote,
+        settings: DagSettings,
+        answer: Answer,
+        clock: Callable[[], float],
+    ) -> None:
+        """Make the folder; nothing is read yet.
+
+        Args:
+            root: The DAG folder.
+            zygote: The base zygote; best started with ``PRELOAD``.
+            settings: How long what was read is trusted, and how long reading may take.
+            answer: Answers what a file asks while it is read.
+            clock: Monotonic seconds.
+        """
+        self._root = root.absolute()
+        self._settings = settings
+        self._clock = clock
+        self._readers = Readers(
+            root=self._root, zygote=zygote, settings=settings, answer=answer
+        )
+        self._listed: tuple[str, tuple[str, ...]] | None = None
+        self._known: dict[str, _Known] = {}
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._walk: Walk | None = None
+        self._tasks: dict[tuple[str, str], asyncio.Task[_Known]] = {}
+
+    def replace_zygote(self, zygote: Zygote) -> None:
+        """Fork from this base zygote from now on; what came from the old one is dropped."""
+        self._readers.zygote = zygote
+        self._drop_all()
+
+    def close(self) -> None:
+        """End every process that has a file read."""
+        self._drop_all()
+
+    async def open(self, file: str) -> OpenFile:
+        """Open a file for a try, as it was half a second ago at most.
+
+        Raises:
+            DagError: It is gone, or nothing can be forked from what reads it.
+        """
+        return await self._open(file, await self._look(_FRESH_S))
+
+    async def listing(self) -> Listing:
+        """Read whatever changed and return all DAGs and all errors."""
+        now = await self._look(0)
+        known = await self._know_all(await self._files(now), now)
+        dags: dict[str, ListedDag] = {}
+        errors = [error for item in known.values() for error in item.errors]
+        for file, item in sorted(known.items()):
+            for dag_id, dag in item.dags.items():
+                first = dags.setdefault(dag_id, dag)
+                if first is not dag:
+                    errors.append(refused.duplicate(dag_id, file, first.file))
+        return Listing(
+            tuple(dags[dag_id] for dag_id in sorted(dags)),
+            tuple(sorted(errors, key=lambda error: (error.file, error.line or 0))),
+        )
+
+    async def check(
+        self,
+        *,
+        dag_id: str,
+        dag_file: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        logical_date: str | None = None,
+        run_type: str = "manual",
+    ) -> CheckedDag:
+        """Find a DAG as it is now and check that it can be run with these values.
+
+        Args:
+            dag_id: Its id.
+            dag_file: Read it from this file alone; relative to the DAG folder, or absolute.
+            conf: What overrides its params.
+            run_id: Checked by Airflow's rules when given.
+            logical_date: ISO 8601; gives the data interval, by the DAG's own timetable.
+            run_type: Airflow's word for how the run came to be.
+
+        Raises:
+            DagError: It cannot; the text says all a person needs.
+        """
+        now = await self._look(0)
+        if dag_file is None:
+            file = await self._find(dag_id, now)
+        else:
+            file = refused.relative(dag_file, self._root)
+        opened = await self._open(file, now)
+        facts = opened.dags.get(dag_id)
+        if facts is None:
+            raise refused.not_in_file(dag_id, opened)
+        if facts.refusals:
+            raise refused.features(file, facts)
+        question = {
+            "dag_id": dag_id,
+            "conf": dict(conf or {}),
+            "run_id": run_id,
+            "logical_date": logical_date,
+            "run_type": run_type,
+        }
+        start, end = await self._interval(opened, question)
+        return CheckedDag(dag_id, file, opened.file_hash, facts.plan, start, end)
+
+    async def _interval(
+        self, opened: OpenFile, question: dict[str, Any]
+    ) -> tuple[str | None, str | None]:
+        try:
+            told = await self._readers.check(opened.zygote, opened.file, question)
+        except ReaderError as death:
+            error = self._readers.file_error(opened.file, death)
+            raise DagError(str(error)) from death
+        if "error" in told:
+            dag_id = question["dag_id"]
+            raise DagError(
+                f'{opened.file}: DAG "{dag_id}" cannot be run: {told["error"]}'
+            )
+        start, end = told["data_interval"] or (None, None)
+        return start, end
+
+    # --- finding a DAG by its id
+
+    async def _find(self, dag_id: str, now: Walk) -> str:
+        files = await self._files(now)
+        likely = await asyncio.to_thread(self._likely, dag_id, files)
+        if len(likely) == 1:  # the usual case: what reads it now is what runs it
+            await self._open_quietly(likely[0], now)
+        known = await self._know_all(likely, now)
+        holders = [file for file, item in known.items() if dag_id in item.dags]
+        if not holders:
+            known = await self._know_all(files, now)
+            holders = [file for file, item in known.items() if dag_id in item.dags]
+        if len(holders) > 1:
+            raise refused.ambiguous(dag_id, sorted(holders))
+        if holders:
+            return holders[0]
+        broken = [error for file in likely for error in known[file].errors]
+        if broken:
+            raise DagError("\n".join(map(str, broken)))
+        ids = [other for item in known.values() for other in item.dags]
+        errors = [error for item in known.values() for error in item.errors]
+        raise refused.unknown(dag_id, ids, errors, self._root)
+
+    def _likely(self, dag_id: str, files: Iterable[str]) -> list[str]:
+        """Return the files that had this id, or have it somewhere in their text."""
+        needle = dag_id.encode()
+        return [
+            file
+            for file in files
+            if ((known := self._known.get(file)) and dag_id in known.dags)
+            or _mentions(self._root / file, needle)
+        ]
+
+    async def _open_quietly(self, file: str, now: Walk) -> None:
+        try:
+            await self._open(file, now)
+        except DagError:
+            return  # What is known of the file says it, beside what else is wrong.
+
+    # --- what is known of files
+
+    async def _look(self, max_age_s: float) -> Walk:
+        now = self._clock()
+        if self._walk is None or now - self._walk.taken_at >= max_age_s:
+            folders = (
+                self._root,
+                self._settings.plugins_folder.absolute(),
+                self._root.parent / "include",
+            )
+            self._walk = await asyncio.to_thread(walk, folders, now)
+        return self._walk
+
+    async def _files(self, now: Walk) -> tuple[str, ...]:
+        if self._listed is None or self._listed[0] != now.digest:
+            try:
+                files = await self._readers.list_files()
+            except ReaderError as death:
+                error = self._readers.file_error(str(self._root), death)
+                raise DagError(str(error)) from death
+            self._listed = (now.digest, files)
+            self._known = {f: k for f, k in self._known.items() if f in set(files)}
+        return self._listed[1]
+
+    async def _know_all(self, files: Iterable[str], now: Walk) -> dict[str, _Known]:
+        names = list(files)
+        found = await asyncio.gather(*(self._know(file, now) for file in names))
+        return dict(zip(names, found, strict=True))
+
+    async def _know(self, file: str, now: Walk) -> _Known:
+        known = self._known.get(file)
+        if (
+            known is not None
+            and self._clock() - known.read_at < self._settings.max_age_s
+            and known.basis == self._basis(file, known.sources, now)
+        ):
+            return known
+        return await self._once((file, now.digest), self._learn(file, now))
+
+    async def _learn(self, file: str, now: Walk) -> _Known:
+        try:
+            reading = await self._readers.read(file, is_kept=False)
+        except ReaderError as death:
+            return self._remember_death(file, death, now)
+        return self._remember(file, reading, now)
+
+    async def _once(
+        self, key: tuple[str, str], learning: Coroutine[Any, Any, _Known]
+    ) -> _Known:
+        """Share one reading among all who want the same version of a file."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(learning)
+            task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        else:
+            learning.close()
+        return await asyncio.shield(task)
+
+    def _remember(self, file: str, reading: Reading, now: Walk) -> _Known:
+        report = reading.report
+        sources = tuple(report["sources"])
+        dags = {
+            dag_id: ListedDag(
+                dag_id,
+                file,
+                facts["description"],
+                facts["schedule"],
+                tuple(facts["owners"]),
+                tuple(facts["tags"]),
+            )
+            for dag_id, facts in report["dags"].items()
+        }
+        errors = tuple(FileError(**error) for error in report["errors"])
+        basis = self._basis(file, sources, now)
+        known = self._known[file] = _Known(dags, errors, sources, basis, self._clock())
+        return known
+
+    def _remember_death(self, file: str, death: ReaderError, now: Walk) -> _Known:
+        errors = (self._readers.file_error(file, death),)
+        basis = self._basis(file, (), now)
+        known = self._known[file] = _Known({}, errors, (), basis, self._clock())
+        return known
+
+    def _basis(self, file: str, sources: Iterable[str], now: Walk) -> str:
+        """Sum up what decides what is in a file: it, its sources, what is no DAG file."""
+        listed = self._listed[1] if self._listed else ()
+        others = {str(self._root / other) for other in listed}
+        support = now.stamps.keys() - others
+        return now.digest_of([str(self._root / file), *sources, *support])
+
+    # --- files held open
+
+    async def _open(self, file: str, now: Walk) -> OpenFile:
+        kept = self._kept.get(file)
+        if (
+            kept is None
+            or kept.digest != now.digest
+            or self._clock() - kept.opened_at >= self._settings.max_age_s
+            or not kept.is_usable
+        ):
+            self._drop(file)
+            opening = asyncio.create_task(self._start(file, now))
+            kept = self._kept[file] = _Kept(now.digest, self._clock(), opening)
+        self._kept.move_to_end(file)
+        while len(self._kept) > _MOST_OPEN:
+            self._drop(next(iter(self._kept)))
+        return await asyncio.shield(kept.opening)
+
+    async def _start(self, file: str, now: Walk) -> OpenFile:
+        path = self._root / file
+        if not path.is_file():
+            raise DagError(
+                f"{file}: there is no such file in the DAG folder {self._root}"
+            )
+        try:
+            reading = await self._readers.read(file, is_kept=True)
+        except ReaderError as death:
+            known = self._remember_death(file, death, now)
+            raise DagError("\n".join(map(str, known.errors))) from death
+        known = self._remember(file, reading, now)
+        if reading.zygote is None:
+            raise AssertionError("a kept reading has a zygote")
+        return OpenFile(
+            file=file,
+            path=str(path),
+            file_hash=reading.report["hash"],
+            zygote=reading.zygote,
+            dags={d: _facts(d, raw) for d, raw in reading.report["dags"].items()},
+            errors=known.errors,
+            parse_each_try=reading.reasons,
+        )
+
+    def _drop(self, file: str) -> None:
+        """Retire what has a file read, once nobody can be about to fork from it."""
+        kept = self._kept.pop(file, None)
+        if kept is not None:
+            kept.opening.add_done_callback(_retire)
+
+    def _drop_all(self) -> None:
+        for file in list(self._kept):
+            self._drop(file)
+
+
+def _retire(opening: "asyncio.Task[OpenFile]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        loop = opening.get_loop()
+        loop.call_later(_RETIRE_AFTER_S, opening.result().zygote.retire)
+
+
+def _facts(dag_id: str, raw: Mapping[str, Any]) -> DagFacts:
+    return DagFacts(
+        dag_id=dag_id,
+        plan=raw["plan"],
+        refusals=tuple(Refusal(**refusal) for refusal in raw["refusals"]),
+        description=raw["description"],
+        schedule=raw["schedule"],
+        owners=tuple(raw["owners"]),
+        tags=tuple(raw["tags"]),
+    )
+
+
+def _mentions(path: Path, needle: bytes) -> bool:
+    try:
+        return path.suffix != ".py" or needle in path.read_bytes()
+    except OSError:
+        return False  # It vanished since it was listed.

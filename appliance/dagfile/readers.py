@@ -1,0 +1,213 @@
+"""The worker's side of the children that list, read and check DAG files.
+
+One child a question. It may do what it likes, end included: what comes back is its report, or
+``ReaderError`` with what became of it. Imports no Airflow.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.config.model import DagSettings
+from appliance.dagfile.explanation import crash_line
+from appliance.dagfile.facts import FileError
+from appliance.warm import frames
+from appliance.warm.control import Child, Zygote, ZygoteLostError
+
+_KILL_AFTER_S = 3.0
+"""Seconds beyond its own time limit a child gets, which it should not need."""
+_LAST_LINES = 5
+_LISTING_S = 60.0
+_WATCHDOG = "Timeout ("
+"""How faulthandler's dump begins when it ends a process that does not heed its time limit."""
+
+
+class ReaderError(Exception):
+    """The child ended, or was ended, without a report; the text says how."""
+
+    def __init__(self, reason: str, output: str = "") -> None:
+        super().__init__(reason)
+        self.output = output
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a child read of a file, and the zygote to fork its tries from, if one was kept."""
+
+    report: dict[str, Any]
+    reasons: tuple[str, ...]
+    """Why tries must read the file themselves."""
+    zygote: Zygote | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    report: dict[str, Any]
+    zygote: Zygote
+    has_asked: bool
+
+
+class Readers:
+    """Forks the children; ``zygote`` is the base zygote, replaced when it was lost."""
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        zygote: Zygote,
+        settings: DagSettings,
+        answer: frames.Answer,
+    ) -> None:
+        self.zygote = zygote
+        self._answer = answer
+        self._root = root
+        self._settings = settings
+        self._limit = asyncio.Semaphore(os.cpu_count() or 2)
+        self._place = {"root": str(root), "plugins": str(settings.plugins_folder)}
+
+    async def list_files(self) -> tuple[str, ...]:
+        """Return the files Airflow would read, relative to the DAG folder.
+
+        Raises:
+            ReaderError: There is no list.
+        """
+        entry = "appliance.dagfile.discovery:list_files"
+        told = await self._ask(self.zygote, entry, {}, _LISTING_S, is_asking=False)
+        return tuple(told.report["files"])
+
+    async def read(self, file: str, *, is_kept: bool) -> Reading:
+        """Read a file; ``is_kept``: for tries to be forked from what read it.
+
+        Raises:
+            ReaderError: It ended the process.
+        """
+        timeout_s = self._settings.import_timeout_s
+        args = {"file": file, "timeout_s": timeout_s, "is_kept": is_kept}
+        entry = "appliance.dagfile.reading:read"
+        async with self._limit:
+            told = await self._ask(self.zygote, entry, args, timeout_s)
+        reasons = tuple(told.report["reasons"])
+        if told.has_asked and not reasons:
+            reasons = ("asks the worker",)
+        if not is_kept:
+            return Reading(told.report, reasons, None)
+        if not reasons:
+            return Reading(told.report, (), told.zygote)
+        told.zygote.retire()
+        return Reading(
+            told.report, reasons, await self._stand_in(told.report["imports"])
+        )
+
+    async def check(
+        self, zygote: Zygote, file: str, question: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Ask a process that has the file whether a run may start.
+
+        Raises:
+            ReaderError: It ended without an answer.
+        """
+        entry = "appliance.dagfile.checking:check"
+        args = {"file": file, **question}
+        timeout_s = self._settings.import_timeout_s
+        return (await self._ask(zygote, entry, args, timeout_s)).report
+
+    def file_error(self, file: str, death: ReaderError) -> FileError:
+        """Say of a file what became of the process that read it."""
+        last = death.output.strip().splitlines()[-_LAST_LINES:]
+        line = crash_line(death.output, self._root / file)
+        return FileError(file, line, "\n    ".join([str(death), *last]))
+
+    async def _stand_in(self, modules: Sequence[str]) -> Zygote:
+        """Make a zygote with these modules imported, or as many as leave it forkable."""
+        for names in (modules, ()):
+            told = await self._ask(
+                self.zygote,
+                "appliance.dagfile.reading:stand_in",
+                {"modules": list(names)},
+                self._settings.import_timeout_s,
+                is_asking=False,
+            )
+            if told.report["is_forkable"]:
+                return told.zygote
+            told.zygote.close()
+        raise ReaderError("a process without any of its imports has threads")
+
+    async def _ask(
+        self,
+        zygote: Zygote,
+        entry: str,
+        args: dict[str, Any],
+        timeout_s: float,
+        *,
+        is_asking: bool = True,
+    ) -> _Told:
+        """Fork a child, answer its questions, and wait for its report."""
+        asked: list[str] = []
+
+        async def answer(kind: str, body: dict[str, Any]) -> frames.Reply:
+            asked.append(kind)
+            return await self._answer(kind, body)
+
+        with _channels() as (output, ours, theirs):
+            fds = [theirs.fileno(), output] if is_asking else [output]
+            child, made = await zygote.fork_zygote(entry, {**self._place, **args}, fds)
+            theirs.close()
+            answering = asyncio.create_task(frames.serve(ours, answer))
+            try:
+                async with asyncio.timeout(timeout_s + _KILL_AFTER_S):
+                    report = await made.ready()
+            except TimeoutError:
+                made.close()
+                raise ReaderError(_too_long(timeout_s), _text(output)) from None
+            except ZygoteLostError:
+                text = _text(output)
+                raise ReaderError(await _fate(child, text, timeout_s), text) from None
+            except asyncio.CancelledError:
+                made.close()
+                raise
+            finally:
+                answering.cancel()
+                with suppress(asyncio.CancelledError):
+                    await answering
+        return _Told(report, made, any(kind != "MaskSecret" for kind in asked))
+
+
+@contextmanager
+def _channels() -> Iterator[tuple[int, socket.socket, socket.socket]]:
+    """Make a memory file for a child's output and a socket for its questions."""
+    output = os.memfd_create("output")
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    try:
+        yield output, ours, theirs
+    finally:
+        os.close(output)
+        ours.close()
+        theirs.close()
+
+
+def _text(output: int) -> str:
+    size_bytes = os.fstat(output).st_size
+    return os.pread(output, size_bytes, 0).decode(errors="replace")
+
+
+async def _fate(child: Child, output: str, timeout_s: float) -> str:
+    """Say in words how a child ended that should have reported."""
+    code = (await child.exited()).code
+    if _WATCHDOG in output:
+        return _too_long(timeout_s)
+    if code == -signal.SIGKILL:
+        return "the process reading it was killed, most likely for want of memory"
+    if code < 0:
+        return f"the process reading it was killed by {signal.Signals(-code).name}"
+    return f"it ended the process reading it, with exit code {code}"
+
+
+def _too_long(timeout_s: float) -> str:
+    return f"reading it took more than {timeout_s:g} s (dags.import_timeout)"

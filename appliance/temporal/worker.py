@@ -1,0 +1,179 @@
+"""The worker of this box: runs workflows and tries until it is told to stop.
+
+The start is ordered by what takes longest: Airflow is imported while the server comes up. Tries that an earlier worker
+of this box had in hand are reported as lost before new ones are taken.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from appliance.config.model import Config
+from appliance.dagfile.facts import Listing
+from appliance.temporal import messages
+from appliance.temporal.activities import (
+    DagActivities,
+    TryActivities,
+    XComActivities,
+)
+from appliance.temporal.connection import dial
+from appliance.temporal.journal import Journal
+from appliance.temporal.leases import Leases
+from appliance.temporal.namespace import prepare
+from appliance.temporal.runs import Runs
+from appliance.temporal.sealing import Keyring, ensure_key
+from appliance.temporal.workflow import AskApplianceWorker, ExecuteAirflowDagWorkflow
+from appliance.temporal.workshop import Workshop
+from appliance.warm.control import shield_from_children
+
+_T = TypeVar("_T")
+_LOG = logging.getLogger(__name__)
+_SERVER_WAIT_S = 60.0
+_POLLERS = 5
+_HEADROOM = 8
+"""Activity slots beyond parallelism and pollers: eager execution dies when pollers hold every slot."""
+_HEARTBEAT = timedelta(seconds=3)
+_CACHED_WORKFLOWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the start banner tells of a worker that has just become ready."""
+
+    listing: Listing
+    server_s: float
+    airflow_s: float
+    ready_s: float
+
+
+Announce = Callable[[Started], None]
+
+
+def run(config: Config, announce: Announce) -> None:
+    """Work until SIGTERM or SIGINT.
+
+    Raises:
+        TemporalUnreachable: no server answered within a minute.
+        ConfigError: the key file cannot be used.
+    """
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stdout, format="%(levelname)s %(message)s"
+    )
+    shield_from_children()
+    asyncio.run(_work(config, announce))
+
+
+async def _work(config: Config, announce: Announce) -> None:
+    began = time.monotonic()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ensure_key(config.key_file)
+    keys = Keyring(config.key_file)
+    async with AsyncExitStack() as stack:
+        workshop = await stack.enter_async_context(Workshop(config))
+        client, server_s = await _timed(
+            dial(config, wait_s=_SERVER_WAIT_S, identity=f"appliance-{_name(config)}"),
+            began,
+        )
+        has_attributes = await prepare(client, config, keys)
+        journal = Journal(config.data / "worker" / "tries")
+        await _report_lost(client, journal)
+        _, airflow_s = await _timed(workshop.folder(), began)
+        leases = Leases(
+            workshop.runner(Runs(client, keys)), parallelism=config.worker.parallelism
+        )
+        for worker in _workers(
+            client, config, workshop, leases, journal, has_attributes
+        ):
+            await stack.enter_async_context(worker)
+        ready_s = time.monotonic() - began
+        listing = await (await workshop.folder()).listing()
+        announce(Started(listing, server_s, airflow_s, ready_s))
+        await stop.wait()
+
+
+def _workers(
+    client: Client,
+    config: Config,
+    workshop: Workshop,
+    leases: Leases,
+    journal: Journal,
+    has_attributes: bool,  # noqa: FBT001  # private, called once
+) -> tuple[Worker, Worker]:
+    """Return the worker everybody may use, and the one only for tries this box has in hand."""
+    queue = config.temporal.task_queue
+    own_queue = f"{queue}@{_name(config)}"
+    tries = TryActivities(leases, journal, queue=own_queue)
+    dags = DagActivities(config, workshop.folder, has_search_attributes=has_attributes)
+    slots = config.worker.parallelism + _POLLERS + _HEADROOM
+    grace = timedelta(seconds=config.worker.grace_s)
+    shared = Worker(
+        client,
+        task_queue=queue,
+        workflows=[ExecuteAirflowDagWorkflow, AskApplianceWorker],
+        activities=[
+            tries.run_airflow_task,
+            dags.read_dag,
+            dags.list_dags,
+            XComActivities(workshop.resolve).resolve_xcoms,
+        ],
+        max_cached_workflows=_CACHED_WORKFLOWS,
+        max_concurrent_activities=slots,
+        max_concurrent_activity_task_polls=_POLLERS,
+        max_heartbeat_throttle_interval=_HEARTBEAT,
+        default_heartbeat_throttle_interval=_HEARTBEAT,
+        graceful_shutdown_timeout=grace,
+    )
+    own = Worker(
+        client,
+        task_queue=own_queue,
+        activities=[tries.reattach_airflow_task],
+        max_concurrent_activities=slots,
+        max_concurrent_activity_task_polls=1,
+        max_heartbeat_throttle_interval=_HEARTBEAT,
+        default_heartbeat_throttle_interval=_HEARTBEAT,
+        graceful_shutdown_timeout=grace,
+    )
+    return shared, own
+
+
+async def _report_lost(client: Client, journal: Journal) -> None:
+    """Tell the server which tries died with an earlier worker, so that nobody waits for a heartbeat."""
+    for token in journal.lost:
+        error = ApplicationError(
+            "the try was lost: its worker was killed or restarted",
+            type=messages.TRY_LOST,
+            non_retryable=True,
+        )
+        with suppress(RPCError):  # the run has ended, or the server noticed first
+            await client.get_async_activity_handle(task_token=token).fail(error)
+    if journal.lost:
+        _LOG.warning("%d tries were lost with the last worker", len(journal.lost))
+
+
+async def _timed(work: Awaitable[_T], began: float) -> tuple[_T, float]:
+    return await work, time.monotonic() - began
+
+
+def _name(config: Config) -> str:
+    """Name this box's worker; the same after a restart, another one in another data folder."""
+    path: Path = config.data / "worker" / "name"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid.uuid4().hex[:12])
+    return path.read_text().strip()

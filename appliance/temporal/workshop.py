@@ -1,0 +1,135 @@
+"""Where user code runs: the base zygote, the DAG folder read through it, and the tries forked from that.
+
+When the zygote dies, running tries have failed with it; another one is started and new tries come from there.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from appliance.config.environment import airflow_environment
+from appliance.config.model import Config
+from appliance.dagfile.folder import PRELOAD, DagFolder
+from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
+from appliance.taskrun import objects
+from appliance.taskrun.attempt import TryHost
+from appliance.taskrun.secrets import parse_answer
+from appliance.taskrun.spares import Spares
+from appliance.temporal.leases import Runner
+from appliance.temporal.runs import Runs
+from appliance.warm.control import Zygote, ZygoteLostError
+
+_LOG = logging.getLogger(__name__)
+_CHILD = "appliance.taskrun.child"
+_RESTART_PAUSE_S = 1.0
+_FORK_ATTEMPTS = 3
+
+
+class Workshop:
+    """Use as an async context manager: the zygote starts on entering and ends with it."""
+
+    def __init__(self, config: Config) -> None:
+        """Nothing is started yet."""
+        self._config = config
+        self._spares = Spares()
+        self._zygote: Zygote | None = None
+        self._folder: DagFolder | None = None
+        self._ready = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to start; ``folder`` waits for the end of it."""
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """End every child, then the zygote."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        await self._spares.close()
+        if self._folder is not None:
+            self._folder.close()
+        if self._zygote is not None:
+            self._zygote.close()
+
+    async def folder(self) -> DagFolder:
+        """Return the DAG folder, as soon as there is a zygote to read it with."""
+        await self._live_zygote()
+        assert self._folder is not None  # noqa: S101  # set before ready
+        return self._folder
+
+    async def resolve(self, rows: Sequence[XComRow]) -> list[XComRow]:
+        """Return XComs with every reference replaced by what it stands for."""
+        return await objects.resolve(await self._live_zygote(), rows)
+
+    def runner(self, runs: Runs) -> Runner:
+        """Return what runs a try, asking its run through ``runs``."""
+        config = self._config
+        host = TryHost(
+            data=config.data,
+            secrets=config.secrets,
+            airflow_env=airflow_environment(config),
+            grace_s=config.worker.grace_s,
+            spares=self._spares,
+        )
+
+        async def run_try(task: ActivityTaskInput) -> TaskExecutionResult:
+            run = runs.of(task.run.workflow_id)
+            if task.run.conf is None:
+                task = replace(task, run=replace(task.run, conf=await run.conf()))
+            for _ in range(_FORK_ATTEMPTS):
+                try:
+                    opened = await (await self.folder()).open(task.run.file)
+                    return await host.run_try(task, zygote=opened.zygote, run=run)
+                except ZygoteLostError:
+                    continue  # The try has not begun; a new zygote takes it.
+            raise ZygoteLostError(
+                f"{task.run.file}: what it is forked from dies at once"
+            )
+
+        return run_try
+
+    async def _live_zygote(self) -> Zygote:
+        while self._zygote is None or self._zygote.closed.done():
+            self._ready.clear()
+            await self._ready.wait()
+        return self._zygote
+
+    async def _keep(self) -> None:
+        """Start a zygote, and another one whenever it dies."""
+        while True:
+            try:
+                zygote = await self._start()
+            except ZygoteLostError:
+                _LOG.exception("Airflow cannot be imported; trying again")
+                await asyncio.sleep(_RESTART_PAUSE_S)
+                continue
+            self._ready.set()
+            await asyncio.shield(zygote.closed)
+            _LOG.error("the process tasks are forked from died; starting another")
+
+    async def _start(self) -> Zygote:
+        environment = {**os.environ, **airflow_environment(self._config)}
+        zygote = await Zygote.start(env=environment, preload=(*PRELOAD, _CHILD))
+        if self._folder is None:
+            self._folder = DagFolder(
+                root=self._config.dags.folder,
+                zygote=zygote,
+                settings=self._config.dags,
+                answer=parse_answer(self._config.secrets),
+                clock=time.monotonic,
+            )
+        else:
+            self._folder.replace_zygote(zygote)
+        self._zygote = zygote
+        return zygote

@@ -1,0 +1,83 @@
+"""A DAG folder to write files into, read by real children of a real zygote."""
+
+import os
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from appliance.config.model import DagSettings
+from appliance.dagfile.folder import PRELOAD, DagFolder
+from appliance.warm.control import Zygote
+from appliance.warm.frames import Reply
+
+
+class Box:
+    """A DAG folder with a project around it."""
+
+    def __init__(self, project: Path, zygote: Zygote, settings: DagSettings) -> None:
+        self.project = project
+        self.root = settings.folder
+        self.variables: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.folder = DagFolder(
+            root=settings.folder,
+            zygote=zygote,
+            settings=settings,
+            answer=self._answer,
+            clock=time.monotonic,
+        )
+
+    def write(self, file: str, text: str) -> Path:
+        """Write a file, relative to the DAG folder."""
+        path = self.root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip())
+        return path
+
+    async def _answer(self, kind: str, body: dict[str, Any]) -> Reply:
+        self.asked.append(kind)
+        if kind == "GetVariable" and body["key"] in self.variables:
+            value = self.variables[body["key"]]
+            return Reply({"type": "VariableResult", "key": body["key"], "value": value})
+        return Reply(error={"error": "VARIABLE_NOT_FOUND", "detail": {}})
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def zygote(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Zygote]:
+    """Give a base zygote for the whole session; starting one takes seconds."""
+    home = tmp_path_factory.mktemp("airflow")
+    env = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")},
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW_VAR_FROM_ENV": "seven",
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    }
+    started = await Zygote.start(env=env, preload=PRELOAD)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> DagSettings:
+    """Give short limits and empty folders."""
+    root, plugins = tmp_path / "dags", tmp_path / "plugins"
+    root.mkdir()
+    plugins.mkdir()
+    return DagSettings(
+        folder=root, plugins_folder=plugins, max_age_s=300.0, import_timeout_s=20.0
+    )
+
+
+@pytest.fixture
+def box(tmp_path: Path, zygote: Zygote, settings: DagSettings) -> Iterator[Box]:
+    """Give an empty DAG folder."""
+    made = Box(tmp_path, zygote, settings)
+    yield made
+    made.folder.close()

@@ -1,0 +1,400 @@
+"""The DAG folder as people use it: files written, DAGs found, runs checked."""
+
+import asyncio
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance.config.model import DagSettings
+from appliance.dagfile.facts import OpenFile
+from appliance.errors import DagError
+from appliance.warm.control import Zygote
+from tests.dagfile.conftest import Box
+
+pytestmark = [
+    pytest.mark.needs_airflow,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(120),
+]
+
+ONE = """
+    from airflow.sdk import DAG, task
+
+    with DAG("{dag_id}", schedule="@daily", tags=["b", "a"], description="words"):
+        @task(owner="ann")
+        def {task}():
+            pass
+        {task}()
+"""
+
+
+async def test_finds_a_dag_by_its_id(box: Box) -> None:
+    box.write("deep/one.py", ONE.format(dag_id="one", task="first"))
+    box.write("two.py", ONE.format(dag_id="two", task="first"))
+    checked = await box.folder.check(dag_id="one")
+    assert checked.file == "deep/one.py"
+    assert list(checked.plan["tasks"]) == ["first"]
+    assert checked.plan["dag_id"] == "one"
+    assert len(checked.file_hash) == 64
+    assert checked.data_interval_start is None
+
+
+async def test_a_file_saved_a_moment_ago_is_what_runs(box: Box) -> None:
+    box.write("one.py", ONE.format(dag_id="one", task="first"))
+    before = await box.folder.check(dag_id="one")
+    box.write("one.py", ONE.format(dag_id="one", task="other"))
+    after = await box.folder.check(dag_id="one")
+    assert list(after.plan["tasks"]) == ["other"]
+    assert after.file_hash != before.file_hash
+
+
+async def test_a_changed_module_beside_the_dag_counts(box: Box) -> None:
+    box.write("names.py", 'TASK = "first"')
+    box.write(
+        "one.py",
+        """
+        from airflow.sdk import DAG
+        from airflow.providers.standard.operators.empty import EmptyOperator
+        from names import TASK
+        with DAG("one"):
+            EmptyOperator(task_id=TASK)
+        """,
+    )
+    assert list((await box.folder.check(dag_id="one")).plan["tasks"]) == ["first"]
+    box.write("names.py", 'TASK = "second"')
+    assert list((await box.folder.check(dag_id="one")).plan["tasks"]) == ["second"]
+
+
+async def test_every_way_to_make_a_dag_is_found(box: Box) -> None:
+    box.write(
+        "many.py",
+        """
+        from airflow.sdk import DAG, dag, task
+
+        named = DAG("assigned")
+        with DAG("in_a_context"):
+            pass
+
+        @dag
+        def unassigned():
+            @task
+            def only():
+                pass
+            only()
+        unassigned()
+
+        for number in range(2):
+            globals()[f"made_{number}"] = DAG(f"generated_{number}")
+        """,
+    )
+    listing = await box.folder.listing()
+    assert [dag.dag_id for dag in listing.dags] == [
+        "assigned",
+        "generated_0",
+        "generated_1",
+        "in_a_context",
+        "unassigned",
+    ]
+    assert (await box.folder.check(dag_id="generated_1")).file == "many.py"
+
+
+async def test_listing_tells_what_people_look_for(box: Box) -> None:
+    box.write("one.py", ONE.format(dag_id="one", task="first"))
+    (dag,) = (await box.folder.listing()).dags
+    assert (dag.file, dag.description, dag.schedule) == ("one.py", "words", "0 0 * * *")
+    assert (dag.owners, dag.tags) == (("ann",), ("a", "b"))
+
+
+async def test_ignored_and_unlikely_files_are_not_read(box: Box) -> None:
+    box.write(".airflowignore", "drafts/*\n*_test.py\n!kept_test.py\n")
+    box.write("drafts/one.py", ONE.format(dag_id="draft", task="first"))
+    box.write("one_test.py", ONE.format(dag_id="test", task="first"))
+    box.write("kept_test.py", ONE.format(dag_id="kept", task="first"))
+    box.write("plain.py", 'raise RuntimeError("not for Airfl" "ow")')
+    listing = await box.folder.listing()
+    assert [dag.dag_id for dag in listing.dags] == ["kept"]
+    assert listing.errors == ()
+
+
+async def test_archives_are_read(box: Box) -> None:
+    text = box.write("packed.py", ONE.format(dag_id="packed", task="first"))
+    with zipfile.ZipFile(box.root / "some.zip", "w") as archive:
+        archive.write(text, "packed.py")
+    text.unlink()
+    assert (await box.folder.check(dag_id="packed")).file == "some.zip"
+
+
+async def test_the_project_and_plugins_are_importable(box: Box) -> None:
+    include = box.project / "include"
+    include.mkdir()
+    include.joinpath("shared.py").write_text("A = 1")
+    box.project.joinpath("plugins", "mine.py").write_text("B = 2")
+    box.write(
+        "one.py",
+        """
+        from airflow.sdk import DAG
+        from include.shared import A
+        from mine import B
+        DAG(f"sum_{A + B}")
+        dag = DAG(f"sum_{A + B}")
+        """,
+    )
+    assert (await box.folder.check(dag_id="sum_3")).file == "one.py"
+
+
+async def test_an_id_in_two_files_names_both(box: Box) -> None:
+    box.write("a.py", ONE.format(dag_id="same", task="first"))
+    box.write("b.py", ONE.format(dag_id="same", task="first"))
+    with pytest.raises(DagError, match=r'"same" is in 2 files: a\.py, b\.py'):
+        await box.folder.check(dag_id="same")
+    assert (await box.folder.check(dag_id="same", dag_file="b.py")).file == "b.py"
+    listing = await box.folder.listing()
+    assert [str(e) for e in listing.errors] == [
+        'b.py: DAG id "same" is also in a.py; rename one'
+    ]
+
+
+async def test_an_unknown_id_names_the_nearest(box: Box) -> None:
+    box.write("one.py", ONE.format(dag_id="my_data_pipeline", task="first"))
+    box.write("broken.py", "import airflow, dag_of_mine\n")
+    with pytest.raises(DagError) as refused:
+        await box.folder.check(dag_id="my_data_pipelin")
+    assert 'did you mean "my_data_pipeline"?' in str(refused.value)
+    assert "broken.py:1: ModuleNotFoundError" in str(refused.value)
+
+
+async def test_a_dag_file_is_taken_as_people_write_it(box: Box) -> None:
+    path = box.write("one.py", ONE.format(dag_id="one", task="first"))
+    for name in ("one.py", "dags/one.py", str(path)):
+        assert (await box.folder.check(dag_id="one", dag_file=name)).file == "one.py"
+    with pytest.raises(DagError, match="no such file in the DAG folder"):
+        await box.folder.check(dag_id="one", dag_file="../pyproject.toml")
+    with pytest.raises(DagError, match=r'no DAG "two" in this file, which has "one"'):
+        await box.folder.check(dag_id="two", dag_file="one.py")
+
+
+async def test_a_broken_file_hides_no_other(box: Box) -> None:
+    box.write("good.py", ONE.format(dag_id="good", task="first"))
+    box.write(
+        "broken.py",
+        """
+        from airflow.sdk import DAG
+        dag = DAG("broken")
+        1 / 0
+        """,
+    )
+    listing = await box.folder.listing()
+    assert [dag.dag_id for dag in listing.dags] == ["good"]
+    (error,) = listing.errors
+    assert (error.file, error.line) == ("broken.py", 3)
+    assert error.error == "ZeroDivisionError: division by zero\n    1 / 0"
+    assert (await box.folder.check(dag_id="good")).file == "good.py"
+    with pytest.raises(DagError, match=r"^broken\.py:3: ZeroDivisionError"):
+        await box.folder.check(dag_id="broken")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("import sys; sys.exit(3)", "one.py:2: SystemExit: 3"),
+        ("import os; os._exit(3)", "it ended the process reading it, with exit code 3"),
+        (
+            "import ctypes; ctypes.string_at(0)",
+            "one.py:2: the process reading it was killed by SIGSEGV",
+        ),
+        ("import os, signal; os.kill(os.getpid(), 9)", "for want of memory"),
+        ("raise KeyboardInterrupt", "one.py:2: KeyboardInterrupt"),
+        ("def f(:", "one.py:2: SyntaxError: invalid syntax\n    def f(:"),
+    ],
+)
+async def test_what_a_file_does_to_its_reader_is_told(
+    box: Box, line: str, says: str
+) -> None:
+    box.write("one.py", f"import airflow\n{line}  # dag\n")
+    box.write("good.py", ONE.format(dag_id="good", task="first"))
+    listing = await box.folder.listing()
+    assert [dag.dag_id for dag in listing.dags] == ["good"]
+    assert says in str(listing.errors[0])
+    with pytest.raises(DagError):
+        await box.folder.check(dag_id="x", dag_file="one.py")
+
+
+@pytest.mark.parametrize(
+    ("loop", "says"),
+    [
+        ("while True: pass", "one.py:5: airflow.sdk.exceptions.AirflowTaskTimeout"),
+        (
+            "while True:\n    try:\n        time.sleep(9)\n    except BaseException: 0",
+            "reading it took more than 1 s",
+        ),
+    ],
+)
+async def test_a_file_that_loops_is_stopped(
+    tmp_path: Path, zygote: Zygote, settings: DagSettings, loop: str, says: str
+) -> None:
+    box = Box(tmp_path, zygote, replace(settings, import_timeout_s=1.0))
+    box.write("one.py", f"import airflow  # dag\n\nimport time\n\n{loop}\n")
+    started = time.monotonic()
+    (error,) = (await box.folder.listing()).errors
+    assert says in str(error)
+    assert error.line is not None
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        (
+            "from airflow.providers.postgres.operators.postgres import PostgresOperator",
+            "from airflow.providers.common.sql.operators.sql import",
+        ),
+        (
+            "from airflow.providers.apache.spark.operators.x import SparkOperator",
+            "pip install apache-airflow-providers-apache-spark",
+        ),
+        (
+            "import airflow.providers.amazon.aws.hooks.s3",
+            "pip install apache-airflow-providers-amazon",
+        ),
+    ],
+)
+async def test_a_missing_provider_names_the_package(
+    box: Box, statement: str, says: str
+) -> None:
+    box.write("one.py", f"# dag\n{statement}\n")
+    (error,) = (await box.folder.listing()).errors
+    assert error.line == 2
+    assert says in error.error
+
+
+async def test_an_error_below_the_file_is_told_with_both_places(box: Box) -> None:
+    box.write("lib/deep.py", "def f():\n    return {}['x']\n")
+    box.write("one.py", "import airflow\nfrom lib.deep import f  # dag\nf()\n")
+    (error,) = (await box.folder.listing()).errors
+    assert error.line == 3
+    assert "KeyError: 'x'\n    f()\n" in error.error
+    assert "lib/deep.py:2:\n    return {}['x']" in error.error
+
+
+PARAMS = """
+    from airflow.sdk import DAG, Param
+    dag = DAG("p", params={
+        "n": Param(3, type="integer", minimum=1),
+        "who": Param(type="string"),
+    })
+"""
+
+
+async def test_params_are_checked_as_airflow_does(box: Box) -> None:
+    box.write("p.py", PARAMS)
+    await box.folder.check(dag_id="p", conf={"who": "me", "n": 5, "extra": [1]})
+    with pytest.raises(DagError, match=r"(?s)param who: No value passed"):
+        await box.folder.check(dag_id="p")
+    with pytest.raises(DagError, match=r"(?s)param n: 0 is less than the minimum of 1"):
+        await box.folder.check(dag_id="p", conf={"who": "me", "n": 0})
+
+
+async def test_run_ids_are_checked_as_airflow_does(box: Box) -> None:
+    box.write("one.py", ONE.format(dag_id="one", task="first"))
+    await box.folder.check(dag_id="one", run_id="mine-1")
+    await box.folder.check(dag_id="one", run_id="manual__2026-01-01T00:00:00+00:00")
+    for run_id, says in (
+        ("a..b", "must not contain"),
+        ("a b", "does not match regex"),
+        ("scheduled__2026-01-01T00:00:00+00:00", "reserved for scheduled runs"),
+    ):
+        with pytest.raises(DagError, match=says):
+            await box.folder.check(dag_id="one", run_id=run_id)
+
+
+async def test_the_timetable_gives_the_data_interval(box: Box) -> None:
+    box.write(
+        "one.py",
+        """
+        from airflow.sdk import DAG, CronDataIntervalTimetable
+        dag = DAG("one", schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"))
+        """,
+    )
+    checked = await box.folder.check(dag_id="one", logical_date="2026-03-04T05:00:00Z")
+    assert checked.data_interval_start == "2026-03-03T00:00:00+00:00"
+    assert checked.data_interval_end == "2026-03-04T00:00:00+00:00"
+    with pytest.raises(DagError, match="'soon' is no ISO 8601 time"):
+        await box.folder.check(dag_id="one", logical_date="soon")
+
+
+VARIABLE = """
+    from airflow.sdk import DAG, Variable
+    dag = DAG("v_" + Variable.get("{key}", default="none"))
+"""
+
+
+async def test_a_file_that_asks_for_a_variable_is_answered(box: Box) -> None:
+    box.variables["mine"] = "six"
+    box.write("one.py", VARIABLE.format(key="mine"))
+    checked = await box.folder.check(dag_id="v_six")
+    assert checked.file == "one.py"
+    opened = await box.folder.open("one.py")
+    assert opened.parse_each_try == ("asks for a Variable or Connection",)
+    assert "GetVariable" in box.asked
+
+
+LEFT = {
+    "threads": "import threading, time\n"
+    "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+    "sockets": "import socket\nkept = socket.socketpair()",
+    "processes": "import subprocess\nkept = subprocess.Popen(['sleep', '60'])",
+    "exit functions": "import atexit\natexit.register(lambda: None)",
+    "random": "import random\nnumber = random.random()",
+    "Variable": "from airflow.sdk import Variable\nVariable.get('from_env')",
+}
+
+
+@pytest.mark.parametrize("what", LEFT)
+async def test_what_a_try_must_not_share_is_read_each_time(box: Box, what: str) -> None:
+    box.write(
+        "one.py", f"from airflow.sdk import DAG\ndag = DAG('one')\n{LEFT[what]}\n"
+    )
+    opened = await box.folder.open("one.py")
+    assert len(opened.parse_each_try) == 1
+    assert what in opened.parse_each_try[0]
+    assert (await box.folder.check(dag_id="one")).file == "one.py"
+
+
+async def test_many_tries_share_one_reading(box: Box) -> None:
+    box.write("one.py", ONE.format(dag_id="one", task="first"))
+    opened = await asyncio.gather(*(box.folder.open("one.py") for _ in range(20)))
+    assert len({id(one.zygote) for one in opened}) == 1
+    assert opened[0].parse_each_try == ()
+    assert await box.folder.open("one.py") == opened[0]
+
+
+async def test_a_change_gives_tries_a_new_process(box: Box) -> None:
+    box.write("one.py", ONE.format(dag_id="one", task="first"))
+    before = await box.folder.open("one.py")
+    box.write("other.txt", "anything")
+    deadline = time.monotonic() + 10
+    after = before
+    while after is before and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+        after = await box.folder.open("one.py")
+    assert after.zygote is not before.zygote
+    child = await before.zygote.fork("os:getpid", {}, [])
+    assert child.pid  # the old one still forks, for who already had it
+
+
+async def test_few_files_stay_open(box: Box) -> None:
+    opened: list[OpenFile] = []
+    for number in range(18):
+        box.write(f"f{number}.py", ONE.format(dag_id=f"d{number}", task="first"))
+    for number in range(18):
+        opened.append(await box.folder.open(f"f{number}.py"))
+    assert (await box.folder.open("f17.py")).zygote is opened[17].zygote
+    assert (await box.folder.open("f0.py")).zygote is not opened[0].zygote
+
+
+async def test_a_file_that_is_gone_is_said_to_be(box: Box) -> None:
+    with pytest.raises(DagError, match=r"gone\.py: there is no such file"):
+        await box.folder.open("gone.py")

@@ -1,0 +1,157 @@
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, BaseHook, BaseOperator, Variable, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+
+class Point:
+    __version__ = 1
+
+    def __init__(self, x):
+        self.x = x
+
+    def serialize(self):
+        return {"x": self.x}
+
+    @staticmethod
+    def deserialize(data, version):
+        return Point(data["x"])
+
+
+class Endless(BaseOperator):
+    def execute(self, context):
+        print("looping", flush=True)
+        while True:
+            pass
+
+    def on_kill(self):
+        print("on_kill was called", flush=True)
+
+
+def slow_callback(context):
+    print("callback begins", flush=True)
+    time.sleep(60)
+
+
+with DAG(
+    "tries",
+    schedule=None,
+    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc),
+    params={"day": 0},
+):
+
+    @task
+    def noop():
+        return None
+
+    @task
+    def answer():
+        print("to stdout")
+        print("to stderr", file=sys.stderr)
+        return {"n": 42, "day": get_current_context()["params"]["day"]}
+
+    @task
+    def fails():
+        raise ValueError("no rows")
+
+    @task
+    def fails_for_good():
+        raise AirflowFailException("never again")
+
+    @task
+    def exits():
+        sys.exit(3)
+
+    @task
+    def leaves(code):
+        os._exit(code)
+
+    @task
+    def dies(name):
+        os.kill(os.getpid(), getattr(signal, name))
+
+    @task
+    def kills_zygote():
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+
+    @task
+    def waits(path):
+        Path(path).touch()
+        time.sleep(60)
+
+    @task
+    def leaves_process(path):
+        process = subprocess.Popen(["sleep", "60"])
+        Path(path).write_text(str(process.pid))
+        print("left it running", flush=True)
+
+    @task
+    def prints(size):
+        print("x" * size)
+        return "x" * size
+
+    @task
+    def secret(conn_id):
+        return BaseHook.get_connection(conn_id).password + Variable.get("word")
+
+    @task
+    def tells(conn_id):
+        print("it is", BaseHook.get_connection(conn_id).password)
+
+    @task
+    def tells_env():
+        return BaseHook.get_connection("env_db").password
+
+    @task
+    def rich():
+        moment = dt.datetime(2026, 3, 4, 5, 6, tzinfo=dt.timezone.utc)
+        return {"when": moment, "pair": (1, 2), "set": {3}, "list": [moment]}
+
+    @task
+    def large(size):
+        return ["é"] * size
+
+    @task
+    def points():
+        return [Point(1), Point(2)]
+
+    @task
+    def reads(task_id):
+        return repr(get_current_context()["ti"].xcom_pull(task_ids=task_id))
+
+    @task
+    def score():
+        return int(Path("/proc/self/oom_score_adj").read_text())
+
+    noop()
+    answer()
+    fails()
+    fails_for_good()
+    exits()
+    leaves("{{ dag_run.conf.code }}")
+    dies("{{ dag_run.conf.signal }}")
+    kills_zygote()
+    waits("{{ dag_run.conf.path }}")
+    leaves_process("{{ dag_run.conf.path }}")
+    task(prints.function, task_id="prints_much")(30_000_000)
+    secret("db")
+    tells("db")
+    tells_env()
+    rich()
+    large(500_000)
+    points()
+    reads("{{ dag_run.conf.task_id }}")
+    score()
+    Endless(task_id="endless")
+    task(noop.function, task_id="slow_callback", on_success_callback=slow_callback)()
+    BashOperator(
+        task_id="bash", bash_command="echo {{ ds }}; echo $WORD", env={"WORD": "w"}
+    )

@@ -1,0 +1,83 @@
+"""What is hidden, and what is not: Airflow's own rules."""
+
+import subprocess
+import sys
+
+import pytest
+
+from appliance.config.model import Connection
+from appliance.taskrun.masking import Masker
+
+PASSWORD = "p@ss/w0rd"  # noqa: S105 - made up
+
+
+def test_a_connection_is_hidden_wherever_its_parts_appear() -> None:
+    masker = Masker()
+    masker.add_connection(
+        Connection("db", password=PASSWORD, extra='{"api_key": "abcdefgh", "n": 1}')
+    )
+
+    assert masker.hide(f"user:{PASSWORD}@db") == "user:***@db"
+    assert masker.hide("mysql://u:p%40ss%2Fw0rd@db") == "mysql://u:***@db"
+    assert masker.hide("key abcdefgh") == "key ***"
+    assert masker.hide('{"api_key": "abcdefgh", "n": 1}') == "***"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("db_password", "***"), ("color", "crimson"), (None, "***")]
+)
+def test_a_named_secret_is_hidden_when_its_name_is_sensitive(
+    name: str | None, shown: str
+) -> None:
+    masker = Masker()
+    masker.add("crimson", name)
+
+    assert masker.hide("crimson") == shown
+
+
+def test_short_values_are_not_hidden_unless_configured() -> None:
+    """Hiding "1" everywhere would make a log unreadable; so Airflow does not below 5 characters."""
+    usual, strict = (
+        Masker(),
+        Masker({"AIRFLOW__LOGGING__MIN_LENGTH_MASKED_SECRET": "2"}),
+    )
+    for masker in (usual, strict):
+        masker.add("abc")
+
+    assert (usual.hide("abc"), strict.hide("abc")) == ("abc", "***")
+
+
+def test_more_sensitive_names_can_be_configured() -> None:
+    masker = Masker({"AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "iban, pin"})
+    masker.add("DE02120300000000202051", "customer_iban")
+
+    assert masker.hide("to DE02120300000000202051") == "to ***"
+
+
+def test_sensitive_keys_and_deep_strings_are_hidden_in_structures() -> None:
+    masker = Masker()
+    masker.add("hunter22")
+    deep: object = "hunter22"
+    for _ in range(12):
+        deep = [deep]
+
+    assert masker.hide({"token": "x", "kept": 1}) == {"token": "***", "kept": 1}
+    assert "hunter22" not in str(masker.hide(deep))
+
+
+def test_maskers_do_not_share_secrets() -> None:
+    """The tries of a worker run side by side in one process."""
+    one, other = Masker(), Masker()
+    one.add("hunter22")
+
+    assert other.hide("hunter22") == "hunter22"
+
+
+def test_masking_does_not_import_airflow() -> None:
+    """Importing it takes seconds and starts what a worker must not have."""
+    code = (
+        "import sys; from appliance.taskrun.masking import Masker; Masker();"
+        "sys.exit('airflow' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
