@@ -1,18 +1,59 @@
 """The two commands, ``appliance`` and ``submit``; ``python -m appliance`` is the first."""
 
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
-def main() -> None:
+if TYPE_CHECKING:
+    import click
+
+_INTERRUPTED = 130
+
+
+def main() -> NoReturn:
     """Run ``appliance``."""
-    from appliance.cli.program import appliance
 
-    appliance(prog_name="appliance")
+    def command() -> "click.Command":
+        from appliance.cli.program import appliance
+
+        return appliance
+
+    _run(command, "appliance")
 
 
-def submit() -> None:
+def submit() -> NoReturn:
     """Run ``submit``, importing nothing that only other commands need."""
-    from appliance.cli.submission import submit as command
 
-    command(prog_name="submit")
+    def command() -> "click.Command":
+        from appliance.cli.submission import submit
+
+        return submit
+
+    _run(command, "submit")
+
+
+def _run(find: Callable[[], "click.Command"], name: str) -> NoReturn:
+    """End the process without Python's finalisation.
+
+    Threads of the Temporal SDK may call into the interpreter while it is taken down, which
+    aborts the process and loses the exit code; it also takes longer than some commands.
+    """
+    code: object = 1
+    try:
+        find()(prog_name=name)
+    except SystemExit as ended:
+        code = ended.code
+    except KeyboardInterrupt:  # in the moments before the command runs
+        code = _INTERRUPTED
+    except BaseException:  # noqa: BLE001 - as Python itself would at the top
+        sys.excepthook(*sys.exc_info())
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # whoever read our output is gone
+        code = code or 1
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ def _unknown(err: BaseException, timeout_s: float) -> ProbeResult:
         why = f"no answer within {timeout_s:g} s"
     else:
         why = (str(err) or type(err).__name__).splitlines()[0]
-    return ProbeResult(server=PartHealth(ok=False, why=why), worker=PartHealth(ok=False, why=why))
+    return ProbeResult(
+        server=PartHealth(ok=False, why=why), worker=PartHealth(ok=False, why=why)
+    )
 
 
 def _line(part: PartHealth) -> str:

@@ -12,7 +12,7 @@ from appliance.config.model import Config
 from appliance.errors import ApplianceError
 
 
-class NotReady(ApplianceError):  # noqa: N818  # reads as the fact it is
+class NotReady(ApplianceError):
     """The box cannot start as things are; one line or two a reason."""
 
 

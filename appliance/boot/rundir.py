@@ -17,7 +17,7 @@ from appliance.config.model import Config
 from appliance.errors import ApplianceError
 
 
-class AlreadyRunning(ApplianceError):  # noqa: N818  # reads as the fact it is
+class AlreadyRunning(ApplianceError):
     """Another appliance works on this data folder."""
 
 
@@ -56,8 +56,27 @@ def holder(data: Path) -> int | None:
             if _try_lock(file):
                 return None
             return int(file.read() or 0) or None
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
+
+
+def refuse_second(config: Config) -> None:
+    """Look for an appliance of this host before anything else does.
+
+    Raises:
+        AlreadyRunning: there is one on this data folder.
+    """
+    pid = holder(config.data)
+    if pid is not None:
+        raise _already(config, str(pid))
+
+
+def _already(config: Config, pid: str) -> AlreadyRunning:
+    return AlreadyRunning(
+        f"{config.data}: another appliance already runs on this data folder "
+        f"(process {pid}).\nStop it with `appliance down`, or set APPLIANCE_DATA to "
+        "another folder."
+    )
 
 
 def _lock(path: Path, config: Config) -> IO[str]:
@@ -66,11 +85,7 @@ def _lock(path: Path, config: Config) -> IO[str]:
         file.seek(0)
         pid = file.read().strip() or "unknown"
         file.close()
-        raise AlreadyRunning(
-            f"{config.data}: another appliance already runs on this data folder "
-            f"(process {pid}).\nStop it with `appliance down`, or set APPLIANCE_DATA to "
-            "another folder."
-        )
+        raise _already(config, pid)
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()

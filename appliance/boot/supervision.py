@@ -4,6 +4,9 @@ supervisord itself exits 0 whatever happens to its programs (Supervisor#712, #16
 events are listened to here, within the process: no listener program, no marker file.
 """
 
+import fcntl
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ def supervise(conf: Path) -> str | None:
     Returns:
         Which part could not stay up and why; None after an orderly stop.
     """
+    for stream in (sys.stdout, sys.stderr):
+        _append(stream.fileno())
     options = ServerOptions()
     options.realize(["--nodaemon", "--configuration", str(conf)])
     options.first, options.test = True, False
@@ -35,6 +40,12 @@ def supervise(conf: Path) -> str | None:
         options.close_httpservers()
         options.close_logger()
     return supervision.reason
+
+
+def _append(fd: int) -> None:
+    """Let all programs write to the same file, if it is one, without overwriting."""
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_APPEND)
 
 
 class _Supervision(Supervisor):  # type: ignore[misc]

@@ -25,6 +25,17 @@ _POLL_RATES = tuple(
     f"history.{queue}ProcessorMaxPollRPS=1000"
     for queue in ("transfer", "timer", "visibility", "outbound")
 )
+# For one machine: one partition a task queue, and caches bound by bytes. Idle heap 55 -> 48
+# MB, CPU of a chained step 22 -> 19 ms. GOGC=50 would save 30 MB after load, but cost a
+# quarter more CPU in a fan-out.
+_FRUGAL = (
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+    "history.cacheSizeBasedLimit=true",
+    "history.hostLevelCacheMaxSizeBytes=67108864",
+    "history.eventsHostLevelCacheMaxSizeBytes=16777216",
+)
+_FRUGAL_GO = {"GOMEMLIMIT": "256MiB"}
 _PRAGMAS = ("journal_mode=wal", "synchronous=full")
 
 _HEAD = """\
@@ -105,7 +116,7 @@ def temporal_command(
         command += ["--namespace", settings.namespace]
     for pragma in _PRAGMAS:
         command += ["--sqlite-pragma", pragma]
-    for value in _POLL_RATES:
+    for value in (*_POLL_RATES, *_FRUGAL):
         command += ["--dynamic-config-value", value]
     return command
 
@@ -116,7 +127,7 @@ def _temporal(config: Config, programs: Programs) -> str:
         # The server does not start for a user without a name and a home.
         "HOME": str(config.data),
         "USER": "appliance",
-        **_MEMORY,
+        **_FRUGAL_GO,
     }
     # What it prints at start says less than the banner.
     program = _program(
@@ -127,9 +138,6 @@ def _temporal(config: Config, programs: Programs) -> str:
         stdout="NONE",
     )
     return program + _environment(environment)
-
-
-_MEMORY: dict[str, str] = {}
 
 
 def _worker(config: Config, programs: Programs) -> str:

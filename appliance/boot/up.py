@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from appliance.boot.preflight import check
-from appliance.boot.rundir import holder, locked
+from appliance.boot.rundir import holder, locked, refuse_second
 from appliance.boot.supervision import supervise
 from appliance.boot.supervisord import Programs, render
 from appliance.config.model import Config
@@ -17,7 +17,7 @@ _STOP_MARGIN_S = 15.0
 _POLL_S = 0.1
 
 
-class PartFailed(ApplianceError):  # noqa: N818  # reads as the fact it is
+class PartFailed(ApplianceError):
     """A part of the box could not stay up, or did not stop."""
 
     exit_code = 1
@@ -31,6 +31,7 @@ def run(config: Config) -> int:
         AlreadyRunning: another appliance works on this data folder.
         PartFailed: a part could not stay up; everything else was stopped.
     """
+    refuse_second(config)
     check(config, platform=sys.platform)
     with locked(config) as folder:
         programs = Programs(

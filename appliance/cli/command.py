@@ -13,7 +13,7 @@ import click
 from appliance.errors import ApplianceError
 
 
-class Interrupted(ApplianceError):  # noqa: N818  # reads as the fact it is
+class Interrupted(ApplianceError):
     """Ctrl-C; the text says what goes on without us."""
 
     exit_code = 130

@@ -12,7 +12,6 @@ from appliance.errors import TemporalUnreachable
 if TYPE_CHECKING:
     from appliance.boot.banner import Facts
     from appliance.config.model import Config
-    from appliance.dagfile.facts import FileError
     from appliance.temporal.reports import ProbeResult
     from appliance.temporal.worker import Started
 

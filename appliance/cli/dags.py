@@ -8,7 +8,7 @@ from appliance.cli.box import Box, pass_box
 from appliance.cli.command import Group
 from appliance.cli.output import output_option, print_json, print_table
 
-DAG_COLUMNS = ("dag_id", "file", "schedule", "description")
+DAG_COLUMNS = ("dag_id", "file", "owners", "schedule", "description")
 
 
 @click.group(cls=Group)
@@ -25,7 +25,10 @@ def list_dags(box: Box, /, *, output: str) -> None:
     if output == "json":
         print_json([asdict(row) for row in listing.dags])
     else:
-        print_table(DAG_COLUMNS, [asdict(row) for row in listing.dags])
+        print_table(
+            DAG_COLUMNS,
+            [{**asdict(row), "owners": ", ".join(row.owners)} for row in listing.dags],
+        )
     if listing.errors:
         click.echo(
             f"{len(listing.errors)} file(s) cannot be read; see: appliance dags errors",

@@ -45,8 +45,9 @@ def demo(box: Box, /, *, dag_id: str) -> None:
     with tempfile.TemporaryDirectory(prefix="appliance-demo-") as folder:
         data = Path(folder)
         check(replace(box.load(), data=data), platform=sys.platform)
+        began = time.monotonic()
+        click.echo(f"$ appliance up   (data in {data} until the end)")
         with _running(data) as up:
-            began = time.monotonic()
             click.echo(f"$ submit {dag_id} --wait")
             code = _follow(up, data, "submit", dag_id, "--run-id", RUN_ID, "--wait")
             if code == 0:

@@ -232,7 +232,7 @@ def _where_to_look(report: "RunReport") -> str:
                 f"See why: appliance logs {report.dag_id} {report.run_id} "
                 f"{row.task_id}{which}"
             )
-    return f"See why: appliance logs {report.dag_id} {report.run_id}"
+    return f"See why: {report.url or f'the workflow {report.workflow_id}'}"
 
 
 def _live_account(config: "Config", run: "Submitted", how: How) -> "LiveAccount":

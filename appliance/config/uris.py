@@ -52,7 +52,7 @@ def _parsed(conn_id: str, uri: str, *, has_protocol: bool) -> Connection:
         host=_host(parts, parts.scheme if has_protocol else ""),
         schema=unquote(parts.path[1:]),
         login=_unquoted(parts.username),
-        password=_unquoted(parts.password),
+        password=_unquoted(parts.password) or None,
         port=parts.port,
         extra=_extra(parts.query),
     )

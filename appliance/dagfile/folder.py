@@ -1,14 +1,13 @@
 """The DAG folder: DAGs by id, their files kept read, as of now.
 
 The worker's side; everything that runs a line of the user's runs in a child
-(``appliance.dagfile.readers``). A file is read again when it, one of the user's files it
-imported, or a file that is no DAG file changed, and after ``max_age_s``. The processes that
-have a file read are retired as soon as anything in the folders changed.
+(``appliance.dagfile.readers``). The processes that have a file read are replaced as soon as
+anything in the folders has changed, and after ``max_age_s``.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,13 @@ from appliance.dagfile import refused
 from appliance.dagfile.facts import (
     CheckedDag,
     DagFacts,
-    FileError,
     ListedDag,
     Listing,
     OpenFile,
     Refusal,
 )
-from appliance.dagfile.readers import ReaderError, Readers, Reading
+from appliance.dagfile.index import Index
+from appliance.dagfile.readers import ReaderError, Readers
 from appliance.dagfile.walk import Walk, walk
 from appliance.errors import DagError
 from appliance.warm.control import Zygote
@@ -34,27 +33,23 @@ PRELOAD = (
     "appliance.dagfile.discovery",
     "appliance.dagfile.reading",
     "appliance.dagfile.checking",
+    "airflow.models.serialized_dag",
+    "airflow.sdk.bases.sensor",
+    "airflow.sdk.definitions.decorators",
+    "airflow.providers.standard.decorators.python",
+    "airflow.providers.standard.operators.bash",
+    "airflow.providers.standard.operators.empty",
+    "airflow.providers.standard.operators.python",
+    "airflow.providers.standard.operators.trigger_dagrun",
+    "airflow.providers.standard.sensors.external_task",
 )
-"""Modules the base zygote should import, so that no child has to."""
+"""Modules the base zygote should import, so that no child has to: what most files need."""
 
 _FRESH_S = 0.5
 """How old a look at the folder may be when a try opens a file."""
 _MOST_OPEN = 16
 _RETIRE_AFTER_S = 5.0
 """Who was given an ``OpenFile`` has this long to fork from it once it has been replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is remembered of a file that was read."""
-
-    dags: Mapping[str, ListedDag]
-    errors: tuple[FileError, ...]
-    sources: tuple[str, ...]
-    """Absolute paths of the user's files it imported."""
-    basis: str
-    """Sum of everything it depends on."""
-    read_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +100,25 @@ class DagFolder:
         self._readers = Readers(
             root=self._root, zygote=zygote, settings=settings, answer=answer
         )
-        self._listed: tuple[str, tuple[str, ...]] | None = None
-        self._known: dict[str, _Known] = {}
+        self._index = Index(
+            root=self._root,
+            readers=self._readers,
+            max_age_s=settings.max_age_s,
+            clock=clock,
+        )
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._walk: Walk | None = None
-        self._tasks: dict[tuple[str, str], asyncio.Task[_Known]] = {}
 
     def replace_zygote(self, zygote: Zygote) -> None:
         """Fork from this base zygote from now on; what came from the old one is dropped."""
         self._readers.zygote = zygote
-        self._drop_all()
+        self.close()
 
     def close(self) -> None:
-        """End every process that has a file read."""
-        self._drop_all()
+        """End every process that has a file read, and its tries."""
+        for kept in self._kept.values():
+            kept.opening.add_done_callback(_close)
+        self._kept.clear()
 
     async def open(self, file: str) -> OpenFile:
         """Open a file for a try, as it was half a second ago at most.
@@ -131,7 +131,7 @@ class DagFolder:
     async def listing(self) -> Listing:
         """Read whatever changed and return all DAGs and all errors."""
         now = await self._look(0)
-        known = await self._know_all(await self._files(now), now)
+        known = await self._index.know_all(await self._index.files(now), now)
         dags: dict[str, ListedDag] = {}
         errors = [error for item in known.values() for error in item.errors]
         for file, item in sorted(known.items()):
@@ -207,14 +207,14 @@ class DagFolder:
     # --- finding a DAG by its id
 
     async def _find(self, dag_id: str, now: Walk) -> str:
-        files = await self._files(now)
-        likely = await asyncio.to_thread(self._likely, dag_id, files)
+        files = await self._index.files(now)
+        likely = await asyncio.to_thread(self._index.likely, dag_id, files)
         if len(likely) == 1:  # the usual case: what reads it now is what runs it
             await self._open_quietly(likely[0], now)
-        known = await self._know_all(likely, now)
+        known = await self._index.know_all(likely, now)
         holders = [file for file, item in known.items() if dag_id in item.dags]
         if not holders:
-            known = await self._know_all(files, now)
+            known = await self._index.know_all(files, now)
             holders = [file for file, item in known.items() if dag_id in item.dags]
         if len(holders) > 1:
             raise refused.ambiguous(dag_id, sorted(holders))
@@ -226,16 +226,6 @@ class DagFolder:
         ids = [other for item in known.values() for other in item.dags]
         errors = [error for item in known.values() for error in item.errors]
         raise refused.unknown(dag_id, ids, errors, self._root)
-
-    def _likely(self, dag_id: str, files: Iterable[str]) -> list[str]:
-        """Return the files that had this id, or have it somewhere in their text."""
-        needle = dag_id.encode()
-        return [
-            file
-            for file in files
-            if ((known := self._known.get(file)) and dag_id in known.dags)
-            or _mentions(self._root / file, needle)
-        ]
 
     async def _open_quietly(self, file: str, now: Walk) -> None:
         try:
@@ -256,83 +246,6 @@ class DagFolder:
             self._walk = await asyncio.to_thread(walk, folders, now)
         return self._walk
 
-    async def _files(self, now: Walk) -> tuple[str, ...]:
-        if self._listed is None or self._listed[0] != now.digest:
-            try:
-                files = await self._readers.list_files()
-            except ReaderError as death:
-                error = self._readers.file_error(str(self._root), death)
-                raise DagError(str(error)) from death
-            self._listed = (now.digest, files)
-            self._known = {f: k for f, k in self._known.items() if f in set(files)}
-        return self._listed[1]
-
-    async def _know_all(self, files: Iterable[str], now: Walk) -> dict[str, _Known]:
-        names = list(files)
-        found = await asyncio.gather(*(self._know(file, now) for file in names))
-        return dict(zip(names, found, strict=True))
-
-    async def _know(self, file: str, now: Walk) -> _Known:
-        known = self._known.get(file)
-        if (
-            known is not None
-            and self._clock() - known.read_at < self._settings.max_age_s
-            and known.basis == self._basis(file, known.sources, now)
-        ):
-            return known
-        return await self._once((file, now.digest), self._learn(file, now))
-
-    async def _learn(self, file: str, now: Walk) -> _Known:
-        try:
-            reading = await self._readers.read(file, is_kept=False)
-        except ReaderError as death:
-            return self._remember_death(file, death, now)
-        return self._remember(file, reading, now)
-
-    async def _once(
-        self, key: tuple[str, str], learning: Coroutine[Any, Any, _Known]
-    ) -> _Known:
-        """Share one reading among all who want the same version of a file."""
-        task = self._tasks.get(key)
-        if task is None:
-            task = self._tasks[key] = asyncio.create_task(learning)
-            task.add_done_callback(lambda _: self._tasks.pop(key, None))
-        else:
-            learning.close()
-        return await asyncio.shield(task)
-
-    def _remember(self, file: str, reading: Reading, now: Walk) -> _Known:
-        report = reading.report
-        sources = tuple(report["sources"])
-        dags = {
-            dag_id: ListedDag(
-                dag_id,
-                file,
-                facts["description"],
-                facts["schedule"],
-                tuple(facts["owners"]),
-                tuple(facts["tags"]),
-            )
-            for dag_id, facts in report["dags"].items()
-        }
-        errors = tuple(FileError(**error) for error in report["errors"])
-        basis = self._basis(file, sources, now)
-        known = self._known[file] = _Known(dags, errors, sources, basis, self._clock())
-        return known
-
-    def _remember_death(self, file: str, death: ReaderError, now: Walk) -> _Known:
-        errors = (self._readers.file_error(file, death),)
-        basis = self._basis(file, (), now)
-        known = self._known[file] = _Known({}, errors, (), basis, self._clock())
-        return known
-
-    def _basis(self, file: str, sources: Iterable[str], now: Walk) -> str:
-        """Sum up what decides what is in a file: it, its sources, what is no DAG file."""
-        listed = self._listed[1] if self._listed else ()
-        others = {str(self._root / other) for other in listed}
-        support = now.stamps.keys() - others
-        return now.digest_of([str(self._root / file), *sources, *support])
-
     # --- files held open
 
     async def _open(self, file: str, now: Walk) -> OpenFile:
@@ -345,6 +258,7 @@ class DagFolder:
         ):
             self._drop(file)
             opening = asyncio.create_task(self._start(file, now))
+            opening.add_done_callback(_notice)
             kept = self._kept[file] = _Kept(now.digest, self._clock(), opening)
         self._kept.move_to_end(file)
         while len(self._kept) > _MOST_OPEN:
@@ -360,9 +274,9 @@ class DagFolder:
         try:
             reading = await self._readers.read(file, is_kept=True)
         except ReaderError as death:
-            known = self._remember_death(file, death, now)
+            known = self._index.remember_death(file, death, now)
             raise DagError("\n".join(map(str, known.errors))) from death
-        known = self._remember(file, reading, now)
+        known = self._index.remember(file, reading, now)
         if reading.zygote is None:
             raise AssertionError("a kept reading has a zygote")
         return OpenFile(
@@ -381,15 +295,22 @@ class DagFolder:
         if kept is not None:
             kept.opening.add_done_callback(_retire)
 
-    def _drop_all(self) -> None:
-        for file in list(self._kept):
-            self._drop(file)
+
+def _notice(opening: "asyncio.Task[OpenFile]") -> None:
+    """Keep asyncio from complaining of an error whose every reader was cancelled."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 def _retire(opening: "asyncio.Task[OpenFile]") -> None:
     if not opening.cancelled() and opening.exception() is None:
         loop = opening.get_loop()
         loop.call_later(_RETIRE_AFTER_S, opening.result().zygote.retire)
+
+
+def _close(opening: "asyncio.Task[OpenFile]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().zygote.close()
 
 
 def _facts(dag_id: str, raw: Mapping[str, Any]) -> DagFacts:
@@ -402,10 +323,3 @@ def _facts(dag_id: str, raw: Mapping[str, Any]) -> DagFacts:
         owners=tuple(raw["owners"]),
         tags=tuple(raw["tags"]),
     )
-
-
-def _mentions(path: Path, needle: bytes) -> bool:
-    try:
-        return path.suffix != ".py" or needle in path.read_bytes()
-    except OSError:
-        return False  # It vanished since it was listed.

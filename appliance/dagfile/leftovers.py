@@ -15,7 +15,7 @@ from typing import Any
 
 _THREADS = Path("/proc/self/task")
 _DESCRIPTORS = Path("/proc/self/fd")
-_MT_FRESH = (624, 0x80000000)
+_MT_FRESH = (623, 0x80000000)
 """Position and first word of numpy's global generator as long as nobody has used it."""
 
 

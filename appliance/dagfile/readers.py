@@ -8,8 +8,8 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,7 @@ class Readers:
     ) -> _Told:
         """Fork a child, answer its questions, and wait for its report."""
         asked: list[str] = []
+        limit_s = timeout_s + _KILL_AFTER_S
 
         async def answer(kind: str, body: dict[str, Any]) -> frames.Reply:
             asked.append(kind)
@@ -158,23 +159,15 @@ class Readers:
             fds = [theirs.fileno(), output] if is_asking else [output]
             child, made = await zygote.fork_zygote(entry, {**self._place, **args}, fds)
             theirs.close()
-            answering = asyncio.create_task(frames.serve(ours, answer))
             try:
-                async with asyncio.timeout(timeout_s + _KILL_AFTER_S):
-                    report = await made.ready()
+                async with _answering(ours, answer), asyncio.timeout(limit_s):
+                    report = await _report(child, made, output, timeout_s)
             except TimeoutError:
-                made.close()
+                _end(child, made)
                 raise ReaderError(_too_long(timeout_s), _text(output)) from None
-            except ZygoteLostError:
-                text = _text(output)
-                raise ReaderError(await _fate(child, text, timeout_s), text) from None
-            except asyncio.CancelledError:
-                made.close()
+            except BaseException:
+                _end(child, made)
                 raise
-            finally:
-                answering.cancel()
-                with suppress(asyncio.CancelledError):
-                    await answering
         return _Told(report, made, any(kind != "MaskSecret" for kind in asked))
 
 
@@ -197,11 +190,45 @@ def _text(output: int) -> str:
     return os.pread(output, size_bytes, 0).decode(errors="replace")
 
 
-async def _fate(child: Child, output: str, timeout_s: float) -> str:
+@asynccontextmanager
+async def _answering(ours: socket.socket, answer: frames.Answer) -> AsyncIterator[None]:
+    task = asyncio.create_task(frames.serve(ours, answer))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _report(
+    child: Child, made: Zygote, output: int, timeout_s: float
+) -> dict[str, Any]:
+    """Return a child's report, or raise what became of it.
+
+    Raises:
+        ReaderError: It ended without one.
+        ZygoteLostError: It ended with the zygote it was forked from.
+    """
+    try:
+        return await made.ready()
+    except ZygoteLostError:
+        exit_ = await child.exited()
+        if exit_.is_orphan:
+            raise
+    text = _text(output)
+    if _WATCHDOG in text:
+        raise ReaderError(_too_long(timeout_s), text)
+    raise ReaderError(_fate(exit_.code), text)
+
+
+def _end(child: Child, made: Zygote) -> None:
+    child.kill(signal.SIGKILL)
+    made.close()
+
+
+def _fate(code: int) -> str:
     """Say in words how a child ended that should have reported."""
-    code = (await child.exited()).code
-    if _WATCHDOG in output:
-        return _too_long(timeout_s)
     if code == -signal.SIGKILL:
         return "the process reading it was killed, most likely for want of memory"
     if code < 0:

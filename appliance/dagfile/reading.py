@@ -18,6 +18,7 @@ import faulthandler
 import hashlib
 import importlib
 import os
+import signal
 import socket
 import sys
 import threading
@@ -60,8 +61,9 @@ def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
     with output_to(fds[2]), _time_limit(args["timeout_s"], fds[2]):
         bag, report = _read(place, questions)
     datagrams.send(channel, {"op": "ready", **report})
-    if not args["is_kept"]:
-        os._exit(0)
+    if report["reasons"] or not args["is_kept"]:
+        # With the processes it may have left, which nobody else would end.
+        os.killpg(0, signal.SIGKILL)
     seams.inject(bag, place.root)
     seams.freeze()
     zygote.serve(channel)

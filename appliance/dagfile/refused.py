@@ -4,15 +4,26 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.dagfile.facts import DagFacts, FileError, OpenFile, Refusal
+from appliance.dagfile.facts import DagFacts, FileError, OpenFile
 from appliance.errors import DagError
 
 _MOST_ERRORS = 5
 
 
 def features(file: str, facts: DagFacts) -> DagError:
-    """Name every feature a DAG uses that the appliance does not run."""
-    return DagError("\n".join(_feature(file, facts, one) for one in facts.refusals))
+    """Name every feature a DAG uses that the appliance does not run, and where."""
+    users: dict[tuple[str, str], list[str]] = {}
+    for refusal in facts.refusals:
+        tasks = users.setdefault((refusal.feature, refusal.hint), [])
+        if refusal.task_id is not None:
+            tasks.append(f'"{refusal.task_id}"')
+    return DagError(
+        "\n".join(
+            f'{file}: DAG "{facts.dag_id}"{_uses(tasks)} {feature}, '
+            f"which the appliance does not run yet. {hint}"
+            for (feature, hint), tasks in users.items()
+        )
+    )
 
 
 def unknown(
@@ -73,11 +84,11 @@ def relative(dag_file: str, root: Path) -> str:
     raise DagError(f"{dag_file}: there is no such file in the DAG folder {root}")
 
 
-def _feature(file: str, facts: DagFacts, refusal: Refusal) -> str:
-    who = f'DAG "{facts.dag_id}"'
-    if refusal.task_id is not None:
-        who += f', task "{refusal.task_id}"'
-    return (
-        f"{file}: {who} uses {refusal.feature}, which the appliance does not run yet. "
-        f"{refusal.hint}"
-    )
+def _uses(tasks: Sequence[str]) -> str:
+    match len(tasks):
+        case 0:
+            return " uses"
+        case 1:
+            return f", task {tasks[0]} uses"
+        case _:
+            return f", tasks {', '.join(tasks)} use"

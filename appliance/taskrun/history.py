@@ -8,7 +8,6 @@ Source: Airflow 3.3: ``api_fastapi/execution_api/routes/{task_instances,dag_runs
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from appliance.dagrun.states import FINISHED, RunState
 from appliance.dagrun.tries import ActivityTaskInput
@@ -21,6 +20,7 @@ from appliance.taskrun.shapes import (
     refusal,
     result,
 )
+from appliance.taskrun.startup import dag_run
 from appliance.taskrun.xcoms import FRESH_S
 from appliance.warm.frames import Reply
 
@@ -107,7 +107,7 @@ class History:
     async def _dag_run(self, body: Body) -> Reply:
         if not self._is_own(body):
             return refusal(later_text(OTHER_RUNS))
-        return result("DagRunResult", **dag_run(self._task))
+        return result("DagRunResult", **dag_run(self._task, self._task.run.conf or {}))
 
     async def _dag_run_state(self, body: Body) -> Reply:
         if not self._is_own(body):
@@ -151,28 +151,6 @@ class History:
         if body.get("task_group_id"):
             return refusal(later_text(TASK_GROUPS))
         return None
-
-
-def dag_run(task: ActivityTaskInput) -> dict[str, Any]:
-    """Return the run as the SDK's ``DagRun`` model wants it; all its required fields are here."""
-    run = task.run
-    return {
-        "dag_id": run.dag_id,
-        "run_id": run.run_id,
-        "logical_date": run.logical_date,
-        "data_interval_start": run.data_interval_start,
-        "data_interval_end": run.data_interval_end,
-        "run_after": run.run_after,
-        "start_date": run.start_date,
-        "end_date": None,
-        "clear_number": 0,
-        "run_type": run.run_type,
-        "state": RunState.RUNNING.value,
-        "conf": run.conf or {},
-        "triggering_user_name": run.triggering_user,
-        "consumed_asset_events": [],
-        "partition_key": None,
-    }
 
 
 def _same_moment(moment: object) -> object:

@@ -26,7 +26,8 @@ FOLDER = "logs"
 """Below the data folder."""
 _FLUSH_S = 0.1
 _FLUSH_BYTES = 65536
-_EVENT_CHARS = 1 << 20
+_EVENT_CHARS = (1 << 20) + 1024
+"""A little above where a channel cuts a line, so that its note about that stays."""
 _ECHO_CHARS = 4096
 _NAME_BYTES = 240
 _KEPT_CHARS = 48

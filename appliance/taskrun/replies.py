@@ -70,6 +70,7 @@ class Replies:
             clock: Seconds from anywhere.
         """
         self._log_fd = log_fd
+        self._masker = masker
         self._xcoms = XComs(
             task, run, store=store, clock=clock, max_map_length=max_map_length
         )
@@ -131,7 +132,7 @@ class Replies:
             retry_delay_s=ending.retry_delay_s if retries else None,
             reschedule_at=ending.reschedule_at if waits else None,
             skipped=tuple(ending.skipped),
-            rendered_map_index=ending.rendered_map_index,
+            rendered_map_index=self._masker.hide(ending.rendered_map_index),
             error=ending.refused or error,
             log=log,
         )

@@ -44,7 +44,7 @@ def startup_details(
         "start_date": start_date,
         "sentry_integration": "",
         "ti_context": {
-            "dag_run": _dag_run(task, conf),
+            "dag_run": dag_run(task, conf),
             "task_reschedule_count": task.reschedules,
             "max_tries": task.max_tries,
             "should_retry": should_retry(task),
@@ -53,7 +53,8 @@ def startup_details(
     }
 
 
-def _dag_run(task: ActivityTaskInput, conf: dict[str, Any]) -> dict[str, Any]:
+def dag_run(task: ActivityTaskInput, conf: dict[str, Any]) -> dict[str, Any]:
+    """Return the run as the SDK's ``DagRun`` model wants it; all its required fields are here."""
     run = task.run
     return {
         "dag_id": run.dag_id,

@@ -30,8 +30,10 @@ FRESH_S = 2.0
 """How long an answer of the run is good for. A task that is still running may push meanwhile, and a try may
 wait for that; but a loop over a thousand items must not ask a thousand times."""
 
-REFERENCE_BYTES = 512
-"""Values up to this size stay inline: a reference is no smaller, and may be what the value already is."""
+SMALL_BYTES = 128
+"""Values up to this size stay inline whatever the budget: a reference is no smaller."""
+REFERENCE_BYTES = 1024
+"""So do texts up to this size: a reference is a text, and may be what the value already is."""
 
 Store = Callable[[XComRow], Awaitable[object]]
 """Put a value where Airflow's object storage backend finds it; return the reference to it."""
@@ -158,7 +160,8 @@ class XComs:
         size_bytes = _size_bytes(value)
         others = sum(self._sizes.values()) - self._sizes.get(place, 0)
         has_room = others + size_bytes <= self._task.xcom_budget_bytes
-        if not has_room and size_bytes > REFERENCE_BYTES:
+        least_bytes = REFERENCE_BYTES if isinstance(value, str) else SMALL_BYTES
+        if not has_room and size_bytes > least_bytes:
             row = XComRow(*place, await self._store(row))
             size_bytes = _size_bytes(row.value)
         # Last pushed, last listed.
@@ -170,6 +173,11 @@ class XComs:
     async def _rows(self, body: Body) -> list[XComRow]:
         """Return one key of one task, in map_index order, as this try sees it."""
         task_id, key = body["task_id"], body["key"]
+        only = (*self._own, key)
+        if (task_id, -1) == self._own and (
+            only in self._pushed or only in self._deleted
+        ):
+            return [self._pushed[only]] if only in self._pushed else []
         rows = {row.map_index: row for row in await self._known(task_id, key)}
         for place in self._deleted:
             if (place[0], place[2]) == (task_id, key):

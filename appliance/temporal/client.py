@@ -31,7 +31,7 @@ from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.errors import DagError, WaitTimeout
 from appliance.temporal import messages
 from appliance.temporal.asking import Asker
-from appliance.temporal.connection import dial, ui_url, workflow_id
+from appliance.temporal.connection import dial, ui_url, unreachable, workflow_id
 from appliance.temporal.messages import (
     DagAnswer,
     DagExecutionInput,
@@ -68,10 +68,14 @@ async def connect(config: Config, *, wait_s: float = 30.0) -> AsyncIterator["Cli
     """Connect to the server, waiting up to ``wait_s`` for a box that is still starting.
 
     Raises:
-        TemporalUnreachable: nothing answered in time.
+        TemporalUnreachable: nothing answered in time, or no longer.
     """
     deadline = time.monotonic() + wait_s
-    yield Client(await dial(config, wait_s=wait_s), config, deadline)
+    client = await dial(config, wait_s=wait_s)
+    try:
+        yield Client(client, config, deadline)
+    except RPCError as err:
+        raise unreachable(config, err) from err
 
 
 class Client:

@@ -55,7 +55,7 @@ async def dial(
             return await temporalio.client.Client.connect(**settings, **options)
         except (RPCError, RuntimeError) as err:
             if time.monotonic() >= deadline:
-                raise _unreachable(config, err) from err
+                raise unreachable(config, err) from err
         await asyncio.sleep(_RETRY_S)
 
 
@@ -69,7 +69,8 @@ def _settings(config: Config) -> dict[str, Any]:
     return found
 
 
-def _unreachable(config: Config, err: Exception) -> TemporalUnreachable:
+def unreachable(config: Config, err: Exception) -> TemporalUnreachable:
+    """Say that a call to the server failed, and what to look at."""
     what = str(err).splitlines()[0][:300]
     where = address(config)
     if config.temporal.address:

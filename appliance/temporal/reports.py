@@ -52,7 +52,7 @@ class RunReport:
     tasks_succeeded: int = 0
     tasks_failed: int = 0
     tasks: tuple[TaskRow, ...] = ()
-    """All of them, plan order."""
+    """All of them."""
 
 
 @dataclass(frozen=True, slots=True)

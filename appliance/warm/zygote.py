@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from appliance.warm import datagrams
+from appliance.warm import datagrams, pages
 
 EXPENDABLE = 800
 """``oom_score_adj`` of children: out of memory must hit a try, never a zygote or the server."""
@@ -196,11 +196,13 @@ def main() -> NoReturn:
     channel.set_inheritable(False)
     # Imported here: importing Airflow takes seconds, and must die with the worker from the start.
     from appliance.warm import seams
+    from appliance.warm.seams import preparation
 
-    seams.prepare()
+    preparation.prepare()
     for module in sys.argv[2:]:
         importlib.import_module(module)
     seams.freeze()
+    pages.use_huge_pages()
     datagrams.send(channel, {"op": "ready", "pid": os.getpid()})
     serve(channel, grace_s=3 * _LAST_WORDS_S)
 

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from appliance.cli.box import Box
 from appliance.cli.program import appliance
 from appliance.config.model import Config
-from appliance.errors import ConfigError
 from appliance.dagfile.facts import FileError, ListedDag, Listing
+from appliance.errors import ConfigError
 from appliance.temporal.reports import (
     PartHealth,
     ProbeResult,
@@ -119,13 +119,19 @@ def test_xcoms(enter: Type, server: FakeServer) -> None:
     assert '{"a": [1]}' in enter("xcoms", "my_dag", RUN_ID).stdout
 
 
+def rows(table: str) -> list[list[str]]:
+    return [line.split() for line in table.splitlines()]
+
+
 def test_dags(enter: Type, server: FakeServer) -> None:
     error = FileError("broken.py", 3, "ModuleNotFoundError: no 'x'")
-    server.listing = Listing((ListedDag("my_dag", "my_dag.py"),), (error,))
+    server.listing = Listing(
+        (ListedDag("my_dag", "my_dag.py", owners=("a", "b")),), (error,)
+    )
 
     listed = enter("dags", "list")
     assert listed.exit_code == 0
-    assert "my_dag.py" in listed.stdout
+    assert ["my_dag", "my_dag.py", "a,", "b"] in rows(listed.stdout)
     assert "appliance dags errors" in listed.stderr
     errors = enter("dags", "errors", "-o", "json")
     assert errors.exit_code == 1

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from appliance.config.model import DagSettings
-from appliance.dagfile.facts import OpenFile
 from appliance.errors import DagError
 from appliance.warm.control import Zygote
 from tests.dagfile.conftest import Box
@@ -386,11 +385,9 @@ async def test_a_change_gives_tries_a_new_process(box: Box) -> None:
 
 
 async def test_few_files_stay_open(box: Box) -> None:
-    opened: list[OpenFile] = []
     for number in range(18):
         box.write(f"f{number}.py", ONE.format(dag_id=f"d{number}", task="first"))
-    for number in range(18):
-        opened.append(await box.folder.open(f"f{number}.py"))
+    opened = [await box.folder.open(f"f{number}.py") for number in range(18)]
     assert (await box.folder.open("f17.py")).zygote is opened[17].zygote
     assert (await box.folder.open("f0.py")).zygote is not opened[0].zygote
 
@@ -398,3 +395,122 @@ async def test_few_files_stay_open(box: Box) -> None:
 async def test_a_file_that_is_gone_is_said_to_be(box: Box) -> None:
     with pytest.raises(DagError, match=r"gone\.py: there is no such file"):
         await box.folder.open("gone.py")
+
+
+async def test_a_lost_reader_is_read_again(box: Box) -> None:
+    box.write("one.py", ONE.format(dag_id="one", task="first"))
+    before = await box.folder.open("one.py")
+    before.zygote.close()
+    after = await box.folder.open("one.py")
+    assert after.zygote is not before.zygote
+    assert (await box.folder.check(dag_id="one")).file == "one.py"
+
+
+REFUSED = {
+    "depends_on_past": "BashOperator(task_id='t', bash_command='', depends_on_past=True)",
+    "wait_for_downstream": (
+        "BashOperator(task_id='t', bash_command='', wait_for_downstream=True)"
+    ),
+    "a pool other than default_pool": (
+        "BashOperator.partial(task_id='t', pool='p').expand(bash_command=['a'])"
+    ),
+    "max_active_tis_per_dag": (
+        "BashOperator(task_id='t', bash_command='', max_active_tis_per_dag=1)"
+    ),
+    "start_from_trigger": "DateTimeSensorAsync("
+    "task_id='t', target_time='x', start_from_trigger=True)",
+    "an operator that waits for a person": "ApprovalOperator(task_id='t', subject='x')",
+    "TriggerDagRunOperator": "TriggerDagRunOperator(task_id='t', trigger_dag_id='x')",
+    "ExternalTaskSensor": "ExternalTaskSensor(task_id='t', external_dag_id='x')",
+    "a deferrable operator": "FileSensor(task_id='t', filepath='x', deferrable=True)",
+    "run_as_user": "BashOperator(task_id='t', bash_command='', run_as_user='joe')",
+}
+IMPORTS = """
+from airflow.sdk import DAG, BaseOperator, task
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
+from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
+from airflow.providers.standard.sensors.filesystem import FileSensor
+"""
+
+
+@pytest.mark.parametrize("feature", REFUSED)
+async def test_a_feature_not_built_is_refused_by_name(box: Box, feature: str) -> None:
+    box.write("one.py", f"{IMPORTS}\nwith DAG('one'):\n    {REFUSED[feature]}\n")
+    with pytest.raises(DagError) as refused:
+        await box.folder.check(dag_id="one")
+    assert f'one.py: DAG "one", task "t" uses {feature}, which' in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "DateTimeSensorAsync(task_id='t', target_time='x')",
+        "FileSensor.partial(task_id='t', deferrable=True).expand(filepath=['x'])",
+        "Mine(task_id='t')",
+    ],
+)
+async def test_operators_that_always_defer_are_found(box: Box, operator: str) -> None:
+    mine = """
+class Mine(BaseOperator):
+    def execute(self, context):
+        self.defer(trigger=None, method_name="x")
+"""
+    box.write("one.py", f"{IMPORTS}{mine}\nwith DAG('one'):\n    {operator}\n")
+    with pytest.raises(DagError, match='task "t" uses a deferrable operator'):
+        await box.folder.check(dag_id="one")
+
+
+@pytest.mark.parametrize(
+    ("argument", "feature"),
+    [
+        ("on_failure_callback=print", "a DAG-level on_failure_callback"),
+        ("on_success_callback=[print]", "a DAG-level on_success_callback"),
+    ],
+)
+async def test_features_of_the_dag_itself_are_refused(
+    box: Box, argument: str, feature: str
+) -> None:
+    box.write("one.py", f"{IMPORTS}\ndag = DAG('one', {argument})\n")
+    with pytest.raises(DagError, match=f'one.py: DAG "one" uses {feature}'):
+        await box.folder.check(dag_id="one")
+
+
+async def test_what_is_built_is_not_refused(box: Box) -> None:
+    box.write(
+        "one.py",
+        f"""{IMPORTS}
+from airflow.sdk import Asset, task_group
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.latest_only import LatestOnlyOperator
+from airflow.providers.standard.operators.python import *
+from airflow.providers.standard.sensors.python import PythonSensor
+from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
+from airflow.providers.standard.sensors.date_time import DateTimeSensor
+
+with DAG("one", fail_fast=False):
+    FileSensor(task_id="file", filepath="x")
+    FileSensor.partial(task_id="files").expand(filepath=["x"])
+    PythonSensor(task_id="poke", python_callable=print, mode="reschedule")
+    TimeDeltaSensor(task_id="delta", delta=None)
+    DateTimeSensor(task_id="at", target_time="x")
+    BranchPythonOperator(task_id="branch", python_callable=print)
+    ShortCircuitOperator(task_id="cut", python_callable=print)
+    LatestOnlyOperator(task_id="latest")
+    EmptyOperator(task_id="empty", outlets=[Asset("a")])
+    BashOperator(task_id="up", bash_command="").as_setup()
+
+    @task_group
+    def group(x):
+        @task
+        def inner(x):
+            pass
+        inner(x)
+    group.expand(x=[1, 2])
+""",
+    )
+    plan = (await box.folder.check(dag_id="one")).plan
+    assert len(plan["tasks"]) == 11
+    assert plan["groups"] == {"group": {"map": [2]}}

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from appliance.config.model import Config
+from appliance.dagfile.facts import Listing
 from appliance.errors import DagError, TemporalUnreachable, WaitTimeout
 from appliance.temporal.messages import TaskRow
-from appliance.dagfile.facts import Listing
 from appliance.temporal.reports import (
     PartHealth,
     ProbeResult,

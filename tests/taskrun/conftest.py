@@ -51,7 +51,7 @@ class Box:
         **changes: Any,
     ) -> TaskExecutionResult:
         """Run one try; ``conf`` and ``is_sealed`` are the run's, the other changes the try's."""
-        facts = {
+        facts: dict[str, Any] = {
             name: changes.pop(name) for name in ("conf", "is_sealed") if name in changes
         }
         return await (host or self.host()).run_try(

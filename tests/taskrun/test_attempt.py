@@ -24,6 +24,10 @@ pytestmark = [
 ]
 
 
+def db(conn_id: str, word: str) -> Connection:
+    return Connection(conn_id, conn_type="http", password=word)
+
+
 def values(result: TaskExecutionResult) -> dict[str, Any]:
     return {row.key: row.value for row in result.xcoms}
 
@@ -152,15 +156,14 @@ async def test_long_lines_are_cut_in_linear_time(box: Box) -> None:
     assert time.monotonic() - begin < 15
     lines = box.log(result).splitlines()
     assert max(map(len, lines)) < 1_100_000
-    assert any("bytes cut" in line[-100:] for line in lines)
+    assert any("[2000000 bytes cut]" in line for line in lines)
 
 
 async def test_secrets_of_two_runs_never_mix(box: Box) -> None:
     def run(word: str) -> FakeRun:
-        db = Connection("db", conn_type="http", password=f"pass-{word}-")
-        return FakeRun(own=Secrets({"db": db}, {"word": word}))
+        return FakeRun(own=Secrets({"db": db("db", f"pass-{word}-")}, {"word": word}))
 
-    configured = Secrets({"db": Connection("db", password="configured")})
+    configured = Secrets({"db": db("db", "configured")})
     host = box.host(secrets=configured)
     words = [f"word{number}" for number in range(6)]
 
@@ -174,7 +177,7 @@ async def test_secrets_of_two_runs_never_mix(box: Box) -> None:
 
 
 async def test_submitted_secret_wins_over_the_environment(box: Box) -> None:
-    own = Secrets({"env_db": Connection("env_db", password="submitted")})
+    own = Secrets({"env_db": db("env_db", "submitted")})
 
     sealed = await box.run("tells_env", run=FakeRun(own=own), is_sealed=True)
     plain = await box.run("tells_env")
@@ -184,7 +187,7 @@ async def test_submitted_secret_wins_over_the_environment(box: Box) -> None:
 
 
 async def test_secrets_are_masked_in_the_log(box: Box) -> None:
-    secrets = Secrets({"db": Connection("db", password="open-sesame")})
+    secrets = Secrets({"db": db("db", "open-sesame")})
     box.printed.clear()
 
     result = await box.run("tells", host=box.host(secrets=secrets))
@@ -219,7 +222,7 @@ async def test_large_xcom_goes_to_the_object_store_and_back(box: Box) -> None:
     assert read.xcoms[0].value.startswith("file://")
 
 
-@pytest.mark.parametrize("task_id", ["answer", "rich", "points"])
+@pytest.mark.parametrize("task_id", ["rich", "points"])
 async def test_xcom_over_budget_is_stored(box: Box, task_id: str) -> None:
     made = await box.run(task_id, xcom_budget_bytes=10)
     inline = await box.run(task_id)

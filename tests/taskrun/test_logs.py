@@ -159,7 +159,7 @@ def test_lines_are_written_without_waiting_for_the_end(tmp_path: Path) -> None:
         deadline = asyncio.get_running_loop().time() + 5
         while not (tmp_path / FILE).exists():
             assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - a file gives no event
+            await asyncio.sleep(0.01)
 
     asyncio.run(run())
 

@@ -132,7 +132,6 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
             "run_after": NOON,
             "start_date": NOON,
             "end_date": None,
-            "clear_number": 0,
             "run_type": "manual",
             "state": "running",
             "conf": {"day": 1},

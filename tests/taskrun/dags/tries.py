@@ -43,7 +43,7 @@ def slow_callback(context):
 with DAG(
     "tries",
     schedule=None,
-    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc),
+    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     params={"day": 0},
 ):
 
@@ -71,7 +71,7 @@ with DAG(
 
     @task
     def leaves(code):
-        os._exit(code)
+        os._exit(int(code))
 
     @task
     def dies(name):
@@ -95,7 +95,7 @@ with DAG(
 
     @task
     def prints(size):
-        print("x" * size)
+        sys.stdout.write("y" * (size // 10) + "\n")
         return "x" * size
 
     @task
@@ -112,8 +112,8 @@ with DAG(
 
     @task
     def rich():
-        moment = dt.datetime(2026, 3, 4, 5, 6, tzinfo=dt.timezone.utc)
-        return {"when": moment, "pair": (1, 2), "set": {3}, "list": [moment]}
+        moment = dt.datetime(2026, 3, 4, 5, 6, tzinfo=dt.UTC)
+        return {"when": moment, "pair": (1, 2), "set": {3}, "list": [moment] * 9}
 
     @task
     def large(size):
@@ -121,7 +121,7 @@ with DAG(
 
     @task
     def points():
-        return [Point(1), Point(2)]
+        return {"a": Point(1), "b": [Point(2)], "text": "x" * 1000}
 
     @task
     def reads(task_id):

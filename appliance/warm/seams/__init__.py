@@ -27,7 +27,6 @@ upgrade read this list against the new source:
 
 import atexit
 import gc
-import importlib
 import importlib.metadata
 import json
 import os
@@ -45,13 +44,11 @@ from airflow.dag_processing import dagbag
 from airflow.dag_processing.importers import python_importer
 from airflow.providers.common.io.xcom import backend as object_store
 from airflow.sdk import configuration, serde
-from airflow.sdk.api import client
 from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.serialization.encoders import coerce_to_core_timetable
-from pydantic import JsonValue, TypeAdapter
 
 AIRFLOW = "3.3.2"
 TASK_SDK = "1.3.2"
@@ -60,18 +57,6 @@ LOG_FD = 63
 """Where Airflow's loggers write JSON lines; nowhere, until a child puts its own channel there."""
 
 _DIED_ODDLY = 126
-_LAZY_IMPORTS = (
-    "airflow.sdk.definitions.asset.metadata",
-    "airflow.sdk.definitions.retry_policy",
-    "airflow.sdk.execution_time.cache",
-    "airflow.sdk.execution_time.context",
-    "airflow.sdk.execution_time.timeout",
-    "airflow.sdk.serde",
-    "airflow.serialization.serialized_objects",
-    "jinja2.ext",
-    "lazy_object_proxy",
-    "setproctitle",
-)
 
 
 def _require(module: ModuleType, *names: str) -> None:
@@ -103,71 +88,10 @@ _require(
 )
 
 
-# --- before the fork
-
-
-def prepare() -> None:
-    """Import and cache what every child would otherwise import and compute again."""
-    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
-    for name in _LAZY_IMPORTS:
-        importlib.import_module(name)
-    _memoise_type_adapters()
-    _memoise_hostname()
-    _fill_caches()
-    _set_up_logs()
-    supervisor.block_orm_access()
-
-
 def freeze() -> None:
     """Keep the collector of every child away from what exists now, so its pages stay shared."""
     gc.collect()
     gc.freeze()
-
-
-def _memoise_type_adapters() -> None:
-    """Build the two adapters every try builds, once; they are immutable."""
-    built: tuple[Any, ...] = (comms.ToTask, JsonValue)
-    known = {id(of): TypeAdapter(of) for of in built}
-
-    class Memoised:
-        def __class_getitem__(cls, item: Any) -> Any:
-            return TypeAdapter[item]
-
-        def __new__(cls, of: Any, *args: Any, **kwargs: Any) -> Any:
-            if args or kwargs or id(of) not in known:
-                return TypeAdapter(of, *args, **kwargs)
-            return known[id(of)]
-
-    comms.TypeAdapter = task_runner.TypeAdapter = Memoised
-
-
-def _memoise_hostname() -> None:
-    """Ask the resolver once; a container keeps its name."""
-    hostname = client.get_hostname()
-    client.get_hostname = task_runner.get_hostname = lambda: hostname
-
-
-def _fill_caches() -> None:
-    from airflow.sdk import plugins_manager
-    from airflow.sdk._shared.observability.metrics import stats
-    from airflow.sdk.listener import get_listener_manager
-    from airflow.sdk.log import load_remote_log_handler
-
-    client.getuser()
-    get_listener_manager()
-    plugins_manager.integrate_macros_plugins()
-    load_remote_log_handler()
-    supervisor.ensure_secrets_backend_loaded()
-    serde._register()  # noqa: SLF001 - a seam, listed above
-    stats._get_registry()  # noqa: SLF001 - a seam, listed above
-
-
-def _set_up_logs() -> None:
-    """Configure Airflow's logging onto LOG_FD once, instead of onto a new fd in every child."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, LOG_FD, inheritable=False)
-    os.close(nowhere)
-    supervisor._configure_logs_over_json_channel(LOG_FD)  # noqa: SLF001 - a seam, listed above
 
 
 # --- reading a DAG file
@@ -290,8 +214,6 @@ def take_channels(
 ) -> None:
     """Put the supervisor's sockets where the task runner and user code expect them."""
     supervisor._reset_signals()  # noqa: SLF001 - a seam, listed above
-    # Reading a DAG file leaves a handler behind, under which a crash would spin forever.
-    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
     redirect_logs(logs_fd)
     supervisor._reopen_std_io_handles(requests, stdout, stderr)  # noqa: SLF001 - a seam, listed above
 
@@ -384,4 +306,7 @@ def resolve_xcom(stored: Any) -> Any:
         return stored
     # The file holds what serde made: to show it, no class of the DAG need be imported.
     object_store.XComDecoder = json.JSONDecoder
-    return serde.serialize(XCom.deserialize_value(SimpleNamespace(value=stored)))
+    value = XCom.deserialize_value(SimpleNamespace(value=stored))
+    if issubclass(XCom, object_store.XComObjectStorageBackend):
+        return value
+    return serde.serialize(value)

@@ -1,0 +1,77 @@
+"""The figures of a bench, and what they have to reach, as a Markdown table."""
+
+import os
+import platform
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Figures:
+    """Medians; NaN for what was not measured."""
+
+    chain_ms: float = float("nan")
+    bare_ms: float = float("nan")
+    fan_per_s: float = float("nan")
+    submit_s: float = float("nan")
+    memory_mb: float = float("nan")
+    memory_used_mb: float = float("nan")
+    airflow_chain_ms: float = float("nan")
+    airflow_fan_per_s: float = float("nan")
+    airflow_trigger_s: float = float("nan")
+    airflow_memory_mb: float = float("nan")
+    airflow_memory_used_mb: float = float("nan")
+    loads: list[float] = field(default_factory=list)
+
+
+def markdown(figures: Figures) -> str:
+    """Return the table, with the machine it was measured on below it."""
+    f = figures
+    rows = (
+        (
+            "chain of 50 empty tasks, against 50 no-op activities of a bare workflow",
+            f"{f.chain_ms:.1f} ms a task",
+            f"{f.bare_ms:.1f} ms",
+            f"{f.chain_ms / f.bare_ms:.1f} x",
+            "at most 4 x",
+        ),
+        (
+            "the same chain, against Airflow",
+            f"{f.chain_ms:.1f} ms a task",
+            f"{f.airflow_chain_ms:.0f} ms",
+            f"{f.airflow_chain_ms / f.chain_ms:.0f} x faster",
+            "at least 25 x",
+        ),
+        (
+            "100 tasks side by side, against Airflow",
+            f"{f.fan_per_s:.0f} tasks/s",
+            f"{f.airflow_fan_per_s:.1f} tasks/s",
+            f"{f.fan_per_s / f.airflow_fan_per_s:.1f} x",
+            "at least 10 x",
+        ),
+        (
+            "`submit`, against `airflow dags trigger`",
+            f"{f.submit_s * 1000:.0f} ms",
+            f"{f.airflow_trigger_s * 1000:.0f} ms",
+            f"{f.airflow_trigger_s / f.submit_s:.1f} x faster",
+            "at least 5 x, at most 500 ms",
+        ),
+        (
+            "idle memory (PSS), fresh; after the runs above",
+            f"{f.memory_mb:.0f} MB; {f.memory_used_mb:.0f} MB",
+            f"{f.airflow_memory_mb:.0f} MB; {f.airflow_memory_used_mb:.0f} MB",
+            f"{f.memory_mb / f.airflow_memory_mb:.2f} x",
+            "at most 450 MB",
+        ),
+    )
+    lines = ["| what | appliance | other | ratio | to reach |", "|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    loads = ", ".join(f"{load:.1f}" for load in figures.loads)
+    lines += [
+        "",
+        f"Medians on {os.cpu_count()} cores, Python {platform.python_version()}; load "
+        f"average before, between and after the parts: {loads}. Both engines have 8 slots. "
+        "Airflow's memory is that of api-server, scheduler and dag-processor, without its "
+        "PostgreSQL.",
+        "",
+    ]
+    return "\n".join(lines)

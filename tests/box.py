@@ -1,0 +1,140 @@
+"""A real appliance as its users have it: processes, free ports, a data folder of its own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+START_S = 60.0
+STOP_S = 40.0
+_POLL_S = 0.1
+_LAST_CHARACTERS = 4000
+_OURS = ("AIRFLOW", "APPLIANCE_", "TEMPORAL_")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """Return the one JSON value it printed."""
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBox:
+    """An appliance that is up."""
+
+    process: subprocess.Popen[bytes]
+    environ: Mapping[str, str]
+    data: Path
+
+    def submit(self, *words: str, timeout_s: float = 60.0) -> Ended:
+        """Run ``submit``."""
+        start = "from appliance.__main__ import submit; submit()"
+        return run([sys.executable, "-c", start, *words], self.environ, timeout_s)
+
+    def appliance(self, *words: str, timeout_s: float = 60.0) -> Ended:
+        """Run ``appliance``."""
+        command = [sys.executable, "-m", "appliance", *words]
+        return run(command, self.environ, timeout_s)
+
+    def output(self) -> str:
+        """Return what the appliance has printed so far."""
+        return (self.data.parent / "up.log").read_text(errors="replace")
+
+
+@contextmanager
+def running_box(
+    *, dags: Path, folder: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[RunningBox]:
+    """Start an appliance, wait until it is healthy, and stop it in the end.
+
+    Args:
+        dags: The DAG folder.
+        folder: Where the data folder and the output go.
+        environ: Added to an environment without any setting of Airflow's, Temporal's or ours.
+    """
+    data = folder / "data"
+    env = {**clean_environ(), **ports(), **(environ or {})}
+    env["APPLIANCE_DATA"] = str(data)
+    env["AIRFLOW__CORE__DAGS_FOLDER"] = str(dags)
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "appliance", "up"],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    box = RunningBox(process, env, data)
+    try:
+        _wait_until_healthy(box)
+        yield box
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> Ended:
+    """Run a command to its end."""
+    done = subprocess.run(
+        command,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def clean_environ() -> dict[str, str]:
+    """Return this process's environment without settings of Airflow, Temporal and ours."""
+    root = str(Path(__file__).parents[1])
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(_OURS)
+    }
+    return {**kept, "PYTHONPATH": root, "APPLIANCE_CONF": f"{root}/conf/appliance.yaml"}
+
+
+def ports() -> dict[str, str]:
+    """Return settings with ports nobody uses."""
+    names = ("APPLIANCE_PORT", "APPLIANCE_UI_PORT", "APPLIANCE_METRICS_PORT")
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    found = {
+        name: str(bound.getsockname()[1])
+        for name, bound in zip(names, sockets, strict=True)
+    }
+    for bound in sockets:
+        bound.close()
+    return found
+
+
+def _wait_until_healthy(box: RunningBox) -> None:
+    deadline = time.monotonic() + START_S
+    while (health := box.appliance("health")).code:
+        said = f"{health.stderr}\n{box.output()[-_LAST_CHARACTERS:]}"
+        if box.process.poll() is not None:
+            raise AssertionError(f"the appliance ended by itself:\n{said}")
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not healthy after {START_S:.0f} s:\n{said}")
+        time.sleep(_POLL_S)

@@ -1,0 +1,212 @@
+"""The environment beats the file, the file beats the defaults."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from appliance.config.environment import airflow_environment
+from appliance.config.limits import Machine
+from appliance.config.load import load
+from appliance.config.model import Config
+from appliance.config.show import show
+from appliance.errors import ConfigError
+
+MACHINE = Machine(cpus=2, memory_bytes=4 << 30)
+SPECIMEN = Path(__file__).parents[2] / "conf" / "appliance.yaml"
+
+
+def loaded(cwd: Path, text: str = "", **environ: str) -> Config:
+    (cwd / "conf").mkdir(exist_ok=True)
+    (cwd / "conf" / "appliance.yaml").write_text(text)
+    return load(environ, cwd=cwd, machine=MACHINE)
+
+
+def test_defaults_without_a_file(tmp_path: Path) -> None:
+    config = load({}, cwd=tmp_path, machine=MACHINE)
+    assert config == Config(
+        file=tmp_path / "conf/appliance.yaml",
+        data=tmp_path / ".appliance",
+        dags=config.dags,
+    )
+    assert config.dags.folder == tmp_path / "dags"
+    assert config.runs_server
+    assert config.runs_worker
+
+
+def test_missing_named_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^APPLIANCE_CONF: the file 'a.yaml' does"):
+        load({"APPLIANCE_CONF": "a.yaml"}, cwd=tmp_path, machine=MACHINE)
+
+
+def test_every_key(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        """
+retention: 12h
+worker: {parallelism: 7, grace: 1.5s, on_lost: fail, max_lost: 0}
+dags: {folder: ../my, plugins: /p, max_age: 2m}
+temporal: {namespace: n, task_queue: q, ip: 0.0.0.0, port: 1, ui_ip: '::', ui_port: 2,
+  metrics_port: 3}
+variables: {pw: 0123}
+""",
+    )
+    assert config.temporal.retention_s == 12 * 3600
+    assert (config.worker.parallelism, config.worker.grace_s) == (7, 1.5)
+    assert (config.worker.on_lost, config.worker.max_lost) == ("fail", 0)
+    assert config.dags.folder == tmp_path / "my"
+    assert config.dags.plugins_folder == Path("/p")
+    assert config.dags.max_age_s == 120
+    assert (config.temporal.namespace, config.temporal.task_queue) == ("n", "q")
+    assert (config.temporal.ip, config.temporal.ui_ip) == ("0.0.0.0", "::")  # noqa: S104
+    assert (config.temporal.port, config.temporal.ui_port) == (1, 2)
+    assert config.temporal.metrics_port == 3
+
+
+def test_environment_beats_the_file(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        "role: worker\n"
+        "temporal: {address: a:1, namespace: n, task_queue: q, port: 1, ip: '::'}\n"
+        "dags: {folder: x}",
+        APPLIANCE_ROLE="all",
+        TEMPORAL_ADDRESS="b:2",
+        TEMPORAL_NAMESPACE="m",
+        TEMPORAL_TASK_QUEUE="r",
+        APPLIANCE_PORT="9",
+        APPLIANCE_IP="127.0.0.2",
+        AIRFLOW__CORE__DAGS_FOLDER="d",
+        APPLIANCE_DATA="/var/data",
+    )
+    temporal = config.temporal
+    assert (config.role, temporal.address, temporal.namespace) == ("all", "b:2", "m")
+    assert (temporal.task_queue, temporal.port) == ("r", 9)
+    assert (temporal.ip, temporal.ui_ip) == ("127.0.0.2", "127.0.0.2")
+    assert (config.dags.folder, config.data) == (tmp_path / "d", Path("/var/data"))
+    assert not config.runs_server
+
+
+def test_temporal_host_is_accepted_with_a_notice(tmp_path: Path) -> None:
+    config = loaded(tmp_path, TEMPORAL_HOST="h:1")
+    assert config.temporal.address == "h:1"
+    assert config.warnings == ("TEMPORAL_HOST is an old name, write TEMPORAL_ADDRESS.",)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"APPLIANCE_ROLE": "worker"}, "APPLIANCE_ROLE: 'worker' needs TEMPORAL_ADDRE"),
+        (
+            {"APPLIANCE_ROLE": "server", "TEMPORAL_ADDRESS": "a:1"},
+            "APPLIANCE_ROLE: 'server' runs the Temporal server here, but",
+        ),
+        ({"APPLIANCE_ROLE": "x"}, "APPLIANCE_ROLE: expected one of all, server, work"),
+        ({"APPLIANCE_PORT": "0"}, "APPLIANCE_PORT: expected a port from 1 to 65535"),
+        ({"APPLIANCE_PORT": "8233"}, "temporal: port 8233, ui_port 8233 and metrics_"),
+        (
+            {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "x"},
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT: expected seconds, not 'x'",
+        ),
+    ],
+)
+def test_wrong_environment(
+    tmp_path: Path, environ: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(environ, cwd=tmp_path, machine=MACHINE)
+    assert str(caught.value).startswith(message)
+
+
+def test_one_warning_lists_what_has_no_effect(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        AIRFLOW__SCHEDULER__NUM_RUNS="1",
+        AIRFLOW__SCHEDULER__CREATE_CRON_DATA_INTERVALS="True",
+        AIRFLOW__WEBSERVER__SECRET_KEY_CMD="x",  # noqa: S106
+        AIRFLOW__API__BASE_URL="http://x",
+        AIRFLOW__CORE__EXECUTOR="CeleryExecutor",
+        AIRFLOW__CORE__DEFAULT_TIMEZONE="Europe/Berlin",
+        AIRFLOW_CONN_X="http://x",
+    )
+    assert config.warnings == (
+        "No effect here, as there is no Airflow scheduler, web server or database: "
+        "AIRFLOW__CORE__EXECUTOR, AIRFLOW__SCHEDULER__NUM_RUNS, "
+        "AIRFLOW__WEBSERVER__SECRET_KEY_CMD.",
+    )
+    passed = airflow_environment(config)
+    assert passed["AIRFLOW__CORE__DEFAULT_TIMEZONE"] == "Europe/Berlin"
+    assert passed["AIRFLOW_CONN_X"] == "http://x"
+
+
+def test_misspelt_variable_of_ours_is_told(tmp_path: Path) -> None:
+    config = loaded(tmp_path, APPLIANCE_DAT="x", APPLIANCE_SOMETHING_ELSE="y")
+    assert config.warnings == (
+        "APPLIANCE_DAT is unknown, did you mean APPLIANCE_DATA?",
+    )
+
+
+def test_airflow_is_told_where_things_are(tmp_path: Path) -> None:
+    environment = airflow_environment(
+        loaded(tmp_path, AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH="s3://b")
+    )
+    assert environment["AIRFLOW_HOME"] == f"{tmp_path}/.appliance/airflow"
+    assert environment["AIRFLOW__CORE__DAGS_FOLDER"] == f"{tmp_path}/dags"
+    assert environment["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"] == "s3://b"
+    listed = environment["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"]
+    (bundle,) = json.loads(listed)
+    assert bundle["name"] == "dags-folder"
+    assert bundle["kwargs"] == {"path": f"{tmp_path}/dags"}
+
+
+def test_secrets_from_environment_and_file(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "pw").write_text("s3cret\n")
+    config = loaded(
+        tmp_path,
+        "connections: {c: {conn_type: http, password: !file pw, login: !env WHO}}",
+        WHO="me",
+    )
+    connection = config.secrets.connections["c"]
+    assert (connection.password, connection.login) == ("s3cret", "me")
+
+
+def test_show_masks_and_repr_hides(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        "connections:\n"
+        "  c: postgres://me:canary@db:5432/x?token=canary\n"
+        "variables: {plain_name: canary}\n",
+        AIRFLOW_CONN_D="http://u:canary@h",
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="canary",
+    )
+    text = show(config)
+    assert "canary" not in text
+    assert "canary" not in repr(config)
+    for visible in ("host: db", "login: me", "token: '***'", "plain_name: '***'"):
+        assert visible in text
+
+
+def test_specimen_is_valid_and_shows_the_defaults(tmp_path: Path) -> None:
+    text = SPECIMEN.read_text()
+    config = loaded(tmp_path, text)
+    assert config.secrets.variables == {
+        "api_key": "not-a-real-key",
+        "environment": "development",
+    }
+    # What is commented out, but for the examples, is what holds without it.
+    told = [
+        line.replace("# ", "", 1)
+        for line in text.splitlines()
+        if not line.lstrip().startswith("#")
+        or (": " in line and "(example)" not in line and is_key(line))
+    ]
+    assert loaded(tmp_path, "\n".join(told)) == config
+
+
+def is_key(line: str) -> bool:
+    word = line.lstrip(" #").split(":")[0]
+    return word in {
+        *("role", "retention", "grace", "on_lost", "max_lost", "folder", "plugins"),
+        *("max_age", "namespace", "task_queue", "ip", "port", "ui_ip", "ui_port"),
+        "metrics_port",
+    } and not line.startswith("  #   ")

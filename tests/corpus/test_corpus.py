@@ -1,0 +1,137 @@
+"""DAGs nobody here wrote, with the outcome Airflow gave them.
+
+The cases are the examples that Airflow 3.3.2 and its standard provider ship, each run on a real
+Airflow 3.3.2 (scheduler, LocalExecutor, PostgreSQL). ``manifest.jsonl`` says how each was
+run, ``expected.jsonl`` what came out; what differs from run to run there is masked.
+"""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.box import RunningBox, running_box
+from tests.corpus.comparison import difference
+from tests.corpus.folder import SOURCES, collect
+
+HERE = Path(__file__).parent
+AT_ONCE = 4
+SETTINGS = {
+    "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
+    "AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES": "airflow.* include.*",
+}
+
+Row = dict[str, Any]
+
+
+def _rows(name: str) -> dict[str, Row]:
+    lines = (HERE / name).read_text().splitlines()
+    return {row["case_id"]: row for row in map(json.loads, lines)}
+
+
+CASES = _rows("manifest.jsonl")
+EXPECTED = _rows("expected.jsonl")
+
+REFUSED = {
+    "core_examples:example_time_delta_sensor_async": "a deferrable operator",
+    "std_examples:example_hitl_operator@reject": "an operator that waits for a person",
+    "std_examples:example_trigger_controller_dag": "TriggerDagRunOperator",
+}
+"""Case → the feature that is not built yet, in the words of the refusal."""
+
+NOT_STARTED = {
+    "seq:assets:produces_1_only",
+    "seq:assets:produces_1_then_2",
+    "seq:assets:alias",
+    "seq:assets:decorator",
+}
+"""Sequences of runs that asset events start: there are no schedules yet."""
+
+COMPARED = sorted(CASES.keys() - REFUSED.keys() - NOT_STARTED)
+
+Answers = dict[str, Future[Row]]
+
+
+@pytest.fixture(scope="module")
+def corpus_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "dags").mkdir()
+    collect(folder / "dags")
+    plugins = (folder / "dags" / "plugins").rename(folder / "plugins")
+    configuration = folder / "appliance.yaml"
+    configuration.write_text("worker:\n  parallelism: 8\n")
+    environ = {
+        **SETTINGS,
+        "APPLIANCE_CONF": str(configuration),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
+    }
+    with running_box(dags=folder / "dags", folder=folder, environ=environ) as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def answers(
+    corpus_box: RunningBox, request: pytest.FixtureRequest
+) -> Iterator[Answers]:
+    """Run the cases that were asked for, some at a time: most of them sleep."""
+    specs = [getattr(item, "callspec", None) for item in request.session.items]
+    ids = {spec.params.get("case_id") for spec in specs if spec}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            case_id: pool.submit(_run, corpus_box, CASES[case_id])
+            for case_id in COMPARED
+            if case_id in ids
+        }
+
+
+@pytest.mark.needs_server
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case_id", COMPARED)
+def test_case_ends_as_on_airflow(answers: Answers, case_id: str) -> None:
+    got = answers[case_id].result()
+
+    assert difference(EXPECTED[case_id], got) is None
+
+
+@pytest.mark.needs_server
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("case_id", REFUSED)
+def test_case_that_needs_a_later_feature_is_refused_by_its_name(
+    corpus_box: RunningBox, case_id: str
+) -> None:
+    case = CASES[case_id]
+
+    run = corpus_box.submit(case["dag_id"])
+
+    assert run.code == 2
+    assert case["file"] in run.stderr
+    assert REFUSED[case_id] in run.stderr
+
+
+def test_no_case_is_left_out() -> None:
+    kinds = {case_id: case["kind"] for case_id, case in CASES.items()}
+
+    assert CASES.keys() == EXPECTED.keys()
+    assert {case_id for case_id in kinds if kinds[case_id] != "dag"} == NOT_STARTED
+    assert {CASES[case_id]["bundle"] for case_id in COMPARED} == SOURCES.keys()
+
+
+def _run(box: RunningBox, case: Row) -> Row:
+    words = [case["dag_id"], "--logical-date", case["logical_date"], "-o", "json"]
+    if case["conf"]:
+        words += ["--conf", json.dumps(case["conf"])]
+    limit_s = float(case["timeout"])
+
+    run = box.submit(
+        *words, "--wait", "--timeout", str(limit_s), timeout_s=limit_s + 60
+    )
+
+    if run.code not in (0, 1):
+        state = "trigger_rejected" if run.code == 2 else f"exit {run.code}"
+        return {"run_state": state, "detail": run.stderr, "tis": [], "xcoms": []}
+    ended = run.json
+    xcoms = box.appliance("xcoms", case["dag_id"], ended["run_id"], "-o", "json")
+    return {"run_state": ended["state"], "tis": ended["tasks"], "xcoms": xcoms.json}

@@ -1,0 +1,220 @@
+"""The machine and Airflow's own scheduler take the same decisions, step by step.
+
+Seeds are fixed; set APPLIANCE_SEEDS=START:COUNT (or START:COUNT:SIZE) to try others. A difference is reported
+by seed and first differing event. Cases that once differed are in ``tests/oracle/regressions.jsonl``.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.dagrun.plan import Plan
+from tests.oracle.client import OracleClient, oracle
+from tests.oracle.simulate import simulate
+from tests.oracle.specs import generate
+
+pytestmark = [pytest.mark.needs_airflow, pytest.mark.timeout(600)]
+
+REGRESSIONS = Path(__file__).parents[1] / "oracle" / "regressions.jsonl"
+DEFAULT_SEEDS = "1:40"
+
+
+def task(task_id: str, *up: str, **fields: Any) -> dict[str, Any]:
+    """Write a task of a spec."""
+    return {
+        "id": task_id,
+        "kind": "task",
+        "rule": "all_success",
+        "retries": 0,
+        "retry_delay": 30,
+        "up": list(up),
+        **fields,
+    }
+
+
+def ends(**ends: str) -> dict[str, list[dict[str, Any]]]:
+    """Script one execution a task: ``a="fail 3"`` fails after 3 seconds."""
+    script = {}
+    for task_id, end in ends.items():
+        do, _, dur = end.partition(" ")
+        script[task_id] = [{"do": do, "dur": float(dur or 1)}]
+    return script
+
+
+WORKED_CASES: dict[str, dict[str, Any]] = {
+    "a failure seen before a skip fails the heir": {
+        "nodes": [task("a"), task("b"), task("c", "a", "b")],
+        "script": ends(a="fail 1", b="skip 2"),
+    },
+    "a skip seen before a failure skips the heir": {
+        "nodes": [task("a"), task("b"), task("c", "a", "b")],
+        "script": ends(a="fail 3", b="skip 2"),
+    },
+    "a late branch stops a child already running": {
+        "nodes": [
+            task("a"),
+            task("b", kind="branch"),
+            task("c", "a", "b", rule="one_success"),
+            task("d", "b"),
+        ],
+        "script": {
+            "b": [{"do": "branch", "follow": ["d"], "dur": 3}],
+            "c": [{"dur": 10}],
+        },
+    },
+    "a late branch leaves nothing to wait for": {
+        "nodes": [
+            task("a"),
+            task("b", kind="branch"),
+            task("c", "a", "b", rule="one_success"),
+        ],
+        "script": {"b": [{"do": "branch", "dur": 3}], "c": [{"dur": 10}]},
+    },
+    "a branch in a mapped group skips nothing": {
+        "nodes": [
+            {
+                "group": "g",
+                "up": [],
+                "map": {"x": {"lit": 2}},
+                "nodes": [
+                    task("b", kind="branch"),
+                    task("yes", "b"),
+                    task("no", "b"),
+                ],
+            }
+        ],
+        "script": {"b": [{"do": "branch", "follow": ["yes"]}]},
+    },
+    "mapping over a plain task in a mapped group": {
+        "nodes": [
+            {
+                "group": "g",
+                "up": [],
+                "map": {"x": {"lit": 2}},
+                "nodes": [task("v")],
+            },
+            task("m", "v", map={"x": {"xcom": "v"}}),
+        ],
+        "script": {"v": [{"value": [1, 2]}]},
+    },
+    "a mapping source that failed overrides the trigger rule": {
+        "nodes": [
+            task("a"),
+            task("c"),
+            task("m", "a", "c", rule="all_failed", map={"x": {"xcom": "a"}}),
+        ],
+        "script": ends(a="fail"),
+    },
+    "fail_fast overwrites what was skipped": {
+        "fail_fast": True,
+        "nodes": [task("a"), task("b"), task("c"), task("d", "c")],
+        "script": ends(a="fail 2", c="skip 1", b="success 9"),
+    },
+    "a run out of time skips teardowns, too": {
+        "dagrun_timeout": 5,
+        "nodes": [
+            task("s", setup=True),
+            task("a", "s"),
+            task("t", "a", "s", teardown=True, rule="all_done_setup_success"),
+        ],
+        "script": ends(a="success 20"),
+    },
+    "upstreams that can never be met are a deadlock": {
+        "nodes": [
+            task("n", map={"x": {"lit": 3}}),
+            task("c", "n", rule="all_skipped"),
+            task("d", "c", rule="all_failed"),
+        ],
+        "script": {"n[0]": [{"do": "skip"}], "n[1]": [{"do": "fail", "dur": 2}]},
+    },
+    "backoff, jitter and a longest delay": {
+        "nodes": [
+            task("a", retries=4, backoff=2.0),
+            task("b", retries=4, backoff=3.0, max_delay=100),
+        ],
+        "script": {"a": [{"do": "fail"}], "b": [{"do": "fail"}]},
+    },
+    "priorities and max_active_tasks": {
+        "max_active_tasks": 2,
+        "options": {"limits": True},
+        "nodes": [
+            task("a", priority=5, weight="absolute"),
+            task("b", priority=3, weight="absolute"),
+            task("c", priority=9, weight="absolute"),
+            task("d", priority=2),
+            task("e", "d", priority=5),
+            task("m", priority=8, weight="absolute", map={"x": {"lit": 3}}),
+        ],
+        "script": ends(a="success 2", c="success 3", m="success 2", d="fail 1"),
+    },
+    "deferred instances hold no slot of the run": {
+        "max_active_tasks": 1,
+        "options": {"limits": True},
+        "nodes": [task("a", priority=3), task("b", priority=2), task("c")],
+        "script": {"a": [{"do": "defer", "delay": 3}, {"dur": 2}]},
+    },
+    "a task's own limit holds back its instances only": {
+        "options": {"limits": True},
+        "nodes": [
+            task("m", priority=5, max_tis=2, map={"x": {"lit": 5}}),
+            task("a"),
+        ],
+        "script": {"m[0]": [{"dur": 3}], "m[1]": [{"do": "defer"}, {}]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleClient]:
+    with oracle(tmp_path_factory.mktemp("airflow")) as client:
+        yield client
+
+
+def rounded(trace: Mapping[str, Any]) -> dict[str, Any]:
+    """Make two traces comparable: plain JSON, times to a tenth of a millisecond."""
+    trace = json.loads(json.dumps(trace))
+    for event in trace["events"]:
+        for key in {"t", "retry_in"} & event.keys():
+            event[key] = round(event[key], 4)
+    return dict(trace)
+
+
+def compare(airflow: OracleClient, spec: dict[str, Any]) -> bool:
+    """Assert that both decide alike; False if Airflow refuses to parse such a DAG."""
+    answer = airflow.ask({"spec": spec})
+    if "refused" in answer:
+        return False
+    plan = Plan.from_json(answer["plan"])
+    options = spec.get("options", {})
+    ours = rounded(simulate(plan, spec.get("script", {}), **options))
+    theirs = rounded(answer["trace"])
+    for their_event, our_event in zip(theirs["events"], ours["events"], strict=False):
+        assert our_event == their_event, spec["dag_id"]
+    assert ours == theirs, spec["dag_id"]
+    assert Plan.from_json(plan.to_json()) == plan
+    return True
+
+
+def test_random_dags(airflow: OracleClient) -> None:
+    start, count, *size = map(
+        int, os.environ.get("APPLIANCE_SEEDS", DEFAULT_SEEDS).split(":")
+    )
+    seed = start
+    while count:
+        spec = generate(seed, size=size[0] if size else None)
+        count -= compare(airflow, spec)
+        seed += 1
+
+
+@pytest.mark.parametrize("line", REGRESSIONS.read_text().splitlines())
+def test_what_once_differed(airflow: OracleClient, line: str) -> None:
+    assert compare(airflow, json.loads(line)["spec"])
+
+
+@pytest.mark.parametrize("name", WORKED_CASES)
+def test_worked_case(airflow: OracleClient, name: str) -> None:
+    assert compare(airflow, {"dag_id": "worked", **WORKED_CASES[name]})

@@ -1,0 +1,219 @@
+"""What holds for any DAG and any order of events."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.dagrun.events import (
+    CancelRequested,
+    Decision,
+    Event,
+    FinishRun,
+    StartTask,
+    StopTask,
+    TimeReached,
+    TryEnded,
+    TryLost,
+    TryResumed,
+    WaitUntil,
+)
+from appliance.dagrun.machine import DagRun
+from appliance.dagrun.plan import Plan
+from appliance.dagrun.rules import TriggerRule
+from appliance.dagrun.states import FINISHED, RunState, TaskState
+
+RULES = [str(rule) for rule in TriggerRule]
+ENDS = st.sampled_from(
+    [
+        "success",
+        "success",
+        "success",
+        "failed",
+        "skipped",
+        "up_for_retry",
+        "up_for_reschedule",
+        "deferred",
+        "lost",
+        "removed",
+    ]
+)
+FINAL_STEP = 60
+"""After so many events every try succeeds, so that a run of endless retries is no counter-example."""
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Draw a DAG of up to 8 tasks with every feature the machine knows."""
+    ids = [f"t{i}" for i in range(draw(st.integers(1, 8)))]
+    tasks: dict[str, dict[str, Any]] = {}
+    for n, task_id in enumerate(ids):
+        row: dict[str, Any] = {
+            "down": draw(
+                st.lists(st.sampled_from(ids[n + 1 :]), unique=True, max_size=3)
+            )
+            if ids[n + 1 :]
+            else [],
+            "rule": draw(st.sampled_from(["all_success", *RULES])),
+            "retries": draw(st.integers(0, 2)),
+            "delay": draw(st.sampled_from([0.0, 10.0])),
+        }
+        flag = draw(
+            st.sampled_from(["", "", "setup", "teardown", "empty", "skipmixin"])
+        )
+        if flag:
+            row[flag] = True
+        sources = [1, 2, 0, *({"of": up} for up in ids[:n])]
+        if draw(st.booleans()):
+            row["map"] = [draw(st.sampled_from(sources))]
+        if n and draw(st.booleans()):
+            row["groups"] = ["g"]
+        if draw(st.integers(0, 5)) == 0:
+            row["max_run"] = 1
+        tasks[task_id] = row
+    return Plan.from_json(
+        {
+            "dag_id": "any",
+            "tasks": tasks,
+            "groups": {"g": {"map": [draw(st.sampled_from([2, {"of": "t0"}]))]}},
+            "fail_fast": draw(st.booleans()),
+            "max_active_tasks": draw(st.integers(1, 5)),
+            "dagrun_timeout": draw(st.sampled_from([None, 25.0])),
+        }
+    )
+
+
+class Outside:
+    """The world a run is driven by; every choice comes from ``data``, so it can be played again."""
+
+    def __init__(self, plan: Plan, data: st.DataObject) -> None:
+        self.run = DagRun(plan, logical_date=None)
+        self.plan = plan
+        self.data = data
+        self.now = 0.0
+        self.running: dict[tuple[str, int], StartTask] = {}
+        self.deferred: list[tuple[str, int]] = []
+        self.wakes: list[float] = []
+        self.last: dict[tuple[str, int], tuple[int, int]] = {}
+        """Instance -> try number and reschedules of its latest start."""
+        self.resumed: set[tuple[str, int]] = set()
+        self.finished: list[FinishRun] = []
+        self.steps = 0
+        self.heard: list[Decision] = []
+        self.told: list[tuple[list[Event], float]] = []
+
+    def play(self) -> None:
+        self._obey(self.run.start(self.now))
+        while not self.finished:
+            events = self._next()
+            assert events, f"nothing can happen any more: {self.run.rows()}"
+            self.told.append((events, self.now))
+            self._obey(self.run.receive(events, self.now))
+
+    def _obey(self, decisions: list[Decision]) -> None:
+        self.heard += decisions
+        for decision in decisions:
+            match decision:
+                case StartTask():
+                    self._start(decision)
+                case StopTask(task_id, map_index):
+                    # It may have ended of itself in the events just told.
+                    self.running.pop((task_id, map_index), None)
+                case WaitUntil(at):
+                    assert at > self.now
+                    self.wakes.append(at)
+                case FinishRun():
+                    self.finished.append(decision)
+        assert len(self.running) <= self.plan.max_active_tasks
+
+    def _start(self, start: StartTask) -> None:
+        key = (start.task_id, start.map_index)
+        this = (start.try_number, start.reschedules)
+        last, self.last[key] = self.last.get(key, (0, 0)), this
+        assert key not in self.running
+        assert this > last or key in self.resumed
+        self.resumed.discard(key)
+        self.running[key] = start
+
+    def _next(self) -> list[Event]:
+        self.steps += 1
+        choices: list[Any] = [*sorted(self.running)]
+        choices += [("resume", key) for key in self.deferred]
+        if self.wakes:
+            choices.append(("wake", min(self.wakes)))
+        if not choices:
+            return []
+        if self.steps > FINAL_STEP:
+            return [self._happen(choices[0])]
+        if self.data.draw(st.integers(0, 60)) == 0:
+            return [CancelRequested()]
+        some = st.lists(st.sampled_from(choices), min_size=1, max_size=3, unique=True)
+        return [self._happen(choice) for choice in self.data.draw(some)]
+
+    def _happen(self, choice: tuple[Any, Any]) -> Event:
+        match choice:
+            case ("wake", float(at)):
+                self.wakes.remove(at)
+                self.now = max(self.now, at)
+                return TimeReached()
+            case ("resume", (task_id, map_index)):
+                self.deferred.remove((task_id, map_index))
+                self.resumed.add((task_id, map_index))
+                return TryResumed(task_id, map_index)
+            case _:
+                return self._end(self.running.pop(choice))
+
+    def _end(self, start: StartTask) -> Event:
+        self.now += 1.0
+        last = self.steps > FINAL_STEP
+        end = "success" if last else self.data.draw(ENDS)
+        if end == "lost":
+            return TryLost(start.task_id, start.map_index, start.try_number)
+        if end == "deferred":
+            self.deferred.append((start.task_id, start.map_index))
+        down = self.plan.tasks[start.task_id].down
+        verdict = None
+        if self.plan.tasks[start.task_id].can_skip_downstream and down:
+            verdict = ("followed", down[:1])
+        return TryEnded(
+            start.task_id,
+            start.map_index,
+            start.try_number,
+            TaskState(end),
+            return_length=None if last else self.data.draw(st.integers(0, 3)),
+            returned=True,
+            reschedule_at=self.now + 5.0,
+            skipped=tuple((task_id, -1) for task_id in down[1:]) if verdict else (),
+            skip_verdict=verdict,
+        )
+
+
+@given(plans(), st.data())
+@settings(max_examples=50, deadline=None)
+def test_every_run_ends(plan: Plan, data: st.DataObject) -> None:
+    world = Outside(plan, data)
+
+    world.play()
+
+    assert len(world.finished) == 1
+    assert world.run.state in (RunState.SUCCESS, RunState.FAILED)
+    assert not world.running
+    if world.finished[0].reason != "all_tasks_deadlocked":
+        assert {state for _, _, state, _ in world.run.rows()} <= FINISHED
+
+
+@given(plans(), st.data())
+@settings(max_examples=20, deadline=None)
+def test_the_same_events_give_the_same_decisions(
+    plan: Plan, data: st.DataObject
+) -> None:
+    world = Outside(plan, data)
+    world.play()
+
+    again = DagRun(Plan.from_json(plan.to_json()), logical_date=None)
+    decisions = again.start(0.0)
+    for events, now in world.told:
+        decisions += again.receive(events, now)
+
+    assert decisions == world.heard
+    assert again.rows() == world.run.rows()

@@ -1,0 +1,49 @@
+"""What children of the zygote tests do."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from appliance.warm import datagrams, zygote
+
+
+def write(args: dict[str, Any], fds: list[int]) -> None:
+    """Write the length of ``args["text"]`` to the first descriptor."""
+    os.write(fds[0], str(len(args["text"])).encode())
+
+
+def leave(args: dict[str, Any], _fds: list[int]) -> NoReturn:
+    """Exit with ``args["code"]``."""
+    os._exit(args["code"])
+
+
+def crash(_args: dict[str, Any], _fds: list[int]) -> None:
+    """Raise."""
+    raise ValueError("on purpose")
+
+
+def sleep(args: dict[str, Any], _fds: list[int]) -> None:
+    """Start a process in the same group, write its pid to ``args["file"]``, wait with it."""
+    process = subprocess.Popen(["sleep", "60"])
+    file = Path(args["file"])
+    file.with_suffix(".new").write_text(str(process.pid))
+    file.with_suffix(".new").rename(file)
+    process.wait()
+
+
+def stubborn(args: dict[str, Any], fds: list[int]) -> None:
+    """Do the same without minding SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sleep(args, fds)
+    time.sleep(60)
+
+
+def nest(args: dict[str, Any], fds: list[int]) -> NoReturn:
+    """Become a zygote after a report of ``args["size"]`` bytes."""
+    channel = socket.socket(fileno=fds[0])
+    datagrams.send(channel, {"op": "ready", "bulk": "x" * args["size"]})
+    zygote.serve(channel, grace_s=0.2)

@@ -1,0 +1,163 @@
+"""Kill anything, lose nothing: each test ends something while a task runs."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.box import RunningBox, running_box
+from tests.faults.processes import family, the_one, until
+
+pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(240)]
+
+DAGS = Path(__file__).parent / "dags"
+SERVER = "temporal server start-dev"
+WORKER = "appliance worker"
+ZYGOTE = "appliance.warm.zygote"
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
+    folder = tmp_path_factory.mktemp("faults")
+    with running_box(dags=DAGS, folder=folder) as started:
+        yield started
+
+
+class Run:
+    """One run of a DAG whose task has begun and waits."""
+
+    def __init__(self, box: RunningBox, dag_id: str, folder: Path, task: str) -> None:
+        self.box = box
+        self.dag_id = dag_id
+        self.folder = folder
+        self.task = task
+        conf = json.dumps({"folder": str(folder)})
+        done = box.submit(dag_id, "--conf", conf, "-o", "json")
+        assert done.code == 0, done.stderr
+        self.run_id = done.json["run_id"]
+        until(f"{task} begins", lambda: self.tries == 1)
+
+    @property
+    def pids(self) -> list[int]:
+        began = self.folder / f"{self.task}.began"
+        return [int(pid) for pid in began.read_text().split()] if began.exists() else []
+
+    @property
+    def tries(self) -> int:
+        return len(self.pids)
+
+    def let_go(self) -> None:
+        (self.folder / "open").touch()
+
+    def end(self) -> tuple[int, dict[str, Any], dict[str, Any]]:
+        """Return the exit code, the report, and the row of the task."""
+        done = self.box.appliance(
+            "runs", "wait", self.dag_id, self.run_id, "-o", "json", timeout_s=120
+        )
+        assert done.stdout, done.stderr
+        rows = {row["task_id"]: row for row in done.json["tasks"]}
+        return done.code, done.json, rows[self.task]
+
+
+def test_a_killed_worker_costs_a_try_and_not_the_run(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    run = Run(box, "gated", tmp_path, "waits")
+
+    os.kill(the_one(box.process.pid, WORKER), signal.SIGKILL)
+    until("the task is run again", lambda: run.tries == 2)
+    run.let_go()
+
+    code, report, row = run.end()
+    assert (code, report["state"]) == (0, "success")
+    assert (row["state"], row["try_number"]) == ("success", 2)
+
+
+def test_a_killed_server_loses_nothing(box: RunningBox, tmp_path: Path) -> None:
+    run = Run(box, "gated", tmp_path, "waits")
+
+    os.kill(the_one(box.process.pid, SERVER), signal.SIGKILL)
+    run.let_go()
+
+    code, report, row = run.end()
+    assert (code, report["state"]) == (0, "success")
+    assert (row["try_number"], run.tries) == (1, 1)
+
+
+def test_a_task_whose_process_is_killed_fails_and_says_by_what(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    run = Run(box, "gated", tmp_path, "waits")
+
+    os.kill(run.pids[0], signal.SIGKILL)
+
+    code, report, row = run.end()
+    assert (code, report["state"]) == (1, "failed")
+    assert (row["state"], row["try_number"]) == ("failed", 1)
+    logs = box.appliance("logs", "gated", run.run_id, "waits")
+    assert "SIGKILL" in logs.stdout
+
+
+def test_a_killed_zygote_fails_running_tries_and_is_started_again(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    run = Run(box, "gated_with_retry", tmp_path, "waits")
+
+    os.kill(the_one(box.process.pid, ZYGOTE), signal.SIGKILL)
+    until("the task is run again", lambda: run.tries == 2)
+    run.let_go()
+
+    code, report, row = run.end()
+    assert (code, report["state"]) == (0, "success")
+    assert row["try_number"] == 2
+
+
+def test_cancelling_a_run_stops_its_task_and_calls_on_kill(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    run = Run(box, "gated_killable", tmp_path, "killable")
+
+    done = box.appliance("cancel", "gated_killable", run.run_id)
+
+    assert done.code == 0, done.stderr
+    code, report, row = run.end()
+    assert (code, report["state"], row["state"]) == (1, "failed", "failed")
+    assert (tmp_path / "killed").read_text() == "on_kill was called"
+    assert not Path(f"/proc/{run.pids[0]}").exists()
+
+
+def test_a_stopped_appliance_takes_its_runs_up_again(tmp_path: Path) -> None:
+    with running_box(dags=DAGS, folder=tmp_path) as box:
+        run = Run(box, "gated", tmp_path, "waits")
+    assert box.process.returncode == 0
+
+    with running_box(dags=DAGS, folder=tmp_path) as box:
+        run.box = box
+        until("the task is run again", lambda: run.tries == 2)
+        run.let_go()
+        code, report, row = run.end()
+
+    assert (code, report["state"], row["try_number"]) == (0, "success", 2)
+
+
+def test_a_box_that_sleeps_longer_than_a_lease_fails_no_try(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    run = Run(box, "gated", tmp_path, "waits")
+    asleep = list(family(box.process.pid))
+
+    for pid in asleep:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(65)  # longer than the lease; there is nothing to wait for
+    for pid in reversed(asleep):
+        os.kill(pid, signal.SIGCONT)
+    run.let_go()
+
+    code, report, row = run.end()
+    assert (code, report["state"]) == (0, "success")
+    assert (row["try_number"], run.tries) == (1, 1)

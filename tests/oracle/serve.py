@@ -1,0 +1,49 @@
+"""The oracle's process: one request a line on stdin, one answer a line on stdout.
+
+Request: {"spec": <specs.py>, "script"?: ..., "options"?: {"batch", "limits"}}
+Answer: {"plan": <dagfile.projection>, "trace": ...} or {"refused": why Airflow takes no such DAG}
+"""
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.dagfile.projection import project
+
+warnings.simplefilter("ignore")
+
+# Airflow is imported only once its warnings are silenced.
+from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
+
+from tests.oracle.dags import build_dag  # noqa: E402
+from tests.oracle.scheduler import Oracle  # noqa: E402
+
+
+def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one spec."""
+    spec = request["spec"]
+    try:
+        dag = build_dag(spec)
+    except (ValueError, NotImplementedError) as err:
+        return {"refused": str(err)}
+    script = request.get("script", spec.get("script", {}))
+    options = {**spec.get("options", {}), **request.get("options", {})}
+    plan = project(DagSerialization.to_dict(dag))
+    return {"plan": plan, "trace": oracle.run(dag, script, **options)}
+
+
+def main() -> None:
+    """Answer until stdin ends. Whatever Airflow prints goes to stderr."""
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)
+        oracle = Oracle()
+        for line in sys.stdin:
+            out.write(json.dumps(answer(oracle, json.loads(line))) + "\n")
+            out.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""What real tasks ask in real children, and what becomes of the answers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from appliance.dagrun.states import TaskState
+from appliance.dagrun.tries import TaskExecutionResult, XComRow
+from appliance.taskrun.runview import InstanceRow
+from appliance.warm.control import Zygote
+from tests.fakes.runs import FakeRun
+from tests.taskrun.conftest import Box, a_try
+
+pytestmark = [
+    pytest.mark.needs_airflow,
+    pytest.mark.asyncio(loop_scope="session"),
+]
+
+DOUBLES = [XComRow("double", index, "return_value", 2 * index) for index in (2, 0, 1)]
+
+
+@dataclass
+class Asker:
+    """Runs tries of ``dags/asks.py``."""
+
+    box: Box
+    zygote: Zygote
+
+    async def run(
+        self, task_id: str, run: FakeRun | None = None, **changes: Any
+    ) -> TaskExecutionResult:
+        facts = {"dag_id": "asks", "file": "asks.py"}
+        task = a_try(task_id, facts=facts, **changes)
+        host = self.box.host()
+        return await host.run_try(task, zygote=self.zygote, run=run or FakeRun())
+
+    async def value(
+        self, task_id: str, run: FakeRun | None = None, **changes: Any
+    ) -> Any:
+        result = await self.run(task_id, run, **changes)
+        assert result.state == TaskState.SUCCESS, self.box.log(result)
+        return {row.key: row.value for row in result.xcoms}.get("return_value")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def asker(box: Box) -> Asker:
+    return Asker(box, await box.read("asks.py"))
+
+
+async def test_pulls_of_every_kind(asker: Asker) -> None:
+    pulled = await asker.value("pulls", FakeRun(rows=DOUBLES))
+
+    # Airflow gives the default only to a pull that names map indexes.
+    assert pulled == {"one": 2, "all": [0, 2, 4], "none": None, "own": None}
+
+
+async def test_a_mapped_sequence_is_summed_indexed_and_sliced(asker: Asker) -> None:
+    run = FakeRun()
+
+    value = await asker.value("total", run, xcoms=tuple(DOUBLES), complete=("double",))
+
+    assert value == [6, 4, [2, 4], [4, 2, 0]]
+    assert run.asked == []
+
+
+async def test_own_push_is_read_back_without_asking_the_run(asker: Asker) -> None:
+    assert await asker.value("pushes", own := FakeRun()) == {"a": 1}
+    assert own.asked == []
+
+
+async def test_list_to_map_over_brings_its_length(asker: Asker) -> None:
+    result = await asker.run("items")
+
+    assert result.return_length == 3
+
+
+async def test_list_too_long_to_map_over_fails_the_try(asker: Asker) -> None:
+    result = await asker.run("too_many")
+
+    assert result.state == TaskState.FAILED
+    assert "too large to map" in (result.error or "")
+
+
+async def test_counts_and_states_of_the_own_run(asker: Asker) -> None:
+    rows = [InstanceRow("double", index, "success") for index in range(2)]
+
+    value = await asker.value("counts", FakeRun(tasks=rows))
+
+    states = {"manual__1": {"double_0": "success", "double_1": "success"}}
+    assert value == [2, states, "running", 1]
+
+
+async def test_a_task_in_a_mapped_group_gets_its_own_upstream(asker: Asker) -> None:
+    run = FakeRun(
+        rows=[XComRow("pair.inner", index, "return_value", index) for index in (0, 1)],
+        tasks=[
+            InstanceRow(f"pair.{task}", index, None)
+            for task in ("inner", "outer")
+            for index in (0, 1)
+        ],
+    )
+
+    assert await asker.value("pair.outer", run, map_index=1) == 10
+
+
+async def test_masked_secret_is_nowhere(asker: Asker) -> None:
+    result = await asker.run("hides")
+
+    assert "it is ***" in asker.box.log(result)
+    assert "hunter22" not in asker.box.log(result)
+    assert (result.error or "").startswith("ValueError: ***")
+    assert "hunter22" not in (result.error or "").replace('ValueError("hunter22")', "")
+
+
+async def test_first_run_has_no_previous_success(asker: Asker) -> None:
+    assert await asker.value("previous") == ["None", "None"]
+
+
+async def test_label_of_a_mapped_instance(asker: Asker) -> None:
+    result = await asker.run("labelled", map_index=1)
+
+    assert result.rendered_map_index == "b"
+
+
+async def test_outlets_are_no_hindrance(asker: Asker) -> None:
+    assert await asker.value("produces") == 1
+
+
+async def test_branch_skips_the_other_side(asker: Asker) -> None:
+    result = await asker.run("chooses")
+
+    assert result.state == TaskState.SUCCESS
+    assert result.skipped == (("right", -1),)
+    assert "skipmixin_key" in {row.key for row in result.xcoms}
+
+
+async def test_sensor_asks_to_be_run_again(asker: Asker) -> None:
+    result = await asker.run("waits")
+
+    assert result.state == TaskState.UP_FOR_RESCHEDULE
+    assert result.reschedule_at is not None
+    assert result.reschedule_at > result.end_date
+
+
+async def test_earlier_xcoms_of_the_try_are_deleted(asker: Asker) -> None:
+    result = await asker.run("items", own_keys=("return_value", "old"))
+
+    assert result.deleted == (XComRow("items", -1, "old"),)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "error"),
+    [
+        ("defers", "deferrable operators are"),
+        ("triggers", "starting other DAG runs (TriggerDagRunOperator) is"),
+        ("sets_variable", "writing Variables at run time is"),
+        ("keeps", "writes to the task state store are"),
+    ],
+)
+async def test_missing_feature_fails_the_try_by_name(
+    asker: Asker, task_id: str, error: str
+) -> None:
+    result = await asker.run(task_id)
+
+    assert result.state == TaskState.FAILED
+    first_line = (result.error or "").splitlines()[0]
+    assert first_line == f"{error} not supported yet by this appliance"

@@ -1,0 +1,98 @@
+"""What is documented exists, and what exists is documented."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from appliance.cli.program import appliance
+from appliance.cli.submission import submit
+from appliance.config import load, schema
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+EXAMPLES = sorted((ROOT / "dags").glob("*.py"))
+COMPATIBILITY = (ROOT / "docs" / "COMPATIBILITY.md").read_text()
+SPECIMEN = (ROOT / "conf" / "appliance.yaml").read_text()
+
+
+def _commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    for own, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{name} {own}")
+        else:
+            yield f"{name} {own}", command
+
+
+COMMANDS = dict(_commands(appliance, "appliance"))
+KEYS = [
+    *sorted(schema._KEYS),
+    *(f"worker.{key}" for key in sorted(schema._WORKER)),
+    *(f"dags.{key}" for key in sorted(schema._DAGS)),
+    *(f"temporal.{key}" for key in sorted(schema._TEMPORAL)),
+]
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in COMPATIBILITY.splitlines()
+    if re.match(r"\|(?!---| feature )", line)
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme_and_has_help(name: str) -> None:
+    assert f"`{name}" in README
+    assert COMMANDS[name].help
+
+
+def test_every_option_of_submit_is_in_the_readme() -> None:
+    options = {
+        max(parameter.opts, key=len)
+        for parameter in submit.params
+        if isinstance(parameter, click.Option)
+    }
+
+    assert [option for option in sorted(options) if option not in README] == []
+
+
+@pytest.mark.parametrize("name", sorted(load._KNOWN))
+def test_every_variable_of_ours_is_in_the_readme(name: str) -> None:
+    assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_explained_in_the_specimen(key: str) -> None:
+    section, _, inner = key.rpartition(".")
+    text = SPECIMEN
+    if section:
+        text = re.split(rf"^{section}:", text, flags=re.MULTILINE)[1]
+        text = re.split(r"^\w", text, flags=re.MULTILINE)[0]
+
+    assert re.search(rf"^(?:  )?(?:# )?{inner or key}:", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_in_the_readme_and_says_what_it_is(example: Path) -> None:
+    assert f"`{example.stem}`" in README
+    assert example.read_text().startswith('"""')
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_compatibility_row_names_a_test_that_exists(row: list[str]) -> None:
+    _feature, works, test, _note = row
+    found = re.fullmatch(r"`(?P<file>[\w/.]+)::(?P<name>\w+)`", test)
+
+    assert works in ("yes", "partly", "no")
+    assert found or works == "no"
+    if found:
+        assert f"def {found['name']}(" in (ROOT / found["file"]).read_text()
+
+
+def test_there_are_rows() -> None:
+    assert len(ROWS) > 30
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([\w./-]+)\)", README))
+def test_links_of_the_readme_lead_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()
