@@ -133,6 +133,7 @@ def _temporal(config: Config, programs: Programs) -> str:
     program = _program(
         "temporal",
         command,
+        python=programs.python,
         priority=10,
         stop=("INT", _TEMPORAL_STOP_S),
         stdout="NONE",
@@ -144,6 +145,7 @@ def _worker(config: Config, programs: Programs) -> str:
     return _program(
         "worker",
         [str(programs.python), "-m", "appliance", "worker"],
+        python=programs.python,
         priority=20,
         stop=("TERM", math.ceil(config.worker.grace_s) + _WORKER_STOP_S),
         stdout="/dev/fd/1",
@@ -154,13 +156,15 @@ def _program(
     name: str,
     command: list[str],
     *,
+    python: Path,
     priority: int,
     stop: tuple[str, int],
     stdout: str,
 ) -> str:
+    tethered = [str(python), "-m", "appliance.boot.tether", *command]
     return _PROGRAM.format(
         name=name,
-        command=_escaped(shlex.join(command)),
+        command=_escaped(shlex.join(tethered)),
         priority=priority,
         startsecs=_STARTSECS,
         startretries=_STARTRETRIES,

@@ -67,7 +67,6 @@ class Pass:
             report.unfinished = board.unfinished
         elif not report.did_something and report.unfinished:
             report.is_deadlocked = self._is_deadlocked()
-            report.unfinished = board.unfinished
         return self._ready
 
     def _fill_queue(self) -> None:
@@ -130,7 +129,8 @@ class Pass:
         """Tell whether nothing in hand or waiting could ever run.
 
         Airflow asks the dependencies of running instances here, too, which skips one that a branch has
-        decided against since. Unlike Airflow, a run in which an instance with a limit of its own is
+        decided against since. If that was the last one the run fails, although nothing is left to wait
+        for: 3.3.2 does not look at the states again after such a skip. Unlike Airflow, a run in which an instance with a limit of its own is
         blocked for good does end.
         """
         board = self.board

@@ -13,12 +13,14 @@ import sys
 from typing import Any, NoReturn
 
 from appliance.warm import datagrams, seams
+from appliance.warm.seams import preparation
 
 
 def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     """Wait for orders, run the try they are for, report the exit code and end."""
     requests, stdout, stderr = (socket.socket(fileno=fd) for fd in fds[:3])
     logs_fd, control = fds[3], socket.socket(fileno=fds[4])
+    preparation.rehearse()
     seams.take_channels(requests, stdout, stderr, logs_fd)
     for sock in (requests, stdout, stderr):
         sock.close()

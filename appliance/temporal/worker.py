@@ -19,6 +19,12 @@ from typing import TypeVar
 
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
+from temporalio.runtime import (
+    LoggingConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
@@ -87,7 +93,12 @@ async def _work(config: Config, announce: Announce) -> None:
     async with AsyncExitStack() as stack:
         workshop = await stack.enter_async_context(Workshop(config))
         client, server_s = await _timed(
-            dial(config, wait_s=_SERVER_WAIT_S, identity=f"appliance-{_name(config)}"),
+            dial(
+                config,
+                wait_s=_SERVER_WAIT_S,
+                identity=f"appliance-{_name(config)}",
+                runtime=_runtime(),
+            ),
             began,
         )
         has_attributes = await prepare(client, config, keys)
@@ -164,6 +175,12 @@ async def _report_lost(client: Client, journal: Journal) -> None:
             await client.get_async_activity_handle(task_token=token).fail(error)
     if journal.lost:
         _LOG.warning("%d tries were lost with the last worker", len(journal.lost))
+
+
+def _runtime() -> Runtime:
+    """Keep the SDK's core from reporting on itself; what matters comes back as an error."""
+    quiet = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=quiet)))
 
 
 async def _timed(work: Awaitable[_T], began: float) -> tuple[_T, float]:

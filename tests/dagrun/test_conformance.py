@@ -66,7 +66,7 @@ WORKED_CASES: dict[str, dict[str, Any]] = {
             "c": [{"dur": 10}],
         },
     },
-    "a late branch leaves nothing to wait for": {
+    "a late branch that stops the last child fails the run": {
         "nodes": [
             task("a"),
             task("b", kind="branch"),

@@ -10,7 +10,7 @@ _POLL_S = 0.05
 
 def family(root: int) -> dict[int, str]:
     """Return the command lines of a process and all below it, by pid."""
-    parents = {pid: parent for pid, parent in _all()}
+    parents = dict(_all())
     found = {root}
     while True:
         more = {pid for pid, parent in parents.items() if parent in found} - found

@@ -161,3 +161,25 @@ def test_a_box_that_sleeps_longer_than_a_lease_fails_no_try(
     code, report, row = run.end()
     assert (code, report["state"]) == (0, "success")
     assert (row["try_number"], run.tries) == (1, 1)
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
+    with running_box(dags=DAGS, folder=tmp_path) as box:
+        run = Run(box, "gated", tmp_path, "waits")
+        below = family(box.process.pid)
+        os.kill(box.process.pid, signal.SIGKILL)
+        until("all its processes end", lambda: not any(map(_is_alive, below)))
+
+    with running_box(dags=DAGS, folder=tmp_path) as box:
+        run.box = box
+        run.let_go()
+        code, report, _ = run.end()
+
+    assert (code, report["state"]) == (0, "success")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False

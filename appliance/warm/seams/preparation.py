@@ -99,6 +99,7 @@ def _details() -> dict[str, Any]:
     dag_run: dict[str, Any] = {
         **ids,
         **dict.fromkeys((*moments, "start_date"), moment),
+        "end_date": None,
         "run_type": "manual",
         "state": "running",
         "conf": {},
