@@ -161,12 +161,12 @@ class _Attempt:
     async def run(self, orders: dict[str, Any]) -> TaskExecutionResult:
         """See the try through."""
         start_date = _now().isoformat()
-        self._loop.add_reader(self._channels.control, self._hear_last_word)
-        await self._send_orders(orders, start_date)
+        self._loop.add_reader(self._channels.control.fileno(), self._hear_last_word)
         serving = asyncio.create_task(
             frames.serve(self._channels.requests, self._answer)
         )
         try:
+            await self._send_orders(orders, start_date)
             ended = await self._end()
         except asyncio.CancelledError:
             await self._stop()
@@ -228,7 +228,7 @@ class _Attempt:
     def _settle(self) -> None:
         if self._overtime is not None:
             self._overtime.cancel()
-        self._loop.remove_reader(self._channels.control)
+        self._loop.remove_reader(self._channels.control.fileno())
         for lines in self._lines:
             lines.drain()
         self._log.flush()
@@ -257,7 +257,7 @@ class _Attempt:
             heard = datagrams.receive(self._channels.control)
         except BlockingIOError:
             return
-        self._loop.remove_reader(self._channels.control)
+        self._loop.remove_reader(self._channels.control.fileno())
         if heard is not None:
             message, _ = heard
             self._last_word.set_result(Exit(message["code"]))

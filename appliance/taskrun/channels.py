@@ -69,7 +69,8 @@ class Lines:
         self._held_bytes = 0
         self.is_open = True
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock, self._read)
+        self._fd = sock.fileno()  # A number: asyncio formats what it is given, and a socket is slow.
+        self._loop.add_reader(self._fd, self._read)
 
     def drain(self) -> None:
         """Take what is there now, without waiting. What a process wrote before it said so is there."""
@@ -88,7 +89,7 @@ class Lines:
     def _end(self) -> None:
         if self.is_open:
             self.is_open = False
-            self._loop.remove_reader(self._sock)
+            self._loop.remove_reader(self._fd)
         if self._parts:
             self._finish()
 

@@ -13,14 +13,12 @@ import sys
 from typing import Any, NoReturn
 
 from appliance.warm import datagrams, seams
-from appliance.warm.seams import preparation
 
 
 def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     """Wait for orders, run the try they are for, report the exit code and end."""
     requests, stdout, stderr = (socket.socket(fileno=fd) for fd in fds[:3])
     logs_fd, control = fds[3], socket.socket(fileno=fds[4])
-    preparation.rehearse()
     seams.take_channels(requests, stdout, stderr, logs_fd)
     for sock in (requests, stdout, stderr):
         sock.close()
@@ -29,9 +27,11 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     if orders is None:
         os._exit(0)  # A spare nobody needed.
     _begin(orders[0])
+    itself = os.getpid()
     code = seams.exit_code_of(seams.run_task)
-    os.close(seams.LOG_FD)
-    datagrams.send(control, {"code": code})
+    if os.getpid() == itself:  # Not a process the task forked and let run on.
+        os.close(seams.LOG_FD)
+        datagrams.send(control, {"code": code})
     os._exit(code)
 
 

@@ -198,7 +198,7 @@ class Zygote:
     def retire(self) -> None:
         """Take no more work; the process exits after its last child."""
         _settle(self.retired, None)
-        self._send_now({"op": "retire"})
+        self._send_soon({"op": "retire"})
 
     def close(self) -> None:
         """Drop it: its children get a second to end, then are killed, and so is it."""
@@ -216,7 +216,7 @@ class Zygote:
 
     def signal_child(self, token: str, number: int) -> None:
         """Have the zygote signal a child's group; only it knows whether the pid is still that child."""
-        self._send_now({"op": "kill", "token": token, "signal": int(number)})
+        self._send_soon({"op": "kill", "token": token, "signal": int(number)})
 
     async def _send(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         while True:
@@ -225,9 +225,13 @@ class Zygote:
             except BlockingIOError:
                 await self._writable()
 
-    def _send_now(self, message: dict[str, Any]) -> None:
-        with suppress(OSError):
-            datagrams.send(self._channel, message)
+    def _send_soon(self, message: dict[str, Any]) -> None:
+        async def send() -> None:
+            with suppress(OSError):
+                await self._send(message, ())
+
+        if not self.closed.done():
+            _keep(self._loop.create_task(send()))
 
     async def _writable(self) -> None:
         free = self._loop.create_future()
@@ -270,12 +274,16 @@ def _reap_soon(process: "subprocess.Popen[bytes]") -> None:
     async def reap() -> None:
         await asyncio.to_thread(process.wait)
 
-    task = asyncio.ensure_future(reap())
-    _REAPERS.add(task)
-    task.add_done_callback(_REAPERS.discard)
+    _keep(asyncio.ensure_future(reap()))
 
 
-_REAPERS: "set[asyncio.Task[None]]" = set()
+def _keep(task: "asyncio.Task[None]") -> None:
+    """Hold on to a task nobody waits for; the loop itself only knows it weakly."""
+    _KEPT.add(task)
+    task.add_done_callback(_KEPT.discard)
+
+
+_KEPT: "set[asyncio.Task[None]]" = set()
 
 
 def _settle(future: "asyncio.Future[_T]", value: _T) -> None:

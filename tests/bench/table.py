@@ -64,7 +64,8 @@ def markdown(figures: Figures) -> str:
         ),
     )
     lines = ["| what | appliance | other | ratio | to reach |", "|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
+    measured = [row for row in rows if "nan" not in row[3]]
+    lines += [f"| {' | '.join(row)} |" for row in measured]
     loads = ", ".join(f"{load:.1f}" for load in figures.loads)
     lines += [
         "",

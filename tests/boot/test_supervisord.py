@@ -121,9 +121,13 @@ def test_rare_ends_are_not_counted_together() -> None:
     assert ends == [None] * 20
 
 
+TETHER = '[ "$2" = appliance.boot.tether ] && shift 2 && exec "$@"\n'
+"""What the interpreter in front of each program does, without tying it to us."""
+
+
 def started(tmp_path: Path, temporal: str, worker: str) -> subprocess.Popen[str]:
     programs = Programs(
-        python=script(tmp_path / "python", worker),
+        python=script(tmp_path / "python", TETHER + worker),
         temporal=script(tmp_path / "temporal", temporal),
         run=tmp_path,
     )

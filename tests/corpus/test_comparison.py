@@ -25,12 +25,16 @@ SAME = (
     (1, 1),
     (1.0, 1),
     ([1, 2], TUPLE),
+    (23, "23"),
+    ({"a": 1}, '{"a": 1}'),
     ({"__nondeterministic__": True}, "anything"),
     ({"a": [None, True]}, {"a": [None, True]}),
 )
 DIFFERENT = (
     (1, 2, "expected 1, got 2"),
     (1, True, "expected 1, got true"),
+    (1, "one", 'expected 1, got "one"'),
+    ("1", 1, 'expected "1", got 1'),
     ([1], [1, 2], "expected 1 items, got 2"),
     ({"a": 1}, {"b": 1}, 'expected ["a"], got ["b"]'),
     ({"a": [1]}, {"a": [2]}, ".a.0: expected 1, got 2"),

@@ -70,9 +70,21 @@ class _Generator:
             "script": self.script,
             "options": {"batch": self._chance(0.5)},
         }
+        if self._chance(0.2):
+            self._limit(spec)
         if self._chance(0.05):
             spec["dagrun_timeout"] = self.rng.choice((5, 20))
         return spec
+
+    def _limit(self, spec: Spec) -> None:
+        """Let limits hold; no two tasks have one priority, for Airflow leaves ties to the database."""
+        spec["options"]["limits"] = True
+        spec["max_active_tasks"] = self.rng.randint(1, 4)
+        priorities = self.rng.sample(range(1, 100), len(self.tasks))
+        for node, priority in zip(self.tasks.values(), priorities, strict=True):
+            node["priority"], node["weight"] = priority, "absolute"
+            if self._chance(0.1):
+                node["max_tis"] = self.rng.randint(1, 2)
 
     def _chance(self, share: float) -> bool:
         return self.rng.random() < share
