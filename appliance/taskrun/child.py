@@ -16,7 +16,7 @@ from appliance.warm import datagrams, seams
 
 
 def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
-    """Wait for orders, run the try they are for, report the exit code and end."""
+    """Wait for orders, run the try they are for, report the exit code and exit with it."""
     requests, stdout, stderr = (socket.socket(fileno=fd) for fd in fds[:3])
     logs_fd, control = fds[3], socket.socket(fileno=fds[4])
     seams.take_channels(requests, stdout, stderr, logs_fd)
@@ -25,14 +25,14 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     os.close(logs_fd)
     orders = datagrams.receive(control)
     if orders is None:
-        os._exit(0)  # A spare nobody needed.
+        sys.exit(0)  # A spare nobody needed.
     _begin(orders[0])
     itself = os.getpid()
     code = seams.exit_code_of(seams.run_task)
     if os.getpid() == itself:  # Not a process the task forked and let run on.
         os.close(seams.LOG_FD)
         datagrams.send(control, {"code": code})
-    os._exit(code)
+    sys.exit(code)
 
 
 def store_xcom(_args: dict[str, Any], fds: list[int]) -> None:

@@ -30,7 +30,7 @@ class Prepared:
 class Spares:
     """The waiting children of one worker."""
 
-    def __init__(self, *, each: int = 3, zygotes: int = 2) -> None:
+    def __init__(self, *, each: int = 2, zygotes: int = 2) -> None:
         """Keep ``each`` children waiting in the ``zygotes`` used last. 0 forks on demand."""
         self._each = each
         self._zygotes = zygotes
@@ -51,7 +51,7 @@ class Spares:
             if prepared.child.is_running:
                 return prepared
             prepared.discard()
-        return await _prepare(zygote)
+        return await _prepare(zygote, is_ahead=False)
 
     def refill(self, zygote: Zygote) -> None:
         """Fork what is missing, one by one, in the background: a try of this zygote has ended."""
@@ -76,7 +76,7 @@ class Spares:
         try:
             waiting = self._queue(zygote)
             while len(waiting) < self._each and not zygote.retired.done():
-                prepared = await _prepare(zygote)
+                prepared = await _prepare(zygote, is_ahead=True)
                 if self._waiting.get(zygote) is not waiting:
                     prepared.discard()
                     return
@@ -100,10 +100,10 @@ class Spares:
             prepared.discard()
 
 
-async def _prepare(zygote: Zygote) -> Prepared:
+async def _prepare(zygote: Zygote, *, is_ahead: bool) -> Prepared:
     ours, theirs = open_channels()
     try:
-        child = await zygote.fork(_ENTRY, {}, theirs.fds())
+        child = await zygote.fork(_ENTRY, {}, theirs.fds(), is_ahead=is_ahead)
     except BaseException:
         ours.close()
         raise

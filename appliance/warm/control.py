@@ -160,9 +160,16 @@ class Zygote:
         return await asyncio.shield(self._ready)
 
     async def fork(
-        self, entry: str, args: dict[str, Any], fds: Sequence[int] = ()
+        self,
+        entry: str,
+        args: dict[str, Any],
+        fds: Sequence[int] = (),
+        *,
+        is_ahead: bool = False,
     ) -> Child:
         """Fork a child that calls ``entry(args, fds)``; the caller closes its ``fds`` itself.
+
+        One forked ahead of need gets its memory ready first, as another such child needed it.
 
         Raises:
             ForkError: The kernel refused.
@@ -172,7 +179,13 @@ class Zygote:
             raise ZygoteLostError("the zygote is gone")
         token = uuid.uuid4().hex
         child = self._children[token] = Child(self, token)
-        message = {"op": "fork", "token": token, "entry": entry, "args": args}
+        message = {
+            "op": "fork",
+            "token": token,
+            "entry": entry,
+            "args": args,
+            "is_ahead": is_ahead,
+        }
         try:
             await self._send(message, fds)
         except OSError as err:

@@ -6,14 +6,16 @@ only the calling thread and leaves the locks of the others held forever.
 
 Messages on the channel (``appliance.warm.datagrams``), ours on the right:
 
-    {op: fork, token, entry: "package.module:function", args} + fds   {op: spawned, token, pid}
+    {op: fork, token, entry: "package.module:function", args,
+     is_ahead} + fds                                      {op: spawned, token, pid}
                                                       {op: failed, token, error}
                                                       {op: exited, token, pid, code, maxrss_kb, cpu_s}
     {op: kill, token, signal}       to the child's process group
     {op: retire}                    exit after the last child
     end of file                     SIGTERM to every child's group, a short grace, SIGKILL, exit
 
-A child calls ``function(args, fds)`` and never returns from it. A function that ends in
+A child calls ``function(args, fds)`` and exits: with 0 when it returns, else with the code it gives
+``sys.exit``. A child forked ahead of need (``is_ahead``) first readies its memory. A function that ends in
 ``serve(channel)`` makes the child a zygote of its own; before that it sends ``{op: ready, ...}``.
 Only a parent can reap, so the exit codes come from here.
 """
@@ -71,6 +73,7 @@ class _Nursery:
     """pidfd → (pid, token)."""
     poller: select.poll = field(default_factory=select.poll)
     is_retired: bool = False
+    footprints: pages.Footprints = field(default_factory=pages.Footprints)
 
     def watch(self) -> None:
         """Serve until the channel ends, or until retired and childless."""
@@ -128,12 +131,24 @@ class _Nursery:
             self.channel.close()
             for pidfd in self.children:
                 os.close(pidfd)
-            _entry(message["entry"])(message["args"], fds)
-            code = 0
+            code = self.call(message, fds)
         except BaseException:  # noqa: BLE001 - the last frame of a process: say it and end
             traceback.print_exc()
         finally:
             os._exit(code)
+
+    def call(self, message: dict[str, Any], fds: list[int]) -> int:
+        """Call the entry and return the exit code."""
+        if message["is_ahead"]:
+            self.footprints.follow()
+        code = 0
+        try:
+            _entry(message["entry"])(message["args"], fds)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        if message["is_ahead"]:
+            self.footprints.leave()
+        return code
 
     def kill(self, token: str, number: int) -> None:
         """Signal the group of a child not reaped yet, so never a stranger with its old pid."""
