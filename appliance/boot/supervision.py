@@ -68,6 +68,8 @@ class _Supervision(Supervisor):  # type: ignore[misc]
         self._give_up(event.process.config.name, f"it does not come up: {why}")
 
     def _on_exited(self, event: Any) -> None:
+        if event.expected:
+            return  # It was there to do one thing and has done it.
         part = event.process.config.name
         why = self._endurance.ended(part, now_s=time.monotonic())
         if why:

@@ -98,8 +98,7 @@ def render(config: Config, programs: Programs, *, is_root: bool) -> str:
     )
     if config.runs_server:
         text += _temporal(config, programs)
-    if config.runs_worker:
-        text += _worker(config, programs)
+    text += _worker(config, programs) if config.runs_worker else _prepare(programs)
     return text
 
 
@@ -152,6 +151,22 @@ def _worker(config: Config, programs: Programs) -> str:
         priority=20,
         stop=("TERM", math.ceil(config.worker.grace_s) + _WORKER_STOP_S),
         stdout="/dev/fd/1",
+    )
+
+
+def _prepare(programs: Programs) -> str:
+    """Prepare the namespace once the server is up; with a worker, the worker does it."""
+    return (
+        _program(
+            "prepare",
+            [str(programs.python), "-m", "appliance", "prepare"],
+            python=programs.python,
+            priority=20,
+            stop=("TERM", _WORKER_STOP_S),
+            stdout="/dev/fd/1",
+        )
+        .replace("autorestart=true", "autorestart=unexpected")
+        .replace(f"startsecs={_STARTSECS}", "startsecs=0")
     )
 
 

@@ -15,12 +15,6 @@ _LOST = (
 )
 
 
-def in_container(root: Path = Path("/")) -> bool:
-    """Return whether this is a container, by the marks Docker and Podman leave."""
-    marks = (root / ".dockerenv", root / "run" / ".containerenv")
-    return any(mark.exists() for mark in marks)
-
-
 def warning(mountinfo: str, data: Path) -> str | None:
     """Say why ``data`` does not outlive the container; None when it does.
 

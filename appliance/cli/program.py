@@ -3,7 +3,7 @@
 import click
 
 from appliance.cli.command import Group
-from appliance.cli.daemons import down, health, up, version, worker
+from appliance.cli.daemons import down, health, prepare, up, version, worker
 from appliance.cli.dags import dags
 from appliance.cli.demo import demo
 from appliance.cli.logs import logs
@@ -34,6 +34,7 @@ for command in (
     config,
     health,
     worker,
+    prepare,
     down,
     demo,
     version,

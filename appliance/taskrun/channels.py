@@ -69,7 +69,9 @@ class Lines:
         self._held_bytes = 0
         self.is_open = True
         self._loop = asyncio.get_running_loop()
-        self._fd = sock.fileno()  # A number: asyncio formats what it is given, and a socket is slow.
+        self._fd = (
+            sock.fileno()
+        )  # A number: asyncio formats what it is given, and a socket is slow.
         self._loop.add_reader(self._fd, self._read)
 
     def drain(self) -> None:

@@ -25,7 +25,7 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     os.close(logs_fd)
     orders = datagrams.receive(control)
     if orders is None:
-        sys.exit(0)  # A spare nobody needed.
+        os._exit(0)  # A spare nobody needed: no example for others.
     _begin(orders[0])
     itself = os.getpid()
     code = seams.exit_code_of(seams.run_task)

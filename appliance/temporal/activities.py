@@ -5,6 +5,7 @@ bug.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from appliance.temporal.journal import Journal
 from appliance.temporal.leases import Leases
 from appliance.temporal.messages import DagAnswer, DagQuestion
 
+_LOG = logging.getLogger(__name__)
 _FIRST_HEARTBEAT_S = 1.0
 _HEARTBEAT_S = 3.0
 Folder = Callable[[], Awaitable[DagFolder]]
@@ -73,7 +75,7 @@ class TryActivities:
         finally:
             self._journal.end(token)
         self._leases.close(task.ti_id)
-        result = running.result()
+        result = _result(running)
         if result.state in _FAILED:
             raise ApplicationError(
                 result.error or f"the try ended {result.state}",
@@ -169,6 +171,14 @@ class XComActivities:
     async def resolve_xcoms(self, rows: list[XComRow]) -> list[XComRow]:
         """Return the rows with every reference replaced by its value."""
         return await self._resolve(rows)
+
+
+def _result(running: asyncio.Task[TaskExecutionResult]) -> TaskExecutionResult:
+    try:
+        return running.result()
+    except Exception:
+        _LOG.exception("a try ended in a way nobody foresaw")
+        raise
 
 
 def _lost(why: str) -> ApplicationError:

@@ -40,6 +40,7 @@ from appliance.temporal.messages import (
     TaskRow,
     XComQuestion,
 )
+from appliance.temporal.namespace import prepare
 from appliance.temporal.probing import probe
 from appliance.temporal.reports import (
     ProbeResult,
@@ -240,6 +241,10 @@ class Client:
             tuple(ListedDag(**row) for row in body["dags"]),
             tuple(FileError(**row) for row in body["errors"]),
         )
+
+    async def prepare(self) -> None:
+        """Prepare the namespace: retention and search attributes."""
+        await prepare(self._client, self._config)
 
     async def probe(self) -> ProbeResult:
         """Say whether the server answers and a worker of ours polls it."""

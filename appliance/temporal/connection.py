@@ -60,6 +60,12 @@ async def dial(
 
 
 def _settings(config: Config) -> dict[str, Any]:
+    if config.temporal.address is None:
+        # What the environment or a profile says of TLS and keys is about another server.
+        return {
+            "target_host": address(config),
+            "namespace": config.temporal.namespace,
+        }
     try:
         found: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
     except (RuntimeError, ValueError, OSError) as err:

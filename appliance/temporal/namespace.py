@@ -37,13 +37,40 @@ _ATTRIBUTES = {
 }
 
 
-async def prepare(client: Client, config: Config, keys: Keyring) -> bool:
+async def prepare(client: Client, config: Config) -> bool:
     """Prepare the namespace; return whether it knows our search attributes."""
-    is_ours = config.temporal.address is None
-    await _agree_on_key(client, keys)
-    if is_ours:
+    if config.temporal.address is None:
         await _retain(client, config.temporal.retention_s)
     return await _register_attributes(client)
+
+
+async def agree_on_key(client: Client, keys: Keyring) -> None:
+    """Compare our key with the one the first worker of this namespace named."""
+    service = client.workflow_service
+    try:
+        found = await service.describe_namespace(
+            DescribeNamespaceRequest(namespace=client.namespace)
+        )
+        named = found.namespace_info.data.get(_KEY_NAME)
+        if named is None:
+            data = {**found.namespace_info.data, _KEY_NAME: keys.fingerprint}
+            await service.update_namespace(
+                UpdateNamespaceRequest(
+                    namespace=client.namespace,
+                    update_info=UpdateNamespaceInfo(data=data),
+                )
+            )
+        elif named not in keys:
+            _LOG.warning(
+                "this worker's key %s is not the one other workers of namespace %s "
+                "use (%s): runs submitted with --connections or --variables fail "
+                "here. Give every container the same APPLIANCE_KEY_FILE.",
+                keys.fingerprint,
+                client.namespace,
+                named,
+            )
+    except RPCError as err:
+        _LOG.info("the key could not be compared with other workers': %s", err.message)
 
 
 async def _retain(client: Client, seconds: float) -> None:
@@ -85,32 +112,3 @@ async def _register_attributes(client: Client) -> bool:
         )
         return False
     return True
-
-
-async def _agree_on_key(client: Client, keys: Keyring) -> None:
-    """Compare our key with the one the first worker of this namespace named."""
-    service = client.workflow_service
-    try:
-        found = await service.describe_namespace(
-            DescribeNamespaceRequest(namespace=client.namespace)
-        )
-        named = found.namespace_info.data.get(_KEY_NAME)
-        if named is None:
-            data = {**found.namespace_info.data, _KEY_NAME: keys.fingerprint}
-            await service.update_namespace(
-                UpdateNamespaceRequest(
-                    namespace=client.namespace,
-                    update_info=UpdateNamespaceInfo(data=data),
-                )
-            )
-        elif named not in keys:
-            _LOG.warning(
-                "this worker's key %s is not the one other workers of namespace %s "
-                "use (%s): runs submitted with --connections or --variables fail "
-                "here. Give every container the same APPLIANCE_KEY_FILE.",
-                keys.fingerprint,
-                client.namespace,
-                named,
-            )
-    except RPCError as err:
-        _LOG.info("the key could not be compared with other workers': %s", err.message)

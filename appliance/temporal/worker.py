@@ -39,7 +39,7 @@ from appliance.temporal.activities import (
 from appliance.temporal.connection import dial
 from appliance.temporal.journal import Journal
 from appliance.temporal.leases import Leases
-from appliance.temporal.namespace import prepare
+from appliance.temporal.namespace import agree_on_key, prepare
 from appliance.temporal.runs import Runs
 from appliance.temporal.sealing import Keyring, ensure_key
 from appliance.temporal.workflow import AskApplianceWorker, ExecuteAirflowDagWorkflow
@@ -79,6 +79,8 @@ def run(config: Config, announce: Announce) -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stdout, format="%(levelname)s %(message)s"
     )
+    # How each failed try ended is in the history and in its log.
+    logging.getLogger("temporalio").setLevel(logging.ERROR)
     shield_from_children()
     asyncio.run(_work(config, announce))
 
@@ -101,7 +103,8 @@ async def _work(config: Config, announce: Announce) -> None:
             ),
             began,
         )
-        has_attributes = await prepare(client, config, keys)
+        has_attributes = await prepare(client, config)
+        await agree_on_key(client, keys)
         journal = Journal(config.data / "worker" / "tries")
         await _report_lost(client, journal)
         _, airflow_s = await _timed(workshop.folder(), began)

@@ -9,17 +9,23 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 from appliance.config.environment import airflow_environment
 from appliance.config.model import Config
+from appliance.dagfile.facts import OpenFile
 from appliance.dagfile.folder import PRELOAD, DagFolder
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
+from appliance.errors import DagError
 from appliance.taskrun import objects
 from appliance.taskrun.attempt import TryHost
+from appliance.taskrun.logs import TryLog
+from appliance.taskrun.masking import Masker
 from appliance.taskrun.secrets import parse_answer
 from appliance.taskrun.spares import Spares
+from appliance.temporal import outcomes
 from appliance.temporal.leases import Runner
 from appliance.temporal.runs import Runs
 from appliance.warm.control import Zygote, ZygoteLostError
@@ -90,14 +96,28 @@ class Workshop:
             for _ in range(_FORK_ATTEMPTS):
                 try:
                     opened = await (await self.folder()).open(task.run.file)
+                    if missing := _missing(task, opened):
+                        return self._refuse(task, missing)
                     return await host.run_try(task, zygote=opened.zygote, run=run)
                 except ZygoteLostError:
                     continue  # The try has not begun; a new zygote takes it.
+                except DagError as err:
+                    return self._refuse(task, str(err))
             raise ZygoteLostError(
                 f"{task.run.file}: what it is forked from dies at once"
             )
 
         return run_try
+
+    def _refuse(self, task: ActivityTaskInput, why: str) -> TaskExecutionResult:
+        """Fail a try that cannot begin, and leave a log that says so."""
+        config = self._config
+        now = datetime.now(UTC)  # noqa: TID251  # the edge that takes the time
+        masker = Masker(airflow_environment(config))
+        log = TryLog(task, data=config.data, masker=masker, now=lambda: now)
+        log.say("error", why)
+        log.close()
+        return outcomes.failed(task, now.isoformat(), why)
 
     async def _live_zygote(self) -> Zygote:
         while self._zygote is None or self._zygote.closed.done():
@@ -133,3 +153,17 @@ class Workshop:
             self._folder.replace_zygote(zygote)
         self._zygote = zygote
         return zygote
+
+
+def _missing(task: ActivityTaskInput, opened: OpenFile) -> str | None:
+    """Say that the file no longer has what the run was started with."""
+    facts = opened.dags.get(task.run.dag_id)
+    if facts is None and opened.errors:
+        return "\n".join(map(str, opened.errors))
+    if facts is None:
+        what = f'the DAG "{task.run.dag_id}"'
+    elif task.task_id not in facts.plan["tasks"]:
+        what = f'the task "{task.task_id}"'
+    else:
+        return None
+    return f"{opened.file} was changed while the run went on, and no longer has {what}."

@@ -47,7 +47,7 @@ def parsed(config: Config) -> configparser.RawConfigParser:
     ("role", "address", "programs"),
     [
         ("all", None, ["temporal", "worker"]),
-        ("server", None, ["temporal"]),
+        ("server", None, ["temporal", "prepare"]),
         ("all", "other:7233", ["worker"]),
         ("worker", "other:7233", ["worker"]),
     ],

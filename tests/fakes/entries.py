@@ -1,19 +1,28 @@
 """What children of the zygote tests do."""
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 from appliance.warm import datagrams, zygote
+from appliance.warm.control import shield_from_children
 
 
 def write(args: dict[str, Any], fds: list[int]) -> None:
     """Write the length of ``args["text"]`` to the first descriptor."""
     os.write(fds[0], str(len(args["text"])).encode())
+
+
+def dumpable(_args: dict[str, Any], _fds: list[int]) -> None:
+    """Exit with 0 if other processes may not read this one any more."""
+    shield_from_children()
+    sys.exit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 
 
 def leave(args: dict[str, Any], _fds: list[int]) -> NoReturn:

@@ -95,6 +95,9 @@ class FakeServer:
     async def dags(self) -> Listing:
         return self.listing
 
+    async def prepare(self) -> None:
+        """Nothing to prepare."""
+
     async def probe(self) -> ProbeResult:
         return self.health
 

@@ -80,6 +80,12 @@ async def test_exit_is_reported_with_usage(base: Zygote) -> None:
     assert not child.is_running
 
 
+async def test_shielded_process_is_not_readable(base: Zygote) -> None:
+    child = await base.fork(f"{ENTRIES}:dumpable", {})
+
+    assert (await child.exited()).code == 0
+
+
 async def test_entry_that_raises_is_no_success(base: Zygote) -> None:
     child = await base.fork(f"{ENTRIES}:crash", {})
 
