@@ -1,6 +1,6 @@
 """Turns how the activity of a try ended into what the machine hears. No rules of its own: an unknown end is a failure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -14,11 +14,18 @@ from temporalio.exceptions import (
 
 from appliance.dagrun.events import TryEnded, TryLost
 from appliance.dagrun.states import TaskState
-from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
+from appliance.dagrun.tries import (
+    ActivityTaskInput,
+    RunFacts,
+    TaskExecutionResult,
+    XComRow,
+)
 from appliance.temporal.messages import TRY_FAILED, TRY_LOST
 
 _SKIPMIXIN_KEY = "skipmixin_key"
 _RETURN_KEY = "return_value"
+_INPUT_FIELDS = tuple(field.name for field in fields(ActivityTaskInput))
+_FACTS_FIELDS = tuple(field.name for field in fields(RunFacts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +35,27 @@ class Lease:
     queue: str
 
 
-def result_of(details: Any) -> TaskExecutionResult:
-    """Rebuild a result from the details of a failure, where it arrives as plain JSON."""
-    rows = {
-        name: tuple(XComRow(**row) for row in details[name])
-        for name in ("xcoms", "deleted")
-    }
-    skipped = tuple((task, index) for task, index in details["skipped"])
-    state = TaskState(details["state"])
+def given(task: ActivityTaskInput) -> dict[str, Any]:
+    """Return a try's input as the JSON converter takes it without looking at each field.
+
+    Converting dataclasses by their annotations took a third of the time of a workflow task.
+    """
+    body = {name: getattr(task, name) for name in _INPUT_FIELDS}
+    body["run"] = {name: getattr(task.run, name) for name in _FACTS_FIELDS}
+    body["xcoms"] = [_row(row) for row in task.xcoms]
+    return body
+
+
+def result_of(body: dict[str, Any]) -> TaskExecutionResult:
+    """Rebuild a result from plain JSON: what an activity returned, or the details of its failure."""
     return TaskExecutionResult(
-        **{**details, **rows, "skipped": skipped, "state": state}
+        **{
+            **body,
+            "state": TaskState(body["state"]),
+            "xcoms": tuple(XComRow(**row) for row in body["xcoms"]),
+            "deleted": tuple(XComRow(**row) for row in body["deleted"]),
+            "skipped": tuple((task, index) for task, index in body["skipped"]),
+        }
     )
 
 
@@ -83,6 +101,15 @@ def ended(task: ActivityTaskInput, result: TaskExecutionResult) -> TryEnded:
         skipped=result.skipped,
         skip_verdict=_verdict(own.get(_SKIPMIXIN_KEY)),
     )
+
+
+def _row(row: XComRow) -> dict[str, Any]:
+    return {
+        "task_id": row.task_id,
+        "map_index": row.map_index,
+        "key": row.key,
+        "value": row.value,
+    }
 
 
 def _verdict(value: Any) -> tuple[str, tuple[str, ...]] | None:

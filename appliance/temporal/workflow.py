@@ -59,6 +59,7 @@ _LEASE = timedelta(seconds=60)
 _REATTACH = timedelta(seconds=30)
 _READ_TIMEOUT = timedelta(minutes=5)
 _MAX_ROWS = 100
+_REDRAW_ROWS = 200
 _INLINE_CONF_CHARS = 4096
 _ACTIVATION_XCOM_BYTES = 1024 * 1024
 """XComs sent along with all tries started in one workflow task; a response above 4 MB ends the workflow."""
@@ -86,6 +87,7 @@ class ExecuteAirflowDagWorkflow:
         self._timers: set[asyncio.Task[None]] = set()
         self._started = workflow.now()
         self._spent_bytes = 0
+        self._undrawn = self._rows_drawn = 0
 
     @workflow.run
     async def run(self, request: DagExecutionInput) -> DagExecutionResult:
@@ -219,7 +221,15 @@ class ExecuteAirflowDagWorkflow:
                     self._wake(at)
                 case FinishRun():
                     self._finish = decision
-        workflow.set_current_details(details.table(self.task_states()))
+        self._draw()
+
+    def _draw(self) -> None:
+        """Redraw the table of states; of a large run only now and then, and at its end."""
+        self._undrawn += 1
+        if self._finish or self._undrawn * _REDRAW_ROWS > self._rows_drawn:
+            rows = self.task_states()
+            self._undrawn, self._rows_drawn = 0, len(rows)
+            workflow.set_current_details(details.table(rows))
 
     def _wake(self, at: float) -> None:
         async def sleep() -> None:
@@ -288,10 +298,10 @@ class ExecuteAirflowDagWorkflow:
         self, task: ActivityTaskInput, activity: str, queue: str | None
     ) -> TaskExecutionResult | outcomes.Lease | TryLost:
         try:
-            result: TaskExecutionResult = await workflow.execute_activity(
+            result: dict[str, Any] = await workflow.execute_activity(
                 activity,
-                task,
-                result_type=TaskExecutionResult,
+                outcomes.given(task),
+                result_type=dict,
                 task_queue=queue,
                 schedule_to_start_timeout=_REATTACH if queue else None,
                 start_to_close_timeout=_NO_LIMIT,
@@ -305,7 +315,7 @@ class ExecuteAirflowDagWorkflow:
             if outcome is None:
                 return outcomes.failed(task, _iso_now(), str(err.cause))
             return outcome
-        return result
+        return outcomes.result_of(result)
 
     # -- after the last task ----------------------------------------------------
 

@@ -127,7 +127,7 @@ def test_variables_in_yaml_and_env(tmp_path: Path) -> None:
     [
         ("v.env", "a=1\nb\na=2\n", ":2:1: expected NAME=value"),
         ("v.env", "a=1\na=2\n", ":2:1: key 'a' is here twice, first in line 1"),
-        ("v.json", '{"a": 1,}', ":1:9: not JSON: "),
+        ("v.json", '{"a": 1 x}', ":1:9: not JSON: "),
         ("v.json", "[1]", ":1:1: expected a mapping, not a list"),
         ("v.txt", "", ": unknown kind of file, expected one of .json, .yaml, .yml"),
         ("v.yaml", None, ": cannot be read: No such file or directory"),

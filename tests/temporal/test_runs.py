@@ -17,7 +17,6 @@ from tests.faults.processes import until
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
 
 DAGS = Path(__file__).parent / "dags"
-HISTORIES = Path(__file__).parents[1] / "histories"
 CANARY = "hunter2-canary"
 
 
@@ -259,13 +258,6 @@ def test_every_run_so_far_can_be_replayed(box: RunningBox) -> None:
         return count
 
     assert asyncio.run(replay()) >= 15
-
-
-@pytest.mark.parametrize("path", sorted(HISTORIES.glob("*.json")), ids=lambda p: p.stem)
-async def test_a_recorded_run_can_be_replayed(path: Path) -> None:
-    history = WorkflowHistory.from_json(path.stem, path.read_text())
-
-    await Replayer(workflows=[ExecuteAirflowDagWorkflow]).replay_workflow(history)
 
 
 def _history(box: RunningBox, report: Report) -> WorkflowHistory:

@@ -128,6 +128,10 @@ with DAG(
         return repr(get_current_context()["ti"].xcom_pull(task_ids=task_id))
 
     @task
+    def pid():
+        return os.getpid()
+
+    @task
     def score():
         return int(Path("/proc/self/oom_score_adj").read_text())
 
@@ -149,6 +153,7 @@ with DAG(
     large(500_000)
     points()
     reads("{{ dag_run.conf.task_id }}")
+    pid()
     score()
     Endless(task_id="endless")
     task(noop.function, task_id="slow_callback", on_success_callback=slow_callback)()

@@ -1,0 +1,27 @@
+"""Runs recorded by earlier versions can be continued by this one."""
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from appliance.temporal.workflow import ExecuteAirflowDagWorkflow
+
+RECORDED = {
+    path.stem: path.read_text()
+    for path in sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+async def test_a_recorded_run_can_be_replayed(name: str) -> None:
+    history = WorkflowHistory.from_json(name, RECORDED[name])
+
+    await Replayer(workflows=[ExecuteAirflowDagWorkflow]).replay_workflow(history)
+
+
+def test_the_recordings_cover_what_a_run_can_go_through() -> None:
+    assert {"retries_once", "lost_worker", "cancelled", "maps", "reschedules"} <= set(
+        RECORDED
+    )
