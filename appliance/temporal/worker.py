@@ -12,12 +12,13 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 from temporalio.runtime import (
     LoggingConfig,
@@ -37,6 +38,7 @@ from appliance.temporal.activities import (
     XComActivities,
 )
 from appliance.temporal.connection import dial
+from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.journal import Journal
 from appliance.temporal.leases import Leases
 from appliance.temporal.namespace import agree_on_key, prepare
@@ -100,6 +102,9 @@ async def _work(config: Config, announce: Announce) -> None:
                 wait_s=_SERVER_WAIT_S,
                 identity=f"appliance-{_name(config)}",
                 runtime=_runtime(),
+                data_converter=replace(
+                    DataConverter.default, failure_converter_class=TaskFailureConverter
+                ),
             ),
             began,
         )

@@ -77,9 +77,15 @@ def test_a_failure_stops_its_heirs_and_says_why(box: RunningBox) -> None:
 
     assert (report.code, report.state) == (1, "failed")
     assert report.states == {"bad": "failed", "never": "upstream_failed"}
-    history = str(_history(box, report).to_json())
-    assert "ValueError: no rows in the source" in history
-    assert "shapes.py" in history
+    (failure,) = [
+        event["activityTaskFailedEventAttributes"]["failure"]
+        for event in json.loads(_history(box, report).to_json())["events"]
+        if event["eventType"] == "EVENT_TYPE_ACTIVITY_TASK_FAILED"
+    ]
+    assert failure["message"] == "ValueError: no rows in the source"
+    assert "shapes.py" in failure["stackTrace"]
+    assert 'raise ValueError("no rows in the source")' in failure["stackTrace"]
+    assert "temporalio" not in failure["stackTrace"]
 
 
 def test_a_branch_skips_what_was_not_chosen(box: RunningBox) -> None:
