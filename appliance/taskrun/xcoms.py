@@ -24,6 +24,7 @@ from appliance.taskrun.shapes import (
 from appliance.warm.frames import Reply
 
 RETURN_KEY = "return_value"
+_SKIPMIXIN_KEY = "skipmixin_key"
 MAX_MAP_LENGTH = 1024
 """Airflow's default of ``core.max_map_length``."""
 FRESH_S = 2.0
@@ -161,7 +162,9 @@ class XComs:
         others = sum(self._sizes.values()) - self._sizes.get(place, 0)
         has_room = others + size_bytes <= self._task.xcom_budget_bytes
         least_bytes = REFERENCE_BYTES if isinstance(value, str) else SMALL_BYTES
-        if not has_room and size_bytes > least_bytes:
+        # The scheduler itself reads what a branch has decided.
+        is_read = place[2] == _SKIPMIXIN_KEY
+        if not has_room and size_bytes > least_bytes and not is_read:
             row = XComRow(*place, await self._store(row))
             size_bytes = _size_bytes(row.value)
         # Last pushed, last listed.

@@ -18,7 +18,7 @@ from appliance.dagfile.folder import DagFolder
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import DagError
-from appliance.temporal import messages
+from appliance.temporal import limits, messages
 from appliance.temporal.journal import Journal
 from appliance.temporal.leases import Leases
 from appliance.temporal.messages import DagAnswer, DagQuestion
@@ -27,17 +27,22 @@ _LOG = logging.getLogger(__name__)
 _FIRST_HEARTBEAT_S = 1.0
 _HEARTBEAT_S = 3.0
 Folder = Callable[[], Awaitable[DagFolder]]
+GoesOn = Callable[[str, str], Awaitable[bool]]
+"""Tells of a workflow id and a run id whether that has not been terminated or reset."""
 _FAILED = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
 
 
 class TryActivities:
     """``run_airflow_task`` and its return after a lost lease."""
 
-    def __init__(self, leases: Leases, journal: Journal, *, queue: str) -> None:
+    def __init__(
+        self, leases: Leases, journal: Journal, *, queue: str, goes_on: GoesOn
+    ) -> None:
         """``queue``: this worker's own task queue, named in every heartbeat."""
         self._leases = leases
         self._journal = journal
         self._queue = queue
+        self._goes_on = goes_on
 
     @activity.defn(name=messages.ACTIVITY)
     async def run_airflow_task(self, task: ActivityTaskInput) -> TaskExecutionResult:
@@ -104,14 +109,22 @@ class TryActivities:
             ApplicationError: type ``AirflowTaskLost`` when this worker is being stopped.
         """
         why = activity.cancellation_details()
-        if why and (why.timed_out or why.not_found) and not why.cancel_requested:
+        is_lapsed = (
+            why and (why.timed_out or why.not_found) and not why.cancel_requested
+        )
+        if is_lapsed and await self._is_wanted():
             self._leases.abandon(task.ti_id)
             return
-        running.cancel()
-        await asyncio.wait((running,))
-        self._leases.close(task.ti_id)
+        # Closed first: whoever opens it from now on gets a new try, not this one's end.
+        if self._leases.close(task.ti_id):
+            running.cancel()
+            await asyncio.wait((running,))
         if why and why.worker_shutdown:
             raise _lost("its worker was stopped")
+
+    async def _is_wanted(self) -> bool:
+        info = activity.info()
+        return await self._goes_on(info.workflow_id or "", info.workflow_run_id or "")
 
 
 class DagActivities:
@@ -169,8 +182,20 @@ class XComActivities:
 
     @activity.defn(name=messages.RESOLVE_XCOMS)
     async def resolve_xcoms(self, rows: list[XComRow]) -> list[XComRow]:
-        """Return the rows with every reference replaced by its value."""
-        return await self._resolve(rows)
+        """Return the rows with every reference replaced by its value.
+
+        Raises:
+            ApplicationError: they are too large for Temporal, which would try for ever.
+        """
+        found = await self._resolve(rows)
+        size = limits.size_of([asdict(row) for row in found])
+        if size > limits.PAYLOAD_BYTES:
+            raise ApplicationError(
+                f"the XComs are {size / 1e6:.1f} MB together, more than Temporal takes in "
+                "one piece (2 MB); see the files below xcom/ in the data folder",
+                non_retryable=True,
+            )
+        return found
 
 
 def _result(running: asyncio.Task[TaskExecutionResult]) -> TaskExecutionResult:

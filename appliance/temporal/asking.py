@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
-from appliance.errors import TemporalUnreachable
+from appliance.errors import DagError, TemporalUnreachable
 from appliance.temporal import messages
 from appliance.temporal.messages import AskInput
 
@@ -39,6 +39,7 @@ class Asker:
 
         Raises:
             TemporalUnreachable: no worker took the question.
+            DagError: the answer failed in a worker.
         """
         handle: WorkflowHandle[Any, _T] = await self._client.start_workflow(
             messages.ASK_WORKFLOW,
@@ -59,6 +60,8 @@ class Asker:
                     "the appliance prints."
                 )
             return await answer
+        except WorkflowFailureError as err:
+            raise DagError(f"The worker could not answer: {_root(err)}") from err
         finally:
             answer.cancel()
             await asyncio.shield(self._delete(handle.id))
@@ -71,6 +74,10 @@ class Asker:
         # A server that forbids deleting keeps the answer for its retention, no more.
         with suppress(RPCError):
             await self._client.workflow_service.delete_workflow_execution(request)
+
+
+def _root(err: BaseException) -> BaseException:
+    return err if err.__cause__ is None else _root(err.__cause__)
 
 
 async def _is_untouched(handle: WorkflowHandle[Any, Any]) -> bool:

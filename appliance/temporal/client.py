@@ -6,8 +6,9 @@ is deleted as soon as it has answered, so that it leaves nothing behind in the U
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +33,7 @@ from appliance.errors import DagError, WaitTimeout
 from appliance.temporal import messages
 from appliance.temporal.asking import Asker
 from appliance.temporal.connection import dial, ui_url, unreachable, workflow_id
+from appliance.temporal.limits import check_size, shortened
 from appliance.temporal.messages import (
     DagAnswer,
     DagExecutionInput,
@@ -39,6 +41,7 @@ from appliance.temporal.messages import (
     DagQuestion,
     TaskRow,
     XComQuestion,
+    utc,
 )
 from appliance.temporal.namespace import prepare
 from appliance.temporal.probing import probe
@@ -99,7 +102,11 @@ class Client:
             TemporalUnreachable: no worker answered.
         """
         now = datetime.now(UTC).isoformat()  # noqa: TID251  # the run begins here
-        date = request.logical_date or now
+        try:
+            date = utc(request.logical_date or now)
+        except ValueError as err:
+            raise DagError(f"the logical date is no ISO 8601 time: {err}") from err
+        check_size(request.conf, "its conf is", "Put it in a file and pass its name.")
         run_id = request.run_id or f"manual__{date}"
         dag = await self._read(request, run_id, date)
         name = workflow_id(request.dag_id, run_id)
@@ -116,6 +123,8 @@ class Client:
             sealed=sealed,
             dag=dag,
         )
+        what = "conf, connections, variables and what is known of the DAG are"
+        check_size(asdict(given), what, "Make the conf smaller.")
         await self._start(name, given, dag)
         return Submitted(request.dag_id, run_id, name, ui_url(self._config, name))
 
@@ -153,10 +162,9 @@ class Client:
         if seen.workflow_type != messages.WORKFLOW:
             raise DagError(f"{workflow} is a workflow, but not a DAG run.")
         result = await _outcome(handle, seen.status)
-        if result is None or result.tasks_total > len(result.tasks):
-            tasks = await self._states(handle)
-        else:
-            tasks = list(result.tasks)
+        tasks = list(result.tasks) if result else []
+        if result is None or result.tasks_total > len(tasks):
+            tasks = await self._states(handle) or tasks
         dag_id, run_id = _names(seen, result)
         start = result.start_date if result else seen.start_time.isoformat()
         end = result.end_date if result else _iso(seen.close_time)
@@ -170,8 +178,10 @@ class Client:
             end_date=end,
             duration_s=_seconds(start, end),
             url=ui_url(self._config, workflow),
-            tasks_succeeded=sum(row.state == "success" for row in tasks),
-            tasks_failed=sum(row.state == "failed" for row in tasks),
+            tasks_succeeded=result.tasks_succeeded
+            if result
+            else _count(tasks, "success"),
+            tasks_failed=result.tasks_failed if result else _count(tasks, "failed"),
             tasks=tuple(order),
         )
 
@@ -183,12 +193,14 @@ class Client:
         """Ask a run to end now; its running tasks are stopped.
 
         Raises:
-            DagError: there is no such run, or it has ended.
+            DagError: it has ended.
         """
         try:
             await self._client.get_workflow_handle(workflow).cancel()
         except RPCError as err:
-            raise _no_run(workflow, err) from err
+            if err.status == RPCStatusCode.NOT_FOUND:
+                raise DagError(f"{workflow} has ended already.") from err
+            raise
 
     async def runs(self, dag_id: str) -> list[RunRow]:
         """Return the runs of a DAG, newest first."""
@@ -272,7 +284,7 @@ class Client:
                 task_queue=self._config.temporal.task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 search_attributes=attributes,
-                static_summary=f"{given.dag_id} · {given.run_id}",
+                static_summary=shortened(f"{given.dag_id} · {given.run_id}"),
             )
         except WorkflowAlreadyStartedError as err:
             raise DagError(
@@ -354,6 +366,10 @@ def _run_row(seen: WorkflowExecution) -> RunRow:
 
 def _state(seen: WorkflowExecution) -> str:
     return _STATES.get(seen.status, "failed") if seen.status else "running"
+
+
+def _count(tasks: Iterable[TaskRow], state: str) -> int:
+    return sum(row.state == state for row in tasks)
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from appliance.temporal.limits import SUMMARY_BYTES, shortened
 from appliance.temporal.messages import TaskRow
 
 _MAX_ROWS = 100
@@ -22,8 +23,9 @@ _MARKS = {
 
 def summary(task_id: str, map_index: int, try_number: int) -> str:
     """Name a try in one line: ``extract · try 2``, ``load [3] · try 1``."""
-    name = task_id if map_index < 0 else f"{task_id} [{map_index}]"
-    return f"{name} · try {try_number}"
+    index = "" if map_index < 0 else f" [{map_index}]"
+    rest = f"{index} · try {try_number}"
+    return shortened(task_id, SUMMARY_BYTES - len(rest.encode())) + rest
 
 
 def table(rows: Iterable[TaskRow]) -> str:

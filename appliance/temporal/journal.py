@@ -1,10 +1,12 @@
 """Which tries this worker has in hand, on disk, so that a worker that died can say at its next start what was lost.
 
 One line an event, appended: ``+ <task token>`` when a try starts, ``- <task token>`` when it has ended. Not synced to
-disk: a killed process loses nothing, and after a power cut the heartbeat timeout says the same a minute later.
+disk: a killed process loses nothing, and after a power cut the heartbeat timeout says the same a minute later. For the
+same reason a full disk fails no try.
 """
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 
 _COMPACT_LINES = 10_000
@@ -32,11 +34,13 @@ class Journal:
         self._open.discard(token)
         self._write(b"-", token)
         if self._lines > _COMPACT_LINES:
-            self._compact()
+            with suppress(OSError):
+                self._compact()
 
     def _write(self, sign: bytes, token: bytes) -> None:
         self._lines += 1
-        self._file.write(sign + b" " + base64.b64encode(token) + b"\n")
+        with suppress(OSError):
+            self._file.write(sign + b" " + base64.b64encode(token) + b"\n")
 
     def _compact(self) -> None:
         fresh = self._path.with_suffix(".new")

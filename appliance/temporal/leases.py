@@ -45,12 +45,14 @@ class Leases:
         held = self._held.get(ti_id)
         return self._take(held) if held else None
 
-    def close(self, ti_id: str) -> None:
-        """Give the lease back with the result reported, or the try cancelled."""
+    def close(self, ti_id: str) -> bool:
+        """Give the lease back, the result reported or not wanted; tell whether it was the last one."""
         if held := self._held.get(ti_id):
             held.leases -= 1
-            if held.leases <= 0:
-                del self._held[ti_id]
+            if held.leases > 0:
+                return False
+            del self._held[ti_id]
+        return True
 
     def abandon(self, ti_id: str) -> None:
         """Give the lease back without reporting: someone may ask again, for a while."""

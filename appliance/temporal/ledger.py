@@ -5,6 +5,7 @@ along with the tries it starts.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ TRY_XCOM_BYTES = 16 * 1024
 """XComs of upstream tasks one try is sent along."""
 MAPPED_TRY_XCOM_BYTES = 2 * 1024
 """The same for one of many mapped instances, which all get them."""
+
+_NAMES_BYTES = 40
+"""What the names of its fields add to a row."""
 
 Instance = tuple[str, int]
 
@@ -37,6 +41,8 @@ class Ledger:
     by_task: dict[str, set[int]] = field(default_factory=dict)
     times: dict[Instance, _Times] = field(default_factory=dict)
     used_bytes: int = 0
+    wire_bytes: Counter[str] = field(default_factory=Counter)
+    """By task: its rows as Temporal's converter writes them, all of each and in ASCII."""
 
     @property
     def budget_bytes(self) -> int:
@@ -61,6 +67,10 @@ class Ledger:
             self._delete((row.task_id, row.map_index), row.key)
         for row in result.xcoms:
             self._put(row)
+
+    def lost(self, instance: Instance, at: str) -> None:
+        """Note that a try was stopped, or vanished."""
+        self.times.setdefault(instance, _Times()).end = at
 
     def first_poke(self, instance: Instance) -> str | None:
         """When the current try was first started; None before its first poke ended."""
@@ -91,10 +101,9 @@ class Ledger:
         complete: list[str] = []
         used = 0
         for task_id in task_ids:
-            found = self._rows_of(task_id)
-            size = sum(_size(row.value) + len(row.key) for row in found)
+            size = self.wire_bytes[task_id]
             if used + size <= limit_bytes:
-                rows += found
+                rows += self._rows_of(task_id)
                 complete.append(task_id)
                 used += size
         return tuple(rows), tuple(complete), used
@@ -121,11 +130,14 @@ class Ledger:
         self.xcoms.setdefault(instance, {})[row.key] = row.value
         self.by_task.setdefault(row.task_id, set()).add(row.map_index)
         self.used_bytes += _size(row.value)
+        self.wire_bytes[row.task_id] += _wire_size(instance, row.key, row.value)
 
     def _delete(self, instance: Instance, key: str) -> None:
         held = self.xcoms.get(instance)
         if held is not None and key in held:
-            self.used_bytes -= _size(held.pop(key))
+            value = held.pop(key)
+            self.used_bytes -= _size(value)
+            self.wire_bytes[instance[0]] -= _wire_size(instance, key, value)
 
 
 def shorten(rows: Iterable[TaskRow], limit: int) -> tuple[TaskRow, ...]:
@@ -133,6 +145,10 @@ def shorten(rows: Iterable[TaskRow], limit: int) -> tuple[TaskRow, ...]:
     order = {"failed": 0, "upstream_failed": 1, None: 2, "skipped": 3}
     ranked = sorted(rows, key=lambda row: order.get(row.state, 4))
     return tuple(ranked[:limit])
+
+
+def _wire_size(instance: Instance, key: str, value: object) -> int:
+    return len(json.dumps((*instance, key, value))) + _NAMES_BYTES
 
 
 def _size(value: object) -> int:

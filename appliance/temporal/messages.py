@@ -5,6 +5,7 @@ What one try is given and brings back is in ``appliance.dagrun.tries``.
 """
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 WORKFLOW = "ExecuteAirflowDagWorkflow"
@@ -27,6 +28,18 @@ TRY_LOST = "AirflowTaskLost"
 STATES_QUERY = "task_states"
 XCOMS_QUERY = "xcoms"
 FACTS_QUERY = "run_facts"
+
+
+def utc(time: str) -> str:
+    """Write an ISO 8601 time in UTC, as Airflow keeps it; without a zone it is in UTC already.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    parsed = datetime.fromisoformat(time)
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=UTC)
+    return parsed.astimezone(UTC).isoformat()
 
 
 @dataclass(frozen=True, slots=True)

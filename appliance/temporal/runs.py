@@ -5,10 +5,13 @@ The server buffers a single query a run; many at once wait for one another.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Secrets
 from appliance.dagrun.tries import XComRow
@@ -17,7 +20,17 @@ from appliance.temporal import messages
 from appliance.temporal.messages import RunSecretsAndConf, TaskRow, XComQuestion
 from appliance.temporal.sealing import Keyring
 
+_T = TypeVar("_T")
 _KEEP_RUNS = 256
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_PASSING = frozenset(
+    (
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.CANCELLED,
+    )
+)
 
 
 class Run:
@@ -44,8 +57,8 @@ class Run:
 
     async def instances(self, task_ids: Sequence[str] | None) -> list[InstanceRow]:
         """Return the instances of these tasks; of every task when None."""
-        rows: list[TaskRow] = await self._handle.query(
-            messages.STATES_QUERY, result_type=list[TaskRow]
+        rows: list[TaskRow] = await _patiently(
+            lambda: self._handle.query(messages.STATES_QUERY, result_type=list[TaskRow])
         )
         return [
             InstanceRow(row.task_id, row.map_index, row.state, _seconds(row))
@@ -68,28 +81,35 @@ class Run:
         return await asyncio.shield(self._facts)
 
     async def _query_facts(self) -> RunSecretsAndConf:
-        facts: RunSecretsAndConf = await self._handle.query(
-            messages.FACTS_QUERY, result_type=RunSecretsAndConf
+        facts: RunSecretsAndConf = await _patiently(
+            lambda: self._handle.query(
+                messages.FACTS_QUERY, result_type=RunSecretsAndConf
+            )
         )
         return facts
 
     async def _ask(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
+            # Many tries ask the same, and an answer holds 2 MB.
+            questions = list(dict.fromkeys(question for question, _ in batch))
             try:
-                answers: list[list[XComRow]] = await self._handle.query(
-                    messages.XCOMS_QUERY,
-                    [question for question, _ in batch],
-                    result_type=list[list[XComRow]],
-                )
+                answers = await _patiently(partial(self._query_xcoms, questions))
             except Exception as err:  # noqa: BLE001  # whoever asked gets it
                 for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(err)
                 continue
-            for (_, answer), rows in zip(batch, answers, strict=True):
+            found = dict(zip(questions, answers, strict=True))
+            for question, answer in batch:
                 if not answer.done():
-                    answer.set_result(rows)
+                    answer.set_result(found[question])
+
+    async def _query_xcoms(self, questions: list[XComQuestion]) -> list[list[XComRow]]:
+        answers: list[list[XComRow]] = await self._handle.query(
+            messages.XCOMS_QUERY, questions, result_type=list[list[XComRow]]
+        )
+        return answers
 
 
 class Runs:
@@ -110,6 +130,28 @@ class Runs:
                 self._runs.popitem(last=False)
         self._runs.move_to_end(workflow)
         return run
+
+    async def goes_on(self, workflow: str, run: str) -> bool:
+        """Tell whether a run has not been terminated or reset; what cannot be found out counts as true."""
+        try:
+            seen = await self._client.get_workflow_handle(
+                workflow, run_id=run
+            ).describe()
+        except RPCError as err:
+            return err.status != RPCStatusCode.NOT_FOUND
+        return seen.status == WorkflowExecutionStatus.RUNNING
+
+
+async def _patiently(ask: Callable[[], Awaitable[_T]]) -> _T:
+    """Ask again while the server restarts: no try is to fail for that."""
+    for pause_s in _PAUSES_S:
+        try:
+            return await ask()
+        except RPCError as err:
+            if err.status not in _PASSING:
+                raise
+        await asyncio.sleep(pause_s)
+    return await ask()
 
 
 def _seconds(row: TaskRow) -> float | None:

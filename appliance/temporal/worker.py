@@ -113,12 +113,11 @@ async def _work(config: Config, announce: Announce) -> None:
         journal = Journal(config.data / "worker" / "tries")
         await _report_lost(client, journal)
         _, airflow_s = await _timed(workshop.folder(), began)
-        leases = Leases(
-            workshop.runner(Runs(client, keys)), parallelism=config.worker.parallelism
-        )
-        for worker in _workers(
-            client, config, workshop, leases, journal, has_attributes
-        ):
+        runs = Runs(client, keys)
+        leases = Leases(workshop.runner(runs), parallelism=config.worker.parallelism)
+        queue = _own_queue(config)
+        tries = TryActivities(leases, journal, queue=queue, goes_on=runs.goes_on)
+        for worker in _workers(client, config, workshop, tries, has_attributes):
             await stack.enter_async_context(worker)
         ready_s = time.monotonic() - began
         listing = await (await workshop.folder()).listing()
@@ -130,14 +129,11 @@ def _workers(
     client: Client,
     config: Config,
     workshop: Workshop,
-    leases: Leases,
-    journal: Journal,
+    tries: TryActivities,
     has_attributes: bool,  # noqa: FBT001  # private, called once
 ) -> tuple[Worker, Worker]:
     """Return the worker everybody may use, and the one only for tries this box has in hand."""
     queue = config.temporal.task_queue
-    own_queue = f"{queue}@{_name(config)}"
-    tries = TryActivities(leases, journal, queue=own_queue)
     dags = DagActivities(config, workshop.folder, has_search_attributes=has_attributes)
     slots = config.worker.parallelism + _POLLERS + _HEADROOM
     grace = timedelta(seconds=config.worker.grace_s)
@@ -160,7 +156,7 @@ def _workers(
     )
     own = Worker(
         client,
-        task_queue=own_queue,
+        task_queue=_own_queue(config),
         activities=[tries.reattach_airflow_task],
         max_concurrent_activities=slots,
         max_concurrent_activity_task_polls=1,
@@ -193,6 +189,10 @@ def _runtime() -> Runtime:
 
 async def _timed(work: Awaitable[_T], began: float) -> tuple[_T, float]:
     return await work, time.monotonic() - began
+
+
+def _own_queue(config: Config) -> str:
+    return f"{config.temporal.task_queue}@{_name(config)}"
 
 
 def _name(config: Config) -> str:

@@ -5,8 +5,10 @@ Decisions of the machine become activities and timers, their ends become events.
 """
 
 import asyncio
+import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -35,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
         TaskExecutionResult,
         XComRow,
     )
-    from appliance.temporal import details, messages, outcomes
+    from appliance.temporal import details, limits, messages, outcomes
     from appliance.temporal.ledger import (
         MAPPED_TRY_XCOM_BYTES,
         TRY_XCOM_BYTES,
@@ -60,7 +62,9 @@ _REATTACH = timedelta(seconds=30)
 _READ_TIMEOUT = timedelta(minutes=5)
 _MAX_ROWS = 100
 _REDRAW_ROWS = 200
-_INLINE_CONF_CHARS = 4096
+_INLINE_CONF_BYTES = 1024
+_MOST_RUNNING = 1000
+"""Temporal takes 2,000 unfinished activities a workflow and 4 MB a workflow task; past either, the run is stuck."""
 _ACTIVATION_XCOM_BYTES = 1024 * 1024
 """XComs sent along with all tries started in one workflow task; a response above 4 MB ends the workflow."""
 
@@ -71,7 +75,11 @@ _RUN_TYPE = SearchAttributeKey.for_keyword("AirflowRunType")
 _LOGICAL_DATE = SearchAttributeKey.for_datetime("AirflowLogicalDate")
 
 
-@workflow.defn(name=messages.WORKFLOW)
+@workflow.defn(
+    name=messages.WORKFLOW,
+    # Input that somebody made by hand ends the run; otherwise it would be tried for ever.
+    failure_exception_types=(TypeError, ValueError, KeyError),
+)
 class ExecuteAirflowDagWorkflow:
     """One run of one DAG."""
 
@@ -86,6 +94,7 @@ class ExecuteAirflowDagWorkflow:
         self._finish: FinishRun | None = None
         self._timers: set[asyncio.Task[None]] = set()
         self._started = workflow.now()
+        self._logical_date = self._started.isoformat()
         self._spent_bytes = 0
         self._undrawn = self._rows_drawn = 0
 
@@ -96,6 +105,8 @@ class ExecuteAirflowDagWorkflow:
         Raises:
             ApplicationError: type ``DagRefused``: it cannot be run; ``DagExecutionFailure``: it ran and failed.
         """
+        if request.logical_date is not None:
+            self._logical_date = messages.utc(request.logical_date)
         dag = request.dag or await self._read_dag()
         if dag.refusal is not None:
             raise ApplicationError(
@@ -103,21 +114,22 @@ class ExecuteAirflowDagWorkflow:
             )
         self._facts = self._describe(dag)
         self._publish(dag)
+        plan = Plan.from_json(dag.plan)
         self._machine = machine = DagRun(
-            Plan.from_json(dag.plan),
-            logical_date=_airflow_date(self._facts.logical_date),
+            replace(plan, max_active_tasks=min(plan.max_active_tasks, _MOST_RUNNING)),
+            logical_date=self._logical_date,
             retry_lost=dag.retry_lost,
             max_lost=dag.max_lost,
         )
         try:
             self._obey(machine.start(_now()))
             await self._until_finished(machine)
+            await self._stop_tries()
         except asyncio.CancelledError:
             self._obey(machine.receive([CancelRequested()], _now()))
             await self._stop_tries()
             self._set_state("failed")
             raise
-        await self._stop_tries()
         return self._conclude()
 
     @workflow.query(name=messages.STATES_QUERY)
@@ -146,7 +158,7 @@ class ExecuteAirflowDagWorkflow:
             request.dag_file,
             request.conf,
             request.run_id,
-            request.logical_date or self._started.isoformat(),
+            self._logical_date,
             request.run_type,
         )
         answer: DagAnswer = await workflow.execute_local_activity(
@@ -155,16 +167,16 @@ class ExecuteAirflowDagWorkflow:
             result_type=DagAnswer,
             start_to_close_timeout=_READ_TIMEOUT,
             retry_policy=_ONCE,
-            summary=f"read {request.dag_id}",
+            summary=limits.shortened(f"read {request.dag_id}"),
         )
         return answer
 
     def _describe(self, dag: DagAnswer) -> RunFacts:
         request = self._request
         now = self._started.isoformat()
-        logical_date = request.logical_date or now
+        logical_date = self._logical_date
         run_after = request.run_after or logical_date
-        conf = request.conf if len(str(request.conf)) <= _INLINE_CONF_CHARS else None
+        is_small = len(json.dumps(request.conf)) <= _INLINE_CONF_BYTES
         return RunFacts(
             dag_id=request.dag_id,
             run_id=request.run_id or f"{request.run_type}__{logical_date}",
@@ -175,7 +187,7 @@ class ExecuteAirflowDagWorkflow:
             run_after=run_after,
             start_date=now,
             file=dag.file,
-            conf=conf,
+            conf=request.conf if is_small else None,
             is_sealed=request.sealed is not None,
             triggering_user=request.triggering_user,
             workflow_id=workflow.info().workflow_id,
@@ -290,6 +302,7 @@ class ExecuteAirflowDagWorkflow:
             self._ledger.ended(instance, outcome)
             self._inbox.append(outcomes.ended(task, outcome))
         else:
+            self._ledger.lost(instance, _iso_now())
             self._inbox.append(TryLost(task.task_id, task.map_index, task.try_number))
         if self._tries.get(instance) is asyncio.current_task():
             del self._tries[instance]
@@ -370,11 +383,6 @@ def _now() -> float:
 
 def _iso_now() -> str:
     return workflow.now().isoformat()
-
-
-def _airflow_date(iso: str | None) -> str | None:
-    """Write a date as Airflow's retry jitter reads it: ``2026-01-01 00:00:00+00:00``."""
-    return str(datetime.fromisoformat(iso).astimezone(UTC)) if iso else None
 
 
 def _failure_text(reason: str, rows: Iterable[TaskRow]) -> str:

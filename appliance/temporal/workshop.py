@@ -28,7 +28,7 @@ from appliance.taskrun.spares import Spares
 from appliance.temporal import outcomes
 from appliance.temporal.leases import Runner
 from appliance.temporal.runs import Runs
-from appliance.warm.control import Zygote, ZygoteLostError
+from appliance.warm.control import ForkError, Zygote, ZygoteLostError
 
 _LOG = logging.getLogger(__name__)
 _CHILD = "appliance.taskrun.child"
@@ -101,6 +101,9 @@ class Workshop:
                     return await host.run_try(task, zygote=opened.zygote, run=run)
                 except ZygoteLostError:
                     continue  # The try has not begun; a new zygote takes it.
+                except ForkError:
+                    _LOG.warning("%s: no process could be forked", task.task_id)
+                    await asyncio.sleep(_RESTART_PAUSE_S)
                 except DagError as err:
                     return self._refuse(task, str(err))
             raise ZygoteLostError(
@@ -130,7 +133,7 @@ class Workshop:
         while True:
             try:
                 zygote = await self._start()
-            except ZygoteLostError:
+            except (ZygoteLostError, OSError):
                 _LOG.exception("Airflow cannot be imported; trying again")
                 await asyncio.sleep(_RESTART_PAUSE_S)
                 continue

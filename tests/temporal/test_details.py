@@ -1,12 +1,20 @@
 """The table of task states in the Temporal UI."""
 
 from appliance.temporal.details import summary, table
+from appliance.temporal.limits import SUMMARY_BYTES
 from appliance.temporal.messages import TaskRow
 
 
 def test_a_try_is_named_in_a_line() -> None:
     assert summary("extract", -1, 2) == "extract · try 2"
     assert summary("load", 3, 1) == "load [3] · try 1"
+
+
+def test_a_summary_is_no_longer_than_temporal_takes() -> None:
+    text = summary("\u6f22" * 250, 3, 12)
+
+    assert len(text.encode()) <= SUMMARY_BYTES
+    assert text.endswith("… [3] · try 12")
 
 
 def test_the_table_has_a_row_a_task_and_counts_the_states() -> None:

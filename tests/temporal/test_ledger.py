@@ -1,5 +1,8 @@
 """What a run remembers beside the machine."""
 
+import json
+from dataclasses import asdict
+
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import TaskExecutionResult, XComRow
 from appliance.temporal.ledger import RUN_XCOM_BYTES, Ledger, shorten
@@ -55,7 +58,19 @@ def test_upstreams_are_sent_along_whole_or_not_at_all() -> None:
 
     assert [row.task_id for row in rows] == ["small"]
     assert complete == ("none", "small")
-    assert used < 10
+    assert used >= len(json.dumps(asdict(rows[0]), separators=(",", ":")))
+
+
+def test_what_is_sent_along_is_counted_as_it_is_written() -> None:
+    ledger = Ledger()
+    for index in range(100):
+        row = XComRow("many", index, "return_value", 1)
+        ledger.ended(("many", index), result(row))
+    ledger.ended(("cjk", -1), result(XComRow("cjk", -1, "k", "\u6f22" * 500)))
+    ledger.ended(("gone", -1), result(XComRow("gone", -1, "k", "x" * 5000)))
+    ledger.ended(("gone", -1), result(deleted=(XComRow("gone", -1, "k"),)))
+
+    assert ledger.send_along(["many", "cjk", "gone"], 2048) == ((), ("gone",), 0)
 
 
 def test_a_try_that_was_rescheduled_keeps_its_first_start() -> None:
