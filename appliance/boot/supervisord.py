@@ -17,7 +17,7 @@ _STARTSECS = 5
 _STARTRETRIES = 2
 _TEMPORAL_STOP_S = 3
 """The server needs about a second; killed later it loses nothing it acknowledged."""
-_WORKER_STOP_S = 1
+_WORKER_STOP_S = 2
 """What a worker gets beyond ``worker.grace``; docker stop waits 10 s for all of it."""
 
 # One history shard hands out 20 reads a second by default, 50 ms for every dependent step.

@@ -91,8 +91,7 @@ def submit(
     **asked: Any,
 ) -> None:
     """Start one run of a DAG; print where to watch it."""
-    import asyncio
-
+    from appliance.temporal.door import knock
     from appliance.temporal.reports import SubmitRequest
 
     if timeout is not None and not (wait or follow):
@@ -101,7 +100,15 @@ def submit(
         dag_id=dag_id, secrets=_secrets(connections, variables), **asked
     )
     how = How(wait=wait or follow, follow=follow, timeout_s=timeout, output=output)
-    asyncio.run(_submit(box, request, how))
+    config = box.load()
+    run = knock(config, request)
+    if run is not None:
+        _announce(run, how)
+        if not how.wait:
+            return
+    import asyncio
+
+    asyncio.run(_submit(box, config, request, how, run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +181,19 @@ async def submit_dag(
     )
 
 
-async def _submit(box: Box, request: "SubmitRequest", how: How) -> None:
+async def _submit(
+    box: Box,
+    config: "Config",
+    request: "SubmitRequest",
+    how: How,
+    run: "Submitted | None",
+) -> None:
     from appliance.cli.waiting import wait_for
 
-    config = box.load()
     async with box.connect(config, wait_s=START_S) as server:
-        run = await _start(server, request)
-        _announce(run, how)
+        if run is None:
+            run = await _start(server, request)
+            _announce(run, how)
         if not how.wait:
             return
         look = _live_account(config, run, how).look if how.follow else None

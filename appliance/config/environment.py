@@ -1,6 +1,7 @@
 """What Airflow's own environment variables mean here, and what Airflow is started with."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 
 from appliance.config.model import Config
@@ -98,7 +99,15 @@ def airflow_environment(config: Config) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(config.dags.plugins_folder),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
     }
-    return defaults | config.airflow_env | fixed
+    return defaults | config.airflow_env | fixed | _import_path(config)
+
+
+def _import_path(config: Config) -> dict[str, str]:
+    """Let DAG files of a project import from its ``include`` folder, as with Astro."""
+    if config.project is None:
+        return {}
+    folders = [str(config.project), config.python_path]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
 
 def _is_ignored(name: str) -> bool:

@@ -11,12 +11,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-from appliance.config import environment, limits
+from appliance.config import astro, environment, limits
 from appliance.config.document import read_file
 from appliance.config.model import (
     Config,
     DagSettings,
     Role,
+    Secrets,
     TemporalSettings,
     WorkerSettings,
 )
@@ -27,6 +28,7 @@ _DEFAULT_FILE = Path("conf/appliance.yaml")
 _DEFAULT_DATA = Path(".appliance")
 _DEFAULT_DAGS = Path("dags")
 _DEFAULT_PLUGINS = Path("plugins")
+_IMAGE_PROJECT = Path("/project")
 _PORTS = {
     "APPLIANCE_PORT": "port",
     "APPLIANCE_UI_PORT": "ui_port",
@@ -37,8 +39,10 @@ _KNOWN = frozenset(
     {
         "APPLIANCE_CONF",
         "APPLIANCE_DATA",
+        "APPLIANCE_IMAGE",
         "APPLIANCE_IP",
         "APPLIANCE_KEY_FILE",
+        "APPLIANCE_PROJECT",
         "APPLIANCE_ROLE",
         *_PORTS,
     }
@@ -52,7 +56,8 @@ def load(
 
     Args:
         environ: the environment; an empty variable counts as unset.
-        cwd: what relative paths of the environment and the defaults start from.
+        cwd: what relative paths of the environment and the defaults start from;
+            in our image the defaults start from the root folder.
         machine: what this process may use; read from the kernel when None.
 
     Raises:
@@ -60,21 +65,47 @@ def load(
     """
     env = {name: value for name, value in environ.items() if value}
     problems = Problems()
-    file = cwd / env.get("APPLIANCE_CONF", _DEFAULT_FILE)
+    home = Path("/") if "APPLIANCE_IMAGE" in env else cwd
+    file = cwd / env.get("APPLIANCE_CONF", home / _DEFAULT_FILE)
     written = _written(file, env, cwd=cwd, problems=problems)
+    project = _project(env, cwd, problems)
+    settings = astro.read(project, environ=env, problems=problems)
+    key_file = env.get("APPLIANCE_KEY_FILE")
     config = Config(
         file=file,
-        data=_absolute(cwd / env.get("APPLIANCE_DATA", _DEFAULT_DATA)),
+        data=_absolute(cwd / env.get("APPLIANCE_DATA", home / _DEFAULT_DATA)),
+        project=project,
         role=_role(env, written, problems),
         temporal=_temporal(env, written, problems),
         worker=_worker(written, machine or limits.machine()),
-        dags=_dags(env, written, cwd, problems),
-        secrets=written.secrets,
+        dags=_dags(env, written, (cwd, project or home), problems),
+        secrets=_both(written.secrets, settings.secrets),
         airflow_env=environment.airflow_variables(env),
+        python_path=env.get("PYTHONPATH", ""),
+        key_path=_absolute(cwd / key_file) if key_file else None,
     )
     _check_role(config, env, problems)
     problems.check()
-    return replace(config, warnings=_warnings(env, config))
+    warnings = (*_warnings(env, config), *settings.warnings)
+    return replace(config, warnings=warnings)
+
+
+def _project(env: Mapping[str, str], cwd: Path, problems: Problems) -> Path | None:
+    named = env.get("APPLIANCE_PROJECT")
+    if named is None:
+        in_image = "APPLIANCE_IMAGE" in env and _IMAGE_PROJECT.is_dir()
+        return _IMAGE_PROJECT if in_image else None
+    project = _absolute(cwd / named)
+    if not project.is_dir():
+        problems.add("APPLIANCE_PROJECT", f"the folder '{named}' does not exist")
+    return project
+
+
+def _both(base: Secrets, winner: Secrets) -> Secrets:
+    return Secrets(
+        connections=base.connections | winner.connections,
+        variables=base.variables | winner.variables,
+    )
 
 
 def _written(
@@ -149,8 +180,13 @@ def _worker(written: Written, machine: limits.Machine) -> WorkerSettings:
 
 
 def _dags(
-    env: Mapping[str, str], written: Written, cwd: Path, problems: Problems
+    env: Mapping[str, str],
+    written: Written,
+    starts: tuple[Path, Path],
+    problems: Problems,
 ) -> DagSettings:
+    """Find the folders; ``starts``: what the environment's paths and the defaults start from."""
+    cwd, home = starts
     folder = env.get("AIRFLOW__CORE__DAGS_FOLDER")
     plugins = env.get("AIRFLOW__CORE__PLUGINS_FOLDER")
     told = {
@@ -158,9 +194,9 @@ def _dags(
         "import_timeout_s": _import_timeout_s(env, problems),
     }
     return DagSettings(
-        folder=_absolute(cwd / (folder or written.folder or _DEFAULT_DAGS)),
+        folder=_absolute(cwd / (folder or written.folder or home / _DEFAULT_DAGS)),
         plugins_folder=_absolute(
-            cwd / (plugins or written.plugins or _DEFAULT_PLUGINS)
+            cwd / (plugins or written.plugins or home / _DEFAULT_PLUGINS)
         ),
         **_given(told),
     )

@@ -75,6 +75,8 @@ class Config:
     file: Path
     """Where appliance.yaml is, or would be."""
     data: Path
+    project: Path | None = None
+    """An Astro-style project: ``dags``, ``include``, ``plugins``, ``airflow_settings.yaml``."""
     role: Role = "all"
     temporal: TemporalSettings = TemporalSettings()
     worker: WorkerSettings = WorkerSettings()
@@ -85,6 +87,8 @@ class Config:
 
     What Airflow is started with is ``config.environment.airflow_environment``.
     """
+    python_path: str = ""
+    """``PYTHONPATH`` as the user set it."""
     key_path: Path | None = None
     """``APPLIANCE_KEY_FILE``."""
     warnings: tuple[str, ...] = ()

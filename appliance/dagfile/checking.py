@@ -34,7 +34,8 @@ def check(args: dict[str, Any], fds: list[int]) -> NoReturn:
         try:
             answer: dict[str, Any] = {"data_interval": _checked(place, args)}
         except Exception as error:  # noqa: BLE001 - whatever Airflow or a timetable says
-            answer = {"error": str(error) or type(error).__name__}
+            text = str(error) or type(error).__name__
+            answer = {"error": seams.without_secrets(text)}
     datagrams.send(channel, {"op": "ready", **answer})
     os._exit(0)
 

@@ -27,6 +27,8 @@ class DagFacts:
     schedule: str | None = None
     owners: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    assets: tuple[dict[str, Any], ...] = ()
+    """Name, URI, group and extra of its inlets, outlets, and what its schedule waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class OpenFile:
     errors: tuple[FileError, ...] = ()
     parse_each_try: tuple[str, ...] = ()
     """Why a try must read the file itself; empty when the zygote has it read."""
+
+    @property
+    def assets(self) -> tuple[dict[str, Any], ...]:
+        """What its DAGs declare, those of one DAG after another."""
+        return tuple(asset for dag in self.dags.values() for asset in dag.assets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,10 @@ from appliance.dagfile.facts import (
     Refusal,
 )
 from appliance.dagfile.index import Index
-from appliance.dagfile.readers import ReaderError, Readers
+from appliance.dagfile.readers import Answers, ReaderError, Readers
 from appliance.dagfile.walk import Walk, walk
 from appliance.errors import DagError
 from appliance.warm.control import Zygote
-from appliance.warm.frames import Answer
 
 PRELOAD = (
     "appliance.dagfile.discovery",
@@ -82,7 +81,7 @@ class DagFolder:
         root: Path,
         zygote: Zygote,
         settings: DagSettings,
-        answer: Answer,
+        answers: Callable[[], Answers],
         clock: Callable[[], float],
     ) -> None:
         """Make the folder; nothing is read yet.
@@ -91,14 +90,14 @@ class DagFolder:
             root: The DAG folder.
             zygote: The base zygote; best started with ``PRELOAD``.
             settings: How long what was read is trusted, and how long reading may take.
-            answer: Answers what a file asks while it is read.
+            answers: Gives who answers what a file asks while it is read, for each reading.
             clock: Monotonic seconds.
         """
         self._root = root.absolute()
         self._settings = settings
         self._clock = clock
         self._readers = Readers(
-            root=self._root, zygote=zygote, settings=settings, answer=answer
+            root=self._root, zygote=zygote, settings=settings, answers=answers
         )
         self._index = Index(
             root=self._root,
@@ -322,4 +321,5 @@ def _facts(dag_id: str, raw: Mapping[str, Any]) -> DagFacts:
         schedule=raw["schedule"],
         owners=tuple(raw["owners"]),
         tags=tuple(raw["tags"]),
+        assets=tuple(raw["assets"]),
     )

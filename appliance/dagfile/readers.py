@@ -8,11 +8,11 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from appliance.config.model import DagSettings
 from appliance.dagfile.explanation import crash_line
@@ -20,16 +20,34 @@ from appliance.dagfile.facts import FileError
 from appliance.warm import frames
 from appliance.warm.control import Child, Zygote, ZygoteLostError
 
+_T = TypeVar("_T")
 _KILL_AFTER_S = 3.0
 """Seconds beyond its own time limit a child gets, which it should not need."""
 _LAST_LINES = 5
 _LISTING_S = 60.0
+_SHOWN = frozenset(("error", "errors"))
+"""What of a report is said in the file's own words."""
 _WATCHDOG = "Timeout ("
 """How faulthandler's dump begins when it ends a process that does not heed its time limit."""
 
 
+class Answers(Protocol):
+    """Who answers one child, and knows what must not be seen of it afterwards."""
+
+    async def answer(self, kind: str, body: dict[str, Any]) -> frames.Reply:
+        """Answer one question."""
+        ...
+
+    def hide(self, value: _T) -> _T:
+        """Return text or JSON without any secret the child has learnt."""
+        ...
+
+
 class ReaderError(Exception):
-    """The child ended, or was ended, without a report; the text says how."""
+    """The child ended, or was ended, without a report; the text says how.
+
+    ``output`` is what it wrote, without secrets.
+    """
 
     def __init__(self, reason: str, output: str = "") -> None:
         super().__init__(reason)
@@ -62,10 +80,10 @@ class Readers:
         root: Path,
         zygote: Zygote,
         settings: DagSettings,
-        answer: frames.Answer,
+        answers: Callable[[], Answers],
     ) -> None:
         self.zygote = zygote
-        self._answer = answer
+        self._answers = answers
         self._root = root
         self._settings = settings
         self._limit = asyncio.Semaphore(os.cpu_count() or 2)
@@ -149,11 +167,12 @@ class Readers:
     ) -> _Told:
         """Fork a child, answer its questions, and wait for its report."""
         asked: list[str] = []
+        answers = self._answers()
         limit_s = timeout_s + _KILL_AFTER_S
 
         async def answer(kind: str, body: dict[str, Any]) -> frames.Reply:
             asked.append(kind)
-            return await self._answer(kind, body)
+            return await answers.answer(kind, body)
 
         with _channels() as (output, ours, theirs):
             fds = [theirs.fileno(), output] if is_asking else [output]
@@ -164,10 +183,16 @@ class Readers:
                     report = await _report(child, made, output, timeout_s)
             except TimeoutError:
                 _end(child, made)
-                raise ReaderError(_too_long(timeout_s), _text(output)) from None
+                text = answers.hide(_text(output))
+                raise ReaderError(_too_long(timeout_s), text) from None
+            except ReaderError as death:
+                _end(child, made)
+                raise ReaderError(str(death), answers.hide(death.output)) from None
             except BaseException:
                 _end(child, made)
                 raise
+        for shown in _SHOWN & report.keys():
+            report[shown] = answers.hide(report[shown])
         return _Told(report, made, any(kind != "MaskSecret" for kind in asked))
 
 

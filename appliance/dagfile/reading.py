@@ -5,7 +5,7 @@ for at the top of the file. What was found goes over the control channel as the 
 ``ready`` message:
 
     hash                sha256 of the file as it was read
-    dags                id → plan, refusals, description, schedule, owners, tags
+    dags                id → plan, refusals, description, schedule, owners, tags, assets
     errors              {file, line, error}
     reasons             why tries must read the file themselves, "the file ..."
     sources             the user's own files it imported
@@ -144,6 +144,7 @@ def _dags(
                 "schedule": _schedule(dag),
                 "owners": sorted({task.owner for task in dag.tasks if task.owner}),
                 "tags": sorted(dag.tags),
+                "assets": seams.declared_assets(serialized),
             },
         )
 
@@ -156,7 +157,9 @@ def _schedule(dag: Any) -> str | None:
 
 def _explain(text: str, file: str, place: Place) -> FileError:
     roots = (*place.user_roots, place.root.parent)
-    return explain(text, file=file, path=place.path, user_roots=roots)
+    # First of all: in a part of a secret nobody would find it again.
+    hidden = seams.without_secrets(text)
+    return explain(hidden, file=file, path=place.path, user_roots=roots)
 
 
 def _relative(name: str, place: Place) -> str:

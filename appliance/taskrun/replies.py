@@ -13,13 +13,14 @@ Source: Airflow 3.3: ``sdk/execution_time/comms.py`` (ToSupervisor).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from appliance.config.model import Secrets
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
 from appliance.taskrun import stores
+from appliance.taskrun.assets import Asset, Assets
 from appliance.taskrun.endings import Ending, Endings
 from appliance.taskrun.history import History
 from appliance.taskrun.masking import Masker
@@ -31,9 +32,7 @@ from appliance.warm.frames import Reply
 
 _LATER = {
     "TriggerDagRun": "starting other DAG runs (TriggerDagRunOperator) is",
-    "GetAssetByName": "looking up assets at run time is",
-    "GetAssetByUri": "looking up assets at run time is",
-    "GetAssetsByAlias": "looking up assets at run time is",
+    "GetAssetsByAlias": "looking up the assets of an alias is",
     "GetAssetEventByAsset": "asset events are",
     "GetAssetEventByAssetAlias": "asset events are",
     "CreateHITLDetailPayload": "human-in-the-loop operators are",
@@ -54,6 +53,7 @@ class Replies:
         masker: Masker,
         store: Store,
         log_fd: Callable[[], int],
+        assets: Sequence[Asset] = (),
         max_map_length: int = MAX_MAP_LENGTH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,6 +66,7 @@ class Replies:
             masker: Told every secret that is handed out.
             store: Puts an XCom the run has no room for elsewhere, returns the reference.
             log_fd: Opens another log channel and returns the child's end, which is closed after sending.
+            assets: What its DAG file declares.
             max_map_length: Airflow's ``core.max_map_length``.
             clock: Seconds from anywhere.
         """
@@ -82,6 +83,7 @@ class Replies:
             **self._endings.handlers(),
             **History(task, run, clock=clock).handlers(),
             **answers.handlers(),
+            **Assets(assets).handlers(),
             **stores.handlers(),
             **{kind: later(feature) for kind, feature in _LATER.items()},
             "ResendLoggingFD": self._another_log,

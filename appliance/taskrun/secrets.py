@@ -6,7 +6,8 @@ and, for a run with its own, everything it was told to ask us first.
 Source: Airflow 3.3: ``sdk/execution_time/request_handlers.py``, ``api_fastapi/execution_api/routes/variables.py``.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from appliance.config.model import Connection, Secrets
 from appliance.taskrun.masking import Masker
@@ -20,10 +21,11 @@ from appliance.taskrun.shapes import (
     refusal,
     result,
 )
-from appliance.warm.frames import Answer, Reply
+from appliance.warm.frames import Reply
 
 WRITES = "writing Variables at run time is"
 
+T = TypeVar("T")
 Own = Callable[[], Awaitable[Secrets | None]]
 
 
@@ -92,19 +94,26 @@ class SecretAnswers:
         return self._own, self._configured
 
 
-def parse_answer(configured: Secrets) -> Answer:
-    """Return what answers a DAG file that asks for connections or Variables while it is read."""
-    answers = SecretAnswers(configured=configured, own=_no_own, masker=Masker())
-    table = answers.handlers()
+class ParseAnswers:
+    """The answers to one process that reads a DAG file, which then may show what it was told."""
 
-    async def answer(kind: str, body: Body) -> Reply:
-        handler = table.get(kind)
+    def __init__(self, configured: Secrets, airflow_env: Mapping[str, str]) -> None:
+        """Answer from ``configured``; ``airflow_env`` has Airflow's settings about masking."""
+        self._masker = Masker(airflow_env)
+        answers = SecretAnswers(configured=configured, own=_no_own, masker=self._masker)
+        self._handlers = answers.handlers()
+
+    async def answer(self, kind: str, body: Body) -> Reply:
+        """Answer one question; only connections and Variables can be had at that time."""
+        handler = self._handlers.get(kind)
         if handler is None:
             text = f"{kind} asked while a DAG file is read: that is"
             return refusal(later_text(text))
         return await handler(body)
 
-    return answer
+    def hide(self, value: T) -> T:
+        """Return ``value`` without any secret the process has learnt."""
+        return self._masker.hide(value)
 
 
 async def _no_own() -> Secrets | None:

@@ -14,7 +14,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from appliance.config.model import Config
-from appliance.dagfile.folder import DagFolder
+from appliance.dagfile.facts import CheckedDag, Listing
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import DagError
@@ -26,7 +26,6 @@ from appliance.temporal.messages import DagAnswer, DagQuestion
 _LOG = logging.getLogger(__name__)
 _FIRST_HEARTBEAT_S = 1.0
 _HEARTBEAT_S = 3.0
-Folder = Callable[[], Awaitable[DagFolder]]
 GoesOn = Callable[[str, str], Awaitable[bool]]
 """Tells of a workflow id and a run id whether that has not been terminated or reset."""
 _FAILED = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
@@ -51,7 +50,9 @@ class TryActivities:
         Raises:
             ApplicationError: type ``AirflowTaskFailed`` with the result as details, or ``AirflowTaskLost``.
         """
-        return await self._report(task, self._leases.open(task))
+        token = activity.info().task_token
+        running = self._leases.open(task, lambda: self._journal.begin(token))
+        return await self._report(task, running)
 
     @activity.defn(name=messages.REATTACH_ACTIVITY)
     async def reattach_airflow_task(
@@ -64,14 +65,14 @@ class TryActivities:
         """
         running = self._leases.reopen(task.ti_id)
         if running is None:
-            raise _lost("the worker that ran it has been restarted")
+            raise lost("the worker that ran it has been restarted")
         return await self._report(task, running)
 
     async def _report(
         self, task: ActivityTaskInput, running: asyncio.Task[TaskExecutionResult]
     ) -> TaskExecutionResult:
         token = activity.info().task_token
-        self._journal.start(token)
+        self._journal.take(token)
         try:
             await self._hold(running)
         except asyncio.CancelledError:
@@ -106,7 +107,7 @@ class TryActivities:
         """The lease was taken from us: by a person, by our own end, or by a server that slept.
 
         Raises:
-            ApplicationError: type ``AirflowTaskLost`` when this worker is being stopped.
+            ApplicationError: type ``AirflowTaskLost`` or ``AirflowTaskNotBegun`` when this worker is being stopped.
         """
         why = activity.cancellation_details()
         is_lapsed = (
@@ -115,35 +116,45 @@ class TryActivities:
         if is_lapsed and await self._is_wanted():
             self._leases.abandon(task.ti_id)
             return
+        has_begun = self._leases.has_begun(task.ti_id)
         # Closed first: whoever opens it from now on gets a new try, not this one's end.
         if self._leases.close(task.ti_id):
             running.cancel()
             await asyncio.wait((running,))
         if why and why.worker_shutdown:
-            raise _lost("its worker was stopped")
+            raise lost("its worker was stopped", has_begun=has_begun)
 
     async def _is_wanted(self) -> bool:
         info = activity.info()
         return await self._goes_on(info.workflow_id or "", info.workflow_run_id or "")
 
 
+class Dags(Protocol):
+    """The DAG folder, as ``Workshop`` has it."""
+
+    async def check(self, **question: Any) -> CheckedDag:
+        """As ``DagFolder.check``."""
+
+    async def listing(self) -> Listing:
+        """As ``DagFolder.listing``."""
+
+
 class DagActivities:
     """Answers about the DAG folder."""
 
     def __init__(
-        self, config: Config, folder: Folder, *, has_search_attributes: bool
+        self, config: Config, dags: Dags, *, has_search_attributes: bool
     ) -> None:
         """``has_search_attributes``: whether the namespace knows ours."""
         self._config = config
-        self._folder = folder
+        self._dags = dags
         self._has_search_attributes = has_search_attributes
 
     @activity.defn(name=messages.READ_DAG)
     async def read_dag(self, question: DagQuestion) -> DagAnswer:
         """Read a DAG and check that it can be run so; what speaks against it is the answer's ``refusal``."""
         try:
-            folder = await self._folder()
-            found = await folder.check(**asdict(question))
+            found = await self._dags.check(**asdict(question))
         except DagError as err:
             return DagAnswer(refusal=str(err), dag_id=question.dag_id)
         worker = self._config.worker
@@ -162,8 +173,7 @@ class DagActivities:
     @activity.defn(name=messages.LIST_DAGS)
     async def list_dags(self, _question: None) -> dict[str, Any]:
         """Return every DAG of the folder, and every file that cannot be read."""
-        folder = await self._folder()
-        return asdict(await folder.listing())
+        return asdict(await self._dags.listing())
 
 
 class Resolver(Protocol):
@@ -206,9 +216,12 @@ def _result(running: asyncio.Task[TaskExecutionResult]) -> TaskExecutionResult:
         raise
 
 
-def _lost(why: str) -> ApplicationError:
+def lost(why: str, *, has_begun: bool = True) -> ApplicationError:
+    """Return the error of a try that vanished with its worker."""
     return ApplicationError(
-        f"the try was lost: {why}", type=messages.TRY_LOST, non_retryable=True
+        f"the try was lost: {why}",
+        type=messages.TRY_LOST if has_begun else messages.TRY_NOT_BEGUN,
+        non_retryable=True,
     )
 
 

@@ -8,8 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import temporalio.client
@@ -18,30 +17,21 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
 )
-from temporalio.common import (
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.errors import DagError, WaitTimeout
-from appliance.temporal import messages
+from appliance.temporal import attributes, messages
 from appliance.temporal.asking import Asker
 from appliance.temporal.connection import dial, ui_url, unreachable, workflow_id
-from appliance.temporal.limits import check_size, shortened
 from appliance.temporal.messages import (
     DagAnswer,
-    DagExecutionInput,
     DagExecutionResult,
     DagQuestion,
     TaskRow,
     XComQuestion,
-    utc,
 )
 from appliance.temporal.namespace import prepare
 from appliance.temporal.probing import probe
@@ -52,7 +42,7 @@ from appliance.temporal.reports import (
     SubmitRequest,
     Submitted,
 )
-from appliance.temporal.sealing import Keyring
+from appliance.temporal.starter import Starter
 
 _STATES = {
     WorkflowExecutionStatus.COMPLETED: "success",
@@ -60,11 +50,6 @@ _STATES = {
     WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
 }
 """Every other end of a workflow is a failed run."""
-_DAG_ID = SearchAttributeKey.for_keyword("AirflowDagId")
-_RUN_ID = SearchAttributeKey.for_keyword("AirflowRunId")
-_RUN_TYPE = SearchAttributeKey.for_keyword("AirflowRunType")
-_STATE = SearchAttributeKey.for_keyword("AirflowState")
-_LOGICAL_DATE = SearchAttributeKey.for_datetime("AirflowLogicalDate")
 
 
 @asynccontextmanager
@@ -101,32 +86,8 @@ class Client:
             DagError: the DAG cannot be run so, or the run id is used already.
             TemporalUnreachable: no worker answered.
         """
-        now = datetime.now(UTC).isoformat()  # noqa: TID251  # the run begins here
-        try:
-            date = utc(request.logical_date or now)
-        except ValueError as err:
-            raise DagError(f"the logical date is no ISO 8601 time: {err}") from err
-        check_size(request.conf, "its conf is", "Put it in a file and pass its name.")
-        run_id = request.run_id or f"manual__{date}"
-        dag = await self._read(request, run_id, date)
-        name = workflow_id(request.dag_id, run_id)
-        sealed = None
-        if request.secrets is not None:
-            sealed = Keyring(self._config.key_file).seal(request.secrets, name)
-        given = DagExecutionInput(
-            dag_id=request.dag_id,
-            run_id=run_id,
-            logical_date=date,
-            conf=request.conf,
-            run_after=date,
-            dag_file=request.dag_file,
-            sealed=sealed,
-            dag=dag,
-        )
-        what = "conf, connections, variables and what is known of the DAG are"
-        check_size(asdict(given), what, "Make the conf smaller.")
-        await self._start(name, given, dag)
-        return Submitted(request.dag_id, run_id, name, ui_url(self._config, name))
+        starter = Starter(self._client, self._config, self._read)
+        return await starter.start(request)
 
     async def result(
         self, workflow: str, *, timeout_s: float | None = None
@@ -265,33 +226,8 @@ class Client:
     async def _list(self, query: str) -> list[RunRow]:
         return [_run_row(seen) async for seen in self._client.list_workflows(query)]
 
-    async def _read(self, request: SubmitRequest, run_id: str, date: str) -> DagAnswer:
-        question = DagQuestion(
-            request.dag_id, request.dag_file, request.conf, run_id, date
-        )
-        answer = await self._asker.ask(messages.READ_DAG, question, DagAnswer)
-        if answer.refusal is not None:
-            raise DagError(answer.refusal)
-        return answer
-
-    async def _start(self, name: str, given: DagExecutionInput, dag: DagAnswer) -> None:
-        attributes = _attributes(given) if dag.has_search_attributes else None
-        try:
-            await self._client.start_workflow(
-                messages.WORKFLOW,
-                given,
-                id=name,
-                task_queue=self._config.temporal.task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                search_attributes=attributes,
-                static_summary=shortened(f"{given.dag_id} · {given.run_id}"),
-            )
-        except WorkflowAlreadyStartedError as err:
-            raise DagError(
-                f"{given.dag_id}: the run id {given.run_id!r} is used already. Choose "
-                f"another, or look at that run: appliance runs wait {given.dag_id} "
-                f"{given.run_id}"
-            ) from err
+    async def _read(self, question: DagQuestion) -> DagAnswer:
+        return await self._asker.ask(messages.READ_DAG, question, DagAnswer)
 
     async def _states(
         self, handle: temporalio.client.WorkflowHandle[Any, Any]
@@ -327,19 +263,6 @@ async def _outcome(
     return DagExecutionResult(**{**body, "tasks": rows})
 
 
-def _attributes(given: DagExecutionInput) -> TypedSearchAttributes:
-    pairs: list[SearchAttributePair[Any]] = [
-        SearchAttributePair(_DAG_ID, given.dag_id),
-        SearchAttributePair(_RUN_ID, given.run_id or ""),
-        SearchAttributePair(_RUN_TYPE, given.run_type),
-        SearchAttributePair(_STATE, "running"),
-    ]
-    if given.logical_date:
-        date = datetime.fromisoformat(given.logical_date)
-        pairs.append(SearchAttributePair(_LOGICAL_DATE, date))
-    return TypedSearchAttributes(pairs)
-
-
 def _names(
     seen: WorkflowExecution, result: DagExecutionResult | None
 ) -> tuple[str, str]:
@@ -347,15 +270,17 @@ def _names(
     if result is not None:
         return result.dag_id, result.run_id
     found = seen.typed_search_attributes
-    return found.get(_DAG_ID, ""), found.get(_RUN_ID, seen.id.removeprefix("dag-"))
+    return found.get(attributes.DAG_ID, ""), found.get(
+        attributes.RUN_ID, seen.id.removeprefix("dag-")
+    )
 
 
 def _run_row(seen: WorkflowExecution) -> RunRow:
     found = seen.typed_search_attributes
-    date = found.get(_LOGICAL_DATE)
+    date = found.get(attributes.LOGICAL_DATE)
     return RunRow(
-        run_id=found.get(_RUN_ID, seen.id),
-        run_type=found.get(_RUN_TYPE, "manual"),
+        run_id=found.get(attributes.RUN_ID, seen.id),
+        run_type=found.get(attributes.RUN_TYPE, "manual"),
         state=_state(seen),
         logical_date=_iso(date),
         start_date=_iso(seen.start_time),

@@ -19,6 +19,7 @@ Runner = Callable[[ActivityTaskInput], Awaitable[TaskExecutionResult]]
 @dataclass(slots=True)
 class _Held:
     task: asyncio.Task[TaskExecutionResult]
+    has_begun: bool = False
     leases: int = 0
     expiry: asyncio.TimerHandle | None = None
 
@@ -32,13 +33,20 @@ class Leases:
         self._slots = asyncio.Semaphore(parallelism)
         self._held: dict[str, _Held] = {}
 
-    def open(self, task: ActivityTaskInput) -> asyncio.Task[TaskExecutionResult]:
-        """Start the try, or take hold of the one that is running."""
+    def open(
+        self, task: ActivityTaskInput, on_begin: Callable[[], None]
+    ) -> asyncio.Task[TaskExecutionResult]:
+        """Start the try as soon as there is a slot, or take hold of the one that is running."""
         held = self._held.get(task.ti_id)
         if held is None:
-            held = _Held(asyncio.create_task(self._run(task)))
-            self._held[task.ti_id] = held
+            running = asyncio.create_task(self._run(task, on_begin))
+            held = self._held[task.ti_id] = _Held(running)
         return self._take(held)
+
+    def has_begun(self, ti_id: str) -> bool:
+        """Whether the try got a slot."""
+        held = self._held.get(ti_id)
+        return held is not None and held.has_begun
 
     def reopen(self, ti_id: str) -> asyncio.Task[TaskExecutionResult] | None:
         """Take hold of a try that is still here; None: it is gone."""
@@ -62,13 +70,6 @@ class Leases:
                 loop = asyncio.get_running_loop()
                 held.expiry = loop.call_later(_KEEP_S, self._expire, ti_id)
 
-    async def stop(self) -> None:
-        """End every try that is still here."""
-        tasks = [held.task for held in self._held.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _take(self, held: _Held) -> asyncio.Task[TaskExecutionResult]:
         held.leases += 1
         if held.expiry:
@@ -80,6 +81,11 @@ class Leases:
         if held := self._held.pop(ti_id, None):
             held.task.cancel()
 
-    async def _run(self, task: ActivityTaskInput) -> TaskExecutionResult:
+    async def _run(
+        self, task: ActivityTaskInput, on_begin: Callable[[], None]
+    ) -> TaskExecutionResult:
         async with self._slots:
+            if held := self._held.get(task.ti_id):
+                held.has_begun = True
+            on_begin()
             return await self._runner(task)

@@ -25,6 +25,9 @@ TRY_FAILED = "AirflowTaskFailed"
 TRY_LOST = "AirflowTaskLost"
 """Type of the error of a try that vanished with its worker."""
 
+TRY_NOT_BEGUN = "AirflowTaskNotBegun"
+"""Type of the error of a try that waited for a slot when its worker ended; it is as if it never was."""
+
 STATES_QUERY = "task_states"
 XCOMS_QUERY = "xcoms"
 FACTS_QUERY = "run_facts"

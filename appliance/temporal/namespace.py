@@ -22,6 +22,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from appliance.config.model import Config
+from appliance.temporal import attributes
 from appliance.temporal.sealing import Keyring
 
 _LOG = logging.getLogger(__name__)
@@ -29,11 +30,8 @@ _KEY_NAME = "appliance-key"
 _KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 _DATETIME = IndexedValueType.INDEXED_VALUE_TYPE_DATETIME
 _ATTRIBUTES = {
-    "AirflowDagId": _KEYWORD,
-    "AirflowRunId": _KEYWORD,
-    "AirflowRunType": _KEYWORD,
-    "AirflowState": _KEYWORD,
-    "AirflowLogicalDate": _DATETIME,
+    **{key.name: _KEYWORD for key in attributes.KEYWORDS},
+    attributes.LOGICAL_DATE.name: _DATETIME,
 }
 
 

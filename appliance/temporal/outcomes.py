@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any
 
 from temporalio.exceptions import (
@@ -12,7 +13,7 @@ from temporalio.exceptions import (
     TimeoutType,
 )
 
-from appliance.dagrun.events import TryEnded, TryLost
+from appliance.dagrun.events import TryEnded
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import (
     ActivityTaskInput,
@@ -20,12 +21,20 @@ from appliance.dagrun.tries import (
     TaskExecutionResult,
     XComRow,
 )
-from appliance.temporal.messages import TRY_FAILED, TRY_LOST
+from appliance.temporal.messages import TRY_FAILED, TRY_LOST, TRY_NOT_BEGUN
 
 _SKIPMIXIN_KEY = "skipmixin_key"
 _RETURN_KEY = "return_value"
 _INPUT_FIELDS = tuple(field.name for field in fields(ActivityTaskInput))
 _FACTS_FIELDS = tuple(field.name for field in fields(RunFacts))
+
+
+class Gone(Enum):
+    """A try that ended without a word."""
+
+    LOST = auto()
+    NOT_BEGUN = auto()
+    """It waited for a slot when its worker ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +68,19 @@ def result_of(body: dict[str, Any]) -> TaskExecutionResult:
     )
 
 
-def classify(err: ActivityError) -> TaskExecutionResult | Lease | TryLost | None:
+def classify(err: ActivityError) -> TaskExecutionResult | Lease | Gone | None:
     """Say what the failure of a try's activity means; None: it failed in a way nobody foresaw."""
     match err.cause:
         case ApplicationError(type=kind, details=details) if kind == TRY_FAILED:
             return result_of(details[0])
         case ApplicationError(type=kind) if kind == TRY_LOST:
-            return TryLost("", -1, 0)
+            return Gone.LOST
+        case ApplicationError(type=kind) if kind == TRY_NOT_BEGUN:
+            return Gone.NOT_BEGUN
         case TimeoutError(type=TimeoutType.HEARTBEAT, last_heartbeat_details=details):
-            return Lease(str(details[0])) if details else TryLost("", -1, 0)
+            return Lease(str(details[0])) if details else Gone.LOST
         case TimeoutError() | CancelledError():
-            return TryLost("", -1, 0)
+            return Gone.LOST
         case _:
             return None
 

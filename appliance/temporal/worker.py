@@ -19,7 +19,6 @@ from typing import TypeVar
 
 from temporalio.client import Client
 from temporalio.converter import DataConverter
-from temporalio.exceptions import ApplicationError
 from temporalio.runtime import (
     LoggingConfig,
     Runtime,
@@ -31,19 +30,21 @@ from temporalio.worker import Worker
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
-from appliance.temporal import messages
 from appliance.temporal.activities import (
     DagActivities,
     TryActivities,
     XComActivities,
+    lost,
 )
 from appliance.temporal.connection import dial
+from appliance.temporal.doorkeeper import opened
 from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.journal import Journal
 from appliance.temporal.leases import Leases
 from appliance.temporal.namespace import agree_on_key, prepare
 from appliance.temporal.runs import Runs
 from appliance.temporal.sealing import Keyring, ensure_key
+from appliance.temporal.starter import Starter
 from appliance.temporal.workflow import AskApplianceWorker, ExecuteAirflowDagWorkflow
 from appliance.temporal.workshop import Workshop
 from appliance.warm.control import shield_from_children
@@ -56,6 +57,7 @@ _HEADROOM = 8
 """Activity slots beyond parallelism and pollers: eager execution dies when pollers hold every slot."""
 _HEARTBEAT = timedelta(seconds=3)
 _CACHED_WORKFLOWS = 500
+_LAST_WORDS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,11 @@ async def _work(config: Config, announce: Announce) -> None:
         leases = Leases(workshop.runner(runs), parallelism=config.worker.parallelism)
         queue = _own_queue(config)
         tries = TryActivities(leases, journal, queue=queue, goes_on=runs.goes_on)
-        for worker in _workers(client, config, workshop, tries, has_attributes):
+        dags = DagActivities(config, workshop, has_search_attributes=has_attributes)
+        for worker in _workers(client, config, workshop, tries, dags):
             await stack.enter_async_context(worker)
+        starter = Starter(client, config, dags.read_dag)
+        await stack.enter_async_context(opened(config, starter.start))
         ready_s = time.monotonic() - began
         listing = await (await workshop.folder()).listing()
         announce(Started(listing, server_s, airflow_s, ready_s))
@@ -130,13 +135,13 @@ def _workers(
     config: Config,
     workshop: Workshop,
     tries: TryActivities,
-    has_attributes: bool,  # noqa: FBT001  # private, called once
+    dags: DagActivities,
 ) -> tuple[Worker, Worker]:
     """Return the worker everybody may use, and the one only for tries this box has in hand."""
     queue = config.temporal.task_queue
-    dags = DagActivities(config, workshop.folder, has_search_attributes=has_attributes)
     slots = config.worker.parallelism + _POLLERS + _HEADROOM
-    grace = timedelta(seconds=config.worker.grace_s)
+    # What is left of the grace is for tries that end on SIGTERM.
+    grace = timedelta(seconds=max(0.0, config.worker.grace_s - _LAST_WORDS_S))
     shared = Worker(
         client,
         task_queue=queue,
@@ -169,12 +174,8 @@ def _workers(
 
 async def _report_lost(client: Client, journal: Journal) -> None:
     """Tell the server which tries died with an earlier worker, so that nobody waits for a heartbeat."""
-    for token in journal.lost:
-        error = ApplicationError(
-            "the try was lost: its worker was killed or restarted",
-            type=messages.TRY_LOST,
-            non_retryable=True,
-        )
+    for token, has_begun in journal.lost.items():
+        error = lost("its worker was killed or restarted", has_begun=has_begun)
         with suppress(RPCError):  # the run has ended, or the server noticed first
             await client.get_async_activity_handle(task_token=token).fail(error)
     if journal.lost:

@@ -8,11 +8,11 @@ import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributeUpdate
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ActivityCancellationType
 
@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
         TaskExecutionResult,
         XComRow,
     )
-    from appliance.temporal import details, limits, messages, outcomes
+    from appliance.temporal import attributes, details, limits, messages, outcomes
     from appliance.temporal.ledger import (
         MAPPED_TRY_XCOM_BYTES,
         TRY_XCOM_BYTES,
@@ -67,12 +67,6 @@ _MOST_RUNNING = 1000
 """Temporal takes 2,000 unfinished activities a workflow and 4 MB a workflow task; past either, the run is stuck."""
 _ACTIVATION_XCOM_BYTES = 1024 * 1024
 """XComs sent along with all tries started in one workflow task; a response above 4 MB ends the workflow."""
-
-_STATE = SearchAttributeKey.for_keyword("AirflowState")
-_DAG_ID = SearchAttributeKey.for_keyword("AirflowDagId")
-_RUN_ID = SearchAttributeKey.for_keyword("AirflowRunId")
-_RUN_TYPE = SearchAttributeKey.for_keyword("AirflowRunType")
-_LOGICAL_DATE = SearchAttributeKey.for_datetime("AirflowLogicalDate")
 
 
 @workflow.defn(
@@ -197,20 +191,13 @@ class ExecuteAirflowDagWorkflow:
         """Make a run that was started by hand as easy to find as a submitted one."""
         self._searchable = dag.has_search_attributes
         known = workflow.info().typed_search_attributes
-        if not self._searchable or known.get(_DAG_ID) is not None:
+        if not self._searchable or known.get(attributes.DAG_ID) is not None:
             return
         facts = self._facts
-        updates: list[SearchAttributeUpdate[Any]] = [
-            _DAG_ID.value_set(facts.dag_id),
-            _RUN_ID.value_set(facts.run_id),
-            _RUN_TYPE.value_set(facts.run_type),
-            _STATE.value_set("running"),
-        ]
-        if facts.logical_date:
-            updates.append(
-                _LOGICAL_DATE.value_set(datetime.fromisoformat(facts.logical_date))
-            )
-        workflow.upsert_search_attributes(updates)
+        found_by = attributes.of_run(
+            facts.dag_id, facts.run_id, facts.run_type, facts.logical_date
+        )
+        workflow.upsert_search_attributes(attributes.updates(found_by))
 
     # -- the loop ---------------------------------------------------------------
 
@@ -294,6 +281,8 @@ class ExecuteAirflowDagWorkflow:
     async def _run_try(self, task: ActivityTaskInput) -> None:
         instance = (task.task_id, task.map_index)
         outcome = await self._execute(task, messages.ACTIVITY, None)
+        while outcome is outcomes.Gone.NOT_BEGUN:
+            outcome = await self._execute(task, messages.ACTIVITY, None)
         if isinstance(outcome, outcomes.Lease):
             outcome = await self._execute(
                 task, messages.REATTACH_ACTIVITY, outcome.queue
@@ -309,7 +298,7 @@ class ExecuteAirflowDagWorkflow:
 
     async def _execute(
         self, task: ActivityTaskInput, activity: str, queue: str | None
-    ) -> TaskExecutionResult | outcomes.Lease | TryLost:
+    ) -> TaskExecutionResult | outcomes.Lease | outcomes.Gone:
         try:
             result: dict[str, Any] = await workflow.execute_activity(
                 activity,
@@ -359,7 +348,7 @@ class ExecuteAirflowDagWorkflow:
 
     def _set_state(self, state: str) -> None:
         if self._searchable:
-            workflow.upsert_search_attributes([_STATE.value_set(state)])
+            workflow.upsert_search_attributes([attributes.STATE.value_set(state)])
 
 
 @workflow.defn(name=messages.ASK_WORKFLOW)

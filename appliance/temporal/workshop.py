@@ -8,14 +8,16 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from appliance.config.environment import airflow_environment
 from appliance.config.model import Config
-from appliance.dagfile.facts import OpenFile
+from appliance.dagfile.facts import CheckedDag, Listing, OpenFile
 from appliance.dagfile.folder import PRELOAD, DagFolder
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import DagError
@@ -23,7 +25,7 @@ from appliance.taskrun import objects
 from appliance.taskrun.attempt import TryHost
 from appliance.taskrun.logs import TryLog
 from appliance.taskrun.masking import Masker
-from appliance.taskrun.secrets import parse_answer
+from appliance.taskrun.secrets import ParseAnswers
 from appliance.taskrun.spares import Spares
 from appliance.temporal import outcomes
 from appliance.temporal.leases import Runner
@@ -74,6 +76,23 @@ class Workshop:
         assert self._folder is not None  # noqa: S101  # set before ready
         return self._folder
 
+    async def check(self, **question: Any) -> CheckedDag:
+        """Check that a DAG can be run, and make ready to run its first tasks.
+
+        Raises:
+            DagError: it cannot.
+        """
+        folder = await self.folder()
+        found = await folder.check(**question)
+        with suppress(DagError):
+            opened = await folder.open(found.file)
+            self._spares.refill(opened.zygote)
+        return found
+
+    async def listing(self) -> Listing:
+        """Return every DAG of the folder, and every file that cannot be read."""
+        return await (await self.folder()).listing()
+
     async def resolve(self, rows: Sequence[XComRow]) -> list[XComRow]:
         """Return XComs with every reference replaced by what it stands for."""
         return await objects.resolve(await self._live_zygote(), rows)
@@ -98,7 +117,9 @@ class Workshop:
                     opened = await (await self.folder()).open(task.run.file)
                     if missing := _missing(task, opened):
                         return self._refuse(task, missing)
-                    return await host.run_try(task, zygote=opened.zygote, run=run)
+                    return await host.run_try(
+                        task, zygote=opened.zygote, run=run, assets=opened.assets
+                    )
                 except ZygoteLostError:
                     continue  # The try has not begun; a new zygote takes it.
                 except ForkError:
@@ -142,14 +163,15 @@ class Workshop:
             _LOG.error("the process tasks are forked from died; starting another")
 
     async def _start(self) -> Zygote:
-        environment = {**os.environ, **airflow_environment(self._config)}
+        airflow_env = airflow_environment(self._config)
+        environment = {**os.environ, **airflow_env}
         zygote = await Zygote.start(env=environment, preload=(*PRELOAD, _CHILD))
         if self._folder is None:
             self._folder = DagFolder(
                 root=self._config.dags.folder,
                 zygote=zygote,
                 settings=self._config.dags,
-                answer=parse_answer(self._config.secrets),
+                answers=partial(ParseAnswers, self._config.secrets, airflow_env),
                 clock=time.monotonic,
             )
         else:

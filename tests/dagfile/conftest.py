@@ -7,14 +7,18 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
 
-from appliance.config.model import DagSettings
+from appliance.config.model import Connection, DagSettings, Secrets
 from appliance.dagfile.folder import PRELOAD, DagFolder
+from appliance.taskrun.secrets import ParseAnswers
 from appliance.warm.control import Zygote
 from appliance.warm.frames import Reply
+
+FROM_ENV = "of the environment"
 
 
 class Box:
@@ -24,12 +28,13 @@ class Box:
         self.project = project
         self.root = settings.folder
         self.variables: dict[str, str] = {}
+        self.connections: dict[str, Connection] = {}
         self.asked: list[str] = []
         self.folder = DagFolder(
             root=settings.folder,
             zygote=zygote,
             settings=settings,
-            answer=self._answer,
+            answers=self._answers,
             clock=time.monotonic,
         )
 
@@ -40,12 +45,21 @@ class Box:
         path.write_text(textwrap.dedent(text).lstrip())
         return path
 
-    async def _answer(self, kind: str, body: dict[str, Any]) -> Reply:
+    def _answers(self) -> ParseAnswers:
+        secrets = Secrets(connections=self.connections, variables=self.variables)
+        return Overheard(secrets, self.asked)
+
+
+class Overheard(ParseAnswers):
+    """Notes what it is asked."""
+
+    def __init__(self, secrets: Secrets, asked: list[str]) -> None:
+        super().__init__(secrets, {})
+        self.asked = asked
+
+    async def answer(self, kind: str, body: dict[str, Any]) -> Reply:
         self.asked.append(kind)
-        if kind == "GetVariable" and body["key"] in self.variables:
-            value = self.variables[body["key"]]
-            return Reply({"type": "VariableResult", "key": body["key"], "value": value})
-        return Reply(error={"error": "VARIABLE_NOT_FOUND", "detail": {}})
+        return await super().answer(kind, body)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -57,6 +71,7 @@ async def zygote(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Zygo
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW_VAR_FROM_ENV": "seven",
+        "AIRFLOW_CONN_FROM_ENV": f"http://me:{quote(FROM_ENV)}@host",
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
     }
     started = await Zygote.start(env=env, preload=PRELOAD)

@@ -29,6 +29,7 @@ ASK: dict[str, Any] = {
 }
 TI = {"ti_id": "01234567-89ab-cdef-0123-456789abcdef"}
 STORE = {"key": "k", "value": 1}
+ASSET = {"name": "a", "uri": "s3://a", "group": "asset", "extra": {"owner": "me"}}
 DONE = None
 OK = {"type": "OKResponse", "ok": True}
 
@@ -198,9 +199,14 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
     ("DeleteTaskStateStore", {**TI, "key": "k"}, OK),
     ("ClearTaskStateStore", TI, OK),
     ("TriggerDagRun", {"dag_id": "other", "run_id": "r"}, "starting other DAG runs"),
-    ("GetAssetByName", {"name": "a"}, "looking up assets"),
-    ("GetAssetByUri", {"uri": "a"}, "looking up assets"),
-    ("GetAssetsByAlias", {"alias_name": "a"}, "looking up assets"),
+    ("GetAssetByName", {"name": "a"}, {"type": "AssetResult", **ASSET}),
+    ("GetAssetByUri", {"uri": "s3://a"}, {"type": "AssetResult", **ASSET}),
+    (
+        "GetAssetByUri",
+        {"uri": "a"},
+        {"type": "ErrorResponse", "error": "ASSET_NOT_FOUND", "detail": {"uri": "a"}},
+    ),
+    ("GetAssetsByAlias", {"alias_name": "a"}, "looking up the assets of an alias is"),
     ("GetAssetEventByAsset", {"name": "a", "uri": None}, "asset events are"),
     ("GetAssetEventByAssetAlias", {"alias_name": "a"}, "asset events are"),
     ("CreateHITLDetailPayload", TI, "human-in-the-loop operators are"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from appliance.config.model import Connection, Secrets
 from appliance.taskrun.masking import Masker
-from appliance.taskrun.secrets import SecretAnswers, parse_answer
+from appliance.taskrun.secrets import ParseAnswers, SecretAnswers
 from appliance.warm.frames import Reply
 
 CONFIGURED = Secrets(
@@ -77,7 +77,7 @@ def test_keys_are_of_both_sorted_and_paged() -> None:
 
 
 async def test_a_dag_file_gets_variables_while_it_is_read_and_nothing_else() -> None:
-    answer = parse_answer(CONFIGURED)
+    answer = ParseAnswers(CONFIGURED, {}).answer
 
     variable = await answer("GetVariable", {"key": "b"})
     assert variable.body == {"type": "VariableResult", "key": "b", "value": "2"}

@@ -7,37 +7,46 @@ from appliance.temporal.journal import Journal
 
 def test_what_was_not_ended_is_lost(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "tries")
-    journal.start(b"one")
-    journal.start(b"\x00two\n")
+    journal.begin(b"one")
+    journal.begin(b"\x00two\n")
     journal.end(b"one")
 
-    assert Journal(tmp_path / "tries").lost == [b"\x00two\n"]
+    assert Journal(tmp_path / "tries").lost == {b"\x00two\n": True}
+
+
+def test_a_try_that_only_waited_for_a_slot_is_told_apart(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "tries")
+    journal.take(b"waits")
+    journal.take(b"runs")
+    journal.begin(b"runs")
+
+    assert Journal(tmp_path / "tries").lost == {b"waits": False, b"runs": True}
 
 
 def test_what_was_reported_as_lost_is_not_reported_again(tmp_path: Path) -> None:
-    Journal(tmp_path / "tries").start(b"one")
-    assert Journal(tmp_path / "tries").lost == [b"one"]
+    Journal(tmp_path / "tries").begin(b"one")
+    assert Journal(tmp_path / "tries").lost == {b"one": True}
 
-    assert Journal(tmp_path / "tries").lost == []
+    assert Journal(tmp_path / "tries").lost == {}
 
 
 def test_half_a_line_of_a_killed_worker_is_no_obstacle(tmp_path: Path) -> None:
     path = tmp_path / "tries"
-    Journal(path).start(b"one")
+    Journal(path).begin(b"one")
     with path.open("ab") as out:
         out.write(b"+ aGFsZ")
 
-    assert Journal(path).lost == [b"one"]
+    assert Journal(path).lost == {b"one": True}
 
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "tries"
     journal = Journal(path)
-    journal.start(b"stays")
+    journal.begin(b"stays")
     for number in range(20_000):
         token = str(number).encode()
-        journal.start(token)
+        journal.begin(token)
         journal.end(token)
 
     assert path.stat().st_size < 1_000_000
-    assert Journal(path).lost == [b"stays"]
+    assert Journal(path).lost == {b"stays": True}

@@ -18,8 +18,10 @@ upgrade read this list against the new source:
 * ``sdk.serde._register``, ``sdk.plugins_manager.integrate_macros_plugins``,
   ``sdk.log.load_remote_log_handler``, ``sdk.listener.get_listener_manager``: filled lazily.
 * ``sdk._shared.observability.metrics.stats._get_registry``: reads a YAML file on first use.
+* ``sdk._shared.secrets_masker.redact`` knows what ``Variable.get`` and ``Connection.get`` gave.
 * ``dag_processing.importers.python_importer.signal``: the module it sets handlers with;
   ``serialization.encoders.coerce_to_core_timetable``.
+* ``dag_processing.collection._find_all_assets`` of ``LazyDeserializedDAG``: what it would register.
 * ``sdk.execution_time.xcom.XCom``: the configured backend;
   ``providers.common.io.xcom.backend``: ``_get_threshold`` and ``XComDecoder`` are looked up in the
   module; ``sdk.serde._match`` decides which classes are deserialized.
@@ -40,15 +42,17 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from airflow.dag_processing import dagbag
+from airflow.dag_processing import collection, dagbag
 from airflow.dag_processing.importers import python_importer
 from airflow.providers.common.io.xcom import backend as object_store
 from airflow.sdk import configuration, serde
+from airflow.sdk._shared import secrets_masker
 from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.serialization.serialized_objects import LazyDeserializedDAG
 
 AIRFLOW = "3.3.2"
 TASK_SDK = "1.3.2"
@@ -77,6 +81,8 @@ _require(task_runner, "main", "DagBundlesManager", "TypeAdapter", "get_hostname"
 _require(comms, "CommsDecoder", "ToTask", "TypeAdapter")
 _require(dagbag, "BundleDagBag")
 _require(python_importer, "signal")
+_require(collection, "_find_all_assets")
+_require(secrets_masker, "redact")
 _require(configuration, "_secrets_backend_cache")
 _require(
     supervisor,
@@ -183,6 +189,11 @@ def lookups() -> Iterator[list[None]]:
         supervisor.ensure_secrets_backend_loaded = load
 
 
+def without_secrets(text: str) -> str:
+    """Return ``text`` with ``***`` for every secret that was fetched in this process."""
+    return str(secrets_masker.redact(text))
+
+
 def let_crashes_kill() -> None:
     """Let a segmentation fault in a DAG file end the process.
 
@@ -204,6 +215,16 @@ def let_crashes_kill() -> None:
 def core_timetable(dag: Any) -> Any:
     """Return the DAG's timetable as the scheduler knows it."""
     return coerce_to_core_timetable(dag.timetable)
+
+
+def declared_assets(serialized: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the assets a serialized DAG names, as a task is answered that asks for them."""
+    dag = LazyDeserializedDAG(data=serialized)
+    found = collection._find_all_assets([dag])  # noqa: SLF001 - a seam, listed above
+    return [
+        {"name": one.name, "uri": one.uri, "group": one.group, "extra": one.extra}
+        for one in found
+    ]
 
 
 # --- in the child

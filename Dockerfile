@@ -1,0 +1,65 @@
+# The appliance in one container: see README.md and docs/OPERATIONS.md. `make image` builds it.
+
+FROM debian:trixie-slim AS base
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates python3 tini \
+ && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/*.log
+
+# Packages are all in the lock: pip has nothing to resolve.
+FROM base AS packages
+RUN apt-get update && apt-get install -y --no-install-recommends binutils python3-venv
+RUN python3 -m venv /opt/appliance
+COPY requirements.lock /build/
+RUN /opt/appliance/bin/pip install --disable-pip-version-check --no-cache-dir --no-compile \
+      --no-deps --require-hashes -r /build/requirements.lock
+
+# On its own, so that a change of the appliance builds in a second and is a small layer.
+FROM packages AS application
+COPY pyproject.toml README.md /build/
+COPY appliance /build/appliance
+RUN /opt/appliance/bin/pip install --disable-pip-version-check --no-cache-dir --no-compile \
+      --no-deps --no-build-isolation --target /opt/appliance/app /build \
+ && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/appliance/app
+
+# What nothing reads at run time goes. Byte code stays: it halves the time to import Airflow.
+# Libraries that a wheel brought along (*.libs) were patched and are not stripped.
+FROM packages AS slim
+RUN cd /opt/appliance/lib/python3*/site-packages \
+ && find . -name '*.so*' -type f ! -path './*.libs/*' -exec strip --strip-unneeded {} + \
+ && rm -rf airflow/ui/dist supervisor/tests temporalio/bridge/sdk-core \
+ && find babel/locale-data -name '*.dat' ! -name 'root.dat' ! -name 'en*.dat' -delete \
+ && find . -depth -type d -name __pycache__ -exec rm -rf {} + \
+ && /opt/appliance/bin/pip uninstall -y -q flit_core pip \
+ && echo /opt/appliance/app > appliance.pth \
+ && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash .
+
+FROM base
+LABEL org.opencontainers.image.title="appliance" \
+      org.opencontainers.image.description="Runs standard Airflow 3 DAG files on Temporal"
+RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home \
+      --shell /usr/sbin/nologin appliance \
+ && install -d -m 0777 /data \
+ && install -d /dags /plugins /conf \
+ && ln -s /project /usr/local/airflow
+COPY --from=slim /opt/appliance /opt/appliance
+COPY --chmod=0755 image/bin/ /usr/local/bin/
+COPY --chmod=0644 conf/appliance.yaml /conf/
+COPY --chmod=0644 dags/ /dags/
+COPY --from=application /opt/appliance/app /opt/appliance/app
+
+# The link above: DAG files of Astro projects name /usr/local/airflow.
+# USER and HOME are for users that are not in /etc/passwd: `docker run --user` takes any.
+ENV APPLIANCE_IMAGE=1 \
+    APPLIANCE_DATA=/data \
+    APPLIANCE_IP=0.0.0.0 \
+    HOME=/data \
+    LANG=C.UTF-8 \
+    PATH=/opt/appliance/app/bin:/usr/local/bin:/opt/appliance/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    USER=appliance
+USER 10001
+VOLUME /data
+EXPOSE 7233 8233 9233
+# Costs 0.03 s of CPU, so it can be asked often; a box that never gets well is told after 40 s.
+HEALTHCHECK --interval=2s --timeout=5s --retries=20 CMD ["appliance-checkup"]
+ENTRYPOINT ["tini", "-s", "--", "appliance-entry"]
