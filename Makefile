@@ -1,8 +1,9 @@
-# The appliance without a container. `make` lists what there is; CI runs `make check` and `make test`.
+# The appliance, without a container and as one. `make` lists what there is; `.ci/run` is what CI runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check format bench lock clean linux
+.PHONY: help demo up down test check format bench image test-image lock clean linux
 
+IMAGE := appliance
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -10,7 +11,7 @@ DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install
 
 help: ## List these commands
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Run the example my_data_pipeline on a private appliance, show the outcome, stop
 	@$(BIN)/appliance demo
@@ -21,8 +22,8 @@ up: $(READY) ## Start the appliance here, in the foreground, with the DAGs of ./
 down: $(READY) ## Stop it; its runs go on at the next start
 	@$(BIN)/appliance down
 
-test: $(DEV) ## Run all tests
-	$(BIN)/pytest
+test: $(DEV) ## Run all tests but those of the image
+	$(BIN)/pytest -m "not needs_image"
 
 check: $(DEV) ## Check format, style, types and the layers
 	$(BIN)/ruff format --check
@@ -36,6 +37,12 @@ format: $(DEV) ## Format, and mend what can be mended
 
 bench: $(DEV) ## Measure against bare Temporal and against Airflow, side by side
 	$(BIN)/python -m tests.bench
+
+image: ## Build the container image
+	docker build -t $(IMAGE) .
+
+test-image: $(DEV) ## Test the container image that was built last
+	TESTED_IMAGE=$(IMAGE) $(BIN)/pytest -m needs_image tests/image
 
 lock: ## Pin all packages anew (needs uv)
 	$(call pin,requirements.lock,)

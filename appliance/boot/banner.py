@@ -116,4 +116,5 @@ def _count(number: float, noun: str) -> str:
 
 
 def _shown(path: Path, cwd: Path) -> str:
-    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)
+    is_below = path.is_relative_to(cwd) and cwd != Path("/")
+    return str(path.relative_to(cwd)) if is_below else str(path)

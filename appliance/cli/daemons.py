@@ -75,7 +75,12 @@ def prepare(box: Box, /) -> None:
             await server.prepare()
 
     asyncio.run(work())
-    facts = Facts(installed("appliance"), (), data_warning=data_warning(config))
+    facts = Facts(
+        installed("appliance"),
+        (),
+        data_warning=data_warning(config),
+        warnings=start_warnings(config),
+    )
     click.echo(banner(config, facts, cwd=Path.cwd()))
 
 
@@ -95,6 +100,9 @@ def health(box: Box, /) -> None:
 
     found = asyncio.run(examine(config, probe))
     click.echo("\n".join(found.lines))
+    unsafe = data_warning(config)
+    if unsafe:
+        click.echo(f"WARNING   {unsafe}", err=True)
     if not found.ok:
         raise TemporalUnreachable("")
 
@@ -120,7 +128,17 @@ def facts(config: "Config", started: "Started") -> "Facts":
             "all": started.ready_s,
         },
         data_warning=data_warning(config),
+        warnings=start_warnings(config),
     )
+
+
+def start_warnings(config: "Config") -> "tuple[str, ...]":
+    """Say what was done before this start that someone should know."""
+    from appliance.boot.rundir import run_folder
+    from appliance.boot.stamp import note
+
+    copied = note(run_folder(config.data))
+    return () if copied is None else (copied,)
 
 
 def data_warning(config: "Config") -> str | None:

@@ -7,6 +7,7 @@ from appliance.cli.daemons import down, health, prepare, up, version, worker
 from appliance.cli.dags import dags
 from appliance.cli.demo import demo
 from appliance.cli.logs import logs
+from appliance.cli.once import once
 from appliance.cli.runs import cancel, runs, xcoms
 from appliance.cli.settings import config
 from appliance.cli.submission import submit
@@ -36,6 +37,7 @@ for command in (
     worker,
     prepare,
     down,
+    once,
     demo,
     version,
 ):

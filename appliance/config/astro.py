@@ -17,10 +17,17 @@ from appliance.config.variables import variables
 
 _FILES = ("airflow_settings.yaml", "airflow_settings.yml")
 _SECTIONS = frozenset({"connections", "pools", "variables"})
-_CONNECTION = tuple(
-    f"conn_{key}"
-    for key in ("id", "type", "host", "schema", "login", "password", "port", "uri")
-) + ("conn_extra",)
+_CONNECTION = (
+    "conn_id",
+    "conn_type",
+    "conn_host",
+    "conn_schema",
+    "conn_login",
+    "conn_password",
+    "conn_port",
+    "conn_uri",
+    "conn_extra",
+)
 _POOL = ("pool_name", "pool_slot", "pool_description")
 _VARIABLE = ("variable_name", "variable_value")
 _EMPTY = (None, "", 0)

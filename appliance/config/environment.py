@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from appliance.config.model import Config
+from appliance.errors import ConfigError
 
 _PREFIXES = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
 _NAMES = ("AIRFLOW_HOME", "AIRFLOW_CONFIG")
@@ -108,6 +109,22 @@ def _import_path(config: Config) -> dict[str, str]:
         return {}
     folders = [str(config.project), config.python_path]
     return {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
+
+
+def airflow_number(config: Config, option: str, default: float) -> float:
+    """Return an option of Airflow's that is read here, too; ``option`` as in ``CORE__PARALLELISM``.
+
+    Raises:
+        ConfigError: it is no number.
+    """
+    name = f"AIRFLOW__{option}"
+    text = config.airflow_env.get(name)
+    if text is None:
+        return default
+    try:
+        return float(text)
+    except ValueError as err:
+        raise ConfigError(f"{name}: {text!r} is no number") from err
 
 
 def _is_ignored(name: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from appliance.config import astro, environment, limits
+from appliance.config.access import closed, denied
 from appliance.config.document import read_file
 from appliance.config.model import (
     Config,
@@ -111,7 +112,12 @@ def _both(base: Secrets, winner: Secrets) -> Secrets:
 def _written(
     file: Path, env: Mapping[str, str], *, cwd: Path, problems: Problems
 ) -> Written:
-    name = os.path.relpath(file, cwd) if file.is_relative_to(cwd) else str(file)
+    is_below = file.is_relative_to(cwd) and cwd != Path("/")
+    name = os.path.relpath(file, cwd) if is_below else str(file)
+    shut = closed(file.parent)
+    if shut:
+        problems.add(name, denied(shut, "read", file))
+        return Written()
     if not file.exists():
         if "APPLIANCE_CONF" in env:
             what = f"the file '{name}' does not exist"

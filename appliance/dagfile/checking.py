@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from airflow._shared.timezones import timezone
 from airflow.configuration import conf
+from airflow.models.base import ID_LEN
 from airflow.models.dagrun import RUN_ID_REGEX
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.types import DagRunType
@@ -59,6 +60,10 @@ def _checked(place: Place, asked: dict[str, Any]) -> list[str] | None:
 
 
 def _check_run_id(run_id: str, run_type: DagRunType) -> None:
+    if len(run_id) > ID_LEN:
+        raise ValueError(
+            f"the run_id has {len(run_id)} characters; Airflow keeps at most {ID_LEN}"
+        )
     is_tolerant = conf.getboolean("core", "allow_double_dot_in_ids", fallback=False)
     if ".." in run_id and not is_tolerant:
         raise ValueError(

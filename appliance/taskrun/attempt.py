@@ -20,7 +20,7 @@ Source: Airflow 3.3: ``airflow/sdk/execution_time/supervisor.py`` (ActivitySubpr
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from appliance.config.model import Secrets
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
 from appliance.taskrun import objects
+from appliance.taskrun.assets import Asset
 from appliance.taskrun.channels import MAX_EVENT_BYTES, Lines
 from appliance.taskrun.logs import TryLog, echo_to_stdout
 from appliance.taskrun.masking import Masker
@@ -39,6 +40,7 @@ from appliance.taskrun.replies import Replies
 from appliance.taskrun.runview import RunView
 from appliance.taskrun.spares import Prepared, Spares
 from appliance.taskrun.startup import should_retry, startup_details
+from appliance.taskrun.xcoms import MAX_MAP_LENGTH
 from appliance.warm import datagrams, frames
 from appliance.warm.control import Exit, Zygote
 
@@ -88,11 +90,19 @@ class TryHost:
     spares: Spares
     echo: Callable[[str], None] = echo_to_stdout
     overtime_s: float = OVERTIME_S
+    max_map_length: int = MAX_MAP_LENGTH
 
     async def run_try(
-        self, task: ActivityTaskInput, *, zygote: Zygote, run: RunView
+        self,
+        task: ActivityTaskInput,
+        *,
+        zygote: Zygote,
+        run: RunView,
+        assets: Sequence[Asset] = (),
     ) -> TaskExecutionResult:
         """Run one try in a child of ``zygote``; ``task.run.conf`` None counts as empty.
+
+        ``assets``: what the file of its DAG declares.
 
         Cancelling it ends the child: SIGTERM, the grace, SIGKILL, then CancelledError.
 
@@ -102,7 +112,9 @@ class TryHost:
         """
         orders = await _orders(task, run)
         prepared = await self.spares.take(zygote)
-        attempt = _Attempt(self, task, prepared=prepared, zygote=zygote, run=run)
+        attempt = _Attempt(
+            self, task, prepared=prepared, zygote=zygote, run=run, assets=assets
+        )
         try:
             return await attempt.run(orders)
         finally:
@@ -130,6 +142,7 @@ class _Attempt:
         prepared: Prepared,
         zygote: Zygote,
         run: RunView,
+        assets: Sequence[Asset],
     ) -> None:
         self._host = host
         self._task = task
@@ -147,6 +160,8 @@ class _Attempt:
             masker=masker,
             store=partial(objects.store, zygote, task.run),
             log_fd=self._another_log,
+            assets=assets,
+            max_map_length=host.max_map_length,
         )
         events = self._channels.logs
         self._lines = [
@@ -273,6 +288,7 @@ class _Attempt:
         reported = self._replies.ending.state
         state = final_state(ended.code, reported, is_retried=should_retry(self._task))
         death = cause_of_death(ended) if state != reported else None
+        error = self._error(ended, death) if state in _FAILURES else None
         if death is not None:
             self._log.say("critical", death)
             self._log.flush()
@@ -280,16 +296,20 @@ class _Attempt:
             state,
             start_date=start_date,
             now=_now(),
-            error=self._error(death) if state in _FAILURES else None,
+            error=error,
             log=str(self._log.file),
         )
 
-    def _error(self, death: str | None) -> str | None:
-        """Say why the try failed: a line, and below it the traceback if there is one."""
+    def _error(self, ended: Exit, death: str | None) -> str | None:
+        """Say why the try failed: a line, and below it the traceback if there is one.
+
+        Who was killed has not said why; who left may have, and all else is told last.
+        """
         failure = self._log.failure()
-        if death is not None or failure is None:
+        if failure is None or (death is not None and ended.code < 0):
             return death
-        return f"{failure.error}\n{failure.traceback}".rstrip()
+        parts = (failure.error, failure.traceback, death)
+        return "\n".join(part.rstrip() for part in parts if part)
 
 
 def _now() -> datetime:

@@ -15,7 +15,7 @@ from typing import Any
 Event = Mapping[str, Any]
 
 RUNNER = "/airflow/sdk/"
-_MARKER = re.compile(r"::(?:group|endgroup)::")
+_UNSHOWN = re.compile(r"::(?:group|endgroup)::|Worker startup parse complete$")
 _CAUSE = (
     "The above exception was the direct cause of the following exception:",
     "During handling of the above exception, another exception occurred:",
@@ -51,10 +51,13 @@ _PLAIN = frozenset(("task.stdout", "task.stderr"))
 
 
 def render(event: str | Event, *, has_time: bool = True) -> str:
-    """Return an event, or a line of a log file, for people; "" for a marker that only folds text in Airflow's UI."""
+    """Return an event, or a line of a log file, for people.
+
+    "" for what only Airflow's UI has a use for: where text is folded, how long a parse took.
+    """
     fields = _parsed(event) if isinstance(event, str) else event
     text = str(fields.get("event", ""))
-    if _MARKER.match(text):
+    if _UNSHOWN.match(text):
         return ""
     level = str(fields.get("level", "info")).upper()
     is_plain = fields.get("logger") in _PLAIN or level == "INFO"

@@ -5,6 +5,7 @@ bug.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
@@ -21,7 +22,12 @@ from appliance.errors import DagError
 from appliance.temporal import limits, messages
 from appliance.temporal.journal import Journal
 from appliance.temporal.leases import Leases
-from appliance.temporal.messages import DagAnswer, DagQuestion
+from appliance.temporal.messages import (
+    DagAnswer,
+    DagQuestion,
+    ResolveAnswer,
+    ResolveQuestion,
+)
 
 _LOG = logging.getLogger(__name__)
 _FIRST_HEARTBEAT_S = 1.0
@@ -189,23 +195,19 @@ class XComActivities:
     def __init__(self, resolve: Resolver) -> None:
         """``resolve`` asks Airflow's XCom backend."""
         self._resolve = resolve
+        self._begun: tuple[list[XComRow], str] = ([], "")
+        """What was answered in part: for the next slice it need not be fetched again."""
 
     @activity.defn(name=messages.RESOLVE_XCOMS)
-    async def resolve_xcoms(self, rows: list[XComRow]) -> list[XComRow]:
-        """Return the rows with every reference replaced by its value.
-
-        Raises:
-            ApplicationError: they are too large for Temporal, which would try for ever.
-        """
-        found = await self._resolve(rows)
-        size = limits.size_of([asdict(row) for row in found])
-        if size > limits.PAYLOAD_BYTES:
-            raise ApplicationError(
-                f"the XComs are {size / 1e6:.1f} MB together, more than Temporal takes in "
-                "one piece (2 MB); see the files below xcom/ in the data folder",
-                non_retryable=True,
-            )
-        return found
+    async def resolve_xcoms(self, question: ResolveQuestion) -> ResolveAnswer:
+        """Return a slice of the rows with every reference replaced by its value."""
+        rows, text = self._begun
+        if question.start == 0 or question.rows != rows:
+            found = await self._resolve(question.rows)
+            text = json.dumps([asdict(row) for row in found])
+        end = question.start + limits.SLICE_CHARS
+        self._begun = (question.rows, text) if end < len(text) else ([], "")
+        return ResolveAnswer(text[question.start : end], len(text))
 
 
 def _result(running: asyncio.Task[TaskExecutionResult]) -> TaskExecutionResult:

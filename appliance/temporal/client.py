@@ -5,6 +5,7 @@ is deleted as soon as it has answered, so that it leaves nothing behind in the U
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -22,14 +23,18 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import FileError, ListedDag, Listing
+from appliance.dagrun.tries import XComRow
 from appliance.errors import DagError, WaitTimeout
 from appliance.temporal import attributes, messages
 from appliance.temporal.asking import Asker
 from appliance.temporal.connection import dial, ui_url, unreachable, workflow_id
+from appliance.temporal.limits import PAGE_ROWS
 from appliance.temporal.messages import (
     DagAnswer,
     DagExecutionResult,
     DagQuestion,
+    ResolveAnswer,
+    ResolveQuestion,
     TaskRow,
     XComQuestion,
 )
@@ -198,14 +203,17 @@ class Client:
             DagError: there is no such run.
         """
         handle = self._client.get_workflow_handle(workflow)
-        try:
-            answers = await handle.query(messages.XCOMS_QUERY, [XComQuestion()])
-        except RPCError as err:
-            raise _no_run(workflow, err) from err
-        found: list[dict[str, Any]] = await self._asker.ask(
-            messages.RESOLVE_XCOMS, answers[0], list[dict[str, Any]]
-        )
-        return found
+        found: list[dict[str, Any]] = []
+        while True:
+            question = XComQuestion(start=len(found), limit=PAGE_ROWS)
+            try:
+                (page,) = await handle.query(messages.XCOMS_QUERY, [question])
+            except RPCError as err:
+                raise _no_run(workflow, err) from err
+            if page:
+                found += await self._resolved([XComRow(**row) for row in page])
+            if len(page) < PAGE_ROWS:
+                return found
 
     async def dags(self) -> Listing:
         """Return what a worker finds in the DAG folder."""
@@ -222,6 +230,17 @@ class Client:
     async def probe(self) -> ProbeResult:
         """Say whether the server answers and a worker of ours polls it."""
         return await probe(self._client, self._config)
+
+    async def _resolved(self, rows: list[XComRow]) -> list[dict[str, Any]]:
+        text, length = "", 1
+        while len(text) < length:
+            question = ResolveQuestion(rows, start=len(text))
+            answer = await self._asker.ask(
+                messages.RESOLVE_XCOMS, question, ResolveAnswer
+            )
+            text, length = text + answer.text, answer.length
+        found: list[dict[str, Any]] = json.loads(text)
+        return found
 
     async def _list(self, query: str) -> list[RunRow]:
         return [_run_row(seen) async for seen in self._client.list_workflows(query)]

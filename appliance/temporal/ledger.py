@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from appliance.dagrun.tries import TaskExecutionResult, XComRow
 from appliance.temporal.messages import TaskRow, XComQuestion
@@ -86,12 +87,14 @@ class Ledger:
         task_ids = question.task_ids
         if task_ids is None:
             task_ids = tuple(sorted(self.by_task))
-        return [
+        rows = (
             row
             for task_id in task_ids
             for row in self._rows_of(task_id)
             if question.key is None or row.key == question.key
-        ]
+        )
+        end = None if question.limit is None else question.start + question.limit
+        return list(islice(rows, question.start, end))
 
     def send_along(
         self, task_ids: Sequence[str], limit_bytes: int

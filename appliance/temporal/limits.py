@@ -1,4 +1,4 @@
-"""What Temporal takes: the bytes of one payload and of one summary. Pure."""
+"""What Temporal takes: the bytes of one payload, of one summary, of one workflow id. Pure."""
 
 import json
 from typing import Any
@@ -8,6 +8,11 @@ from appliance.errors import DagError
 PAYLOAD_BYTES = 2_000_000
 """A little below the server's 2 MiB; what a worker sends beyond them is tried for ever."""
 SUMMARY_BYTES = 400
+WORKFLOW_ID_BYTES = 1000
+SLICE_CHARS = 700_000
+"""ASCII JSON in one payload: as a text within JSON it may double, and it crosses twice in one 4 MB message."""
+PAGE_ROWS = 250
+"""XComs in one answer of a run; with the names of task and key, a row is a few kB at most."""
 
 
 def size_of(value: Any) -> int:
@@ -25,6 +30,20 @@ def check_size(value: Any, what: str, hint: str) -> None:
     if size > PAYLOAD_BYTES:
         raise DagError(
             f"{what} {size / 1e6:.1f} MB as JSON; Temporal takes 2 MB. {hint}"
+        )
+
+
+def check_workflow_id(name: str) -> None:
+    """Refuse ids that make too long a workflow id.
+
+    Raises:
+        DagError: it is too long.
+    """
+    size = len(name.encode())
+    if size > WORKFLOW_ID_BYTES:
+        raise DagError(
+            f"the DAG id and the run id make a workflow id of {size} bytes; Temporal "
+            f"takes {WORKFLOW_ID_BYTES}. Choose a shorter --run-id."
         )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from appliance.dagrun.tries import XComRow
+
 WORKFLOW = "ExecuteAirflowDagWorkflow"
 ASK_WORKFLOW = "AskApplianceWorker"
 ACTIVITY = "run_airflow_task"
@@ -110,6 +112,28 @@ class XComQuestion:
 
     task_ids: tuple[str, ...] | None = None
     key: str | None = None
+    start: int = 0
+    """How many rows to leave out."""
+    limit: int | None = None
+    """How many rows to answer with at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveQuestion:
+    """Asks a worker what XComs stand for, a slice of the answer at a time."""
+
+    rows: list[XComRow]
+    start: int = 0
+    """How many characters to leave out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveAnswer:
+    """A slice of the resolved rows as JSON in ASCII."""
+
+    text: str
+    length: int
+    """Characters of the whole."""
 
 
 @dataclass(frozen=True, slots=True)

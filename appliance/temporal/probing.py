@@ -1,4 +1,6 @@
-"""Whether the server serves and a worker of ours polls it. Fails closed: what was not seen to work does not work."""
+"""Whether the server serves and the worker of this box polls it. Fails closed: what was not seen to work does not work."""
+
+import asyncio
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -10,21 +12,29 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from appliance.config.model import Config
+from appliance.temporal.checkup import ask
+from appliance.temporal.door import folder_of
 from appliance.temporal.reports import PartHealth, ProbeResult
 
 
 async def probe(client: Client, config: Config) -> ProbeResult:
-    """Ask the server for the namespace, and for who polls our task queue."""
+    """Ask the server for the namespace, and this box's worker how it is."""
+    return ProbeResult(await serves(client), await asyncio.to_thread(_worker, config))
+
+
+async def serves(client: Client) -> PartHealth:
+    """Ask the server for the namespace."""
     try:
         await client.workflow_service.describe_namespace(
             DescribeNamespaceRequest(namespace=client.namespace)
         )
     except RPCError as err:
-        return ProbeResult(PartHealth(ok=False, why=err.message), PartHealth(ok=False))
-    return ProbeResult(PartHealth(ok=True), await _worker(client, config))
+        return PartHealth(ok=False, why=err.message)
+    return PartHealth(ok=True)
 
 
-async def _worker(client: Client, config: Config) -> PartHealth:
+async def sees_poll(client: Client, config: Config) -> PartHealth:
+    """Ask the server whether it sees the worker whose connection this is among the pollers."""
     queue = config.temporal.task_queue
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
@@ -35,6 +45,15 @@ async def _worker(client: Client, config: Config) -> PartHealth:
         found = await client.workflow_service.describe_task_queue(request)
     except RPCError as err:
         return PartHealth(ok=False, why=err.message)
-    if found.pollers:
+    if client.identity in [poller.identity for poller in found.pollers]:
         return PartHealth(ok=True)
-    return PartHealth(ok=False, why=f"no worker polls the task queue {queue!r}")
+    return PartHealth(ok=False, why=f"it does not poll the task queue {queue!r}")
+
+
+def _worker(config: Config) -> PartHealth:
+    """Ask the worker itself: the server lists one for minutes after its death."""
+    try:
+        return PartHealth(**ask(folder_of(config))["worker"])
+    except (OSError, ValueError) as err:
+        why = f"the worker of this box does not answer: {err}"
+        return PartHealth(ok=False, why=why)

@@ -12,7 +12,7 @@ from appliance.config.model import Config
 from appliance.errors import DagError
 from appliance.temporal import attributes, messages
 from appliance.temporal.connection import ui_url, workflow_id
-from appliance.temporal.limits import check_size, shortened
+from appliance.temporal.limits import check_size, check_workflow_id, shortened
 from appliance.temporal.messages import (
     DagAnswer,
     DagExecutionInput,
@@ -50,6 +50,7 @@ class Starter:
         run_id = request.run_id or f"manual__{date}"
         dag = await self._checked(request, run_id, date)
         name = workflow_id(request.dag_id, run_id)
+        check_workflow_id(name)
         sealed = None
         if request.secrets is not None:
             sealed = Keyring(self._config.key_file).seal(request.secrets, name)

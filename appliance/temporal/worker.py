@@ -36,6 +36,7 @@ from appliance.temporal.activities import (
     XComActivities,
     lost,
 )
+from appliance.temporal.answering import answering
 from appliance.temporal.connection import dial
 from appliance.temporal.doorkeeper import opened
 from appliance.temporal.failures import TaskFailureConverter
@@ -127,6 +128,7 @@ async def _work(config: Config, announce: Announce) -> None:
         ready_s = time.monotonic() - began
         listing = await (await workshop.folder()).listing()
         announce(Started(listing, server_s, airflow_s, ready_s))
+        await stack.enter_async_context(answering(client, config))
         await stop.wait()
 
 

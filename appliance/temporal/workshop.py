@@ -15,18 +15,19 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from appliance.config.environment import airflow_environment
+from appliance.config.environment import airflow_environment, airflow_number
 from appliance.config.model import Config
 from appliance.dagfile.facts import CheckedDag, Listing, OpenFile
 from appliance.dagfile.folder import PRELOAD, DagFolder
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
-from appliance.errors import DagError
+from appliance.errors import ConfigError, DagError
 from appliance.taskrun import objects
-from appliance.taskrun.attempt import TryHost
+from appliance.taskrun.attempt import OVERTIME_S, TryHost
 from appliance.taskrun.logs import TryLog
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.secrets import ParseAnswers
 from appliance.taskrun.spares import Spares
+from appliance.taskrun.xcoms import MAX_MAP_LENGTH
 from appliance.temporal import outcomes
 from appliance.temporal.leases import Runner
 from appliance.temporal.runs import Runs
@@ -106,6 +107,12 @@ class Workshop:
             airflow_env=airflow_environment(config),
             grace_s=config.worker.grace_s,
             spares=self._spares,
+            overtime_s=airflow_number(
+                config, "CORE__TASK_SUCCESS_OVERTIME", OVERTIME_S
+            ),
+            max_map_length=int(
+                airflow_number(config, "CORE__MAX_MAP_LENGTH", MAX_MAP_LENGTH)
+            ),
         )
 
         async def run_try(task: ActivityTaskInput) -> TaskExecutionResult:
@@ -125,7 +132,7 @@ class Workshop:
                 except ForkError:
                     _LOG.warning("%s: no process could be forked", task.task_id)
                     await asyncio.sleep(_RESTART_PAUSE_S)
-                except DagError as err:
+                except (DagError, ConfigError) as err:
                     return self._refuse(task, str(err))
             raise ZygoteLostError(
                 f"{task.run.file}: what it is forked from dies at once"
@@ -141,7 +148,8 @@ class Workshop:
         log = TryLog(task, data=config.data, masker=masker, now=lambda: now)
         log.say("error", why)
         log.close()
-        return outcomes.failed(task, now.isoformat(), why)
+        failed = outcomes.failed(task, now.isoformat(), why)
+        return replace(failed, log=str(log.file))
 
     async def _live_zygote(self) -> Zygote:
         while self._zygote is None or self._zygote.closed.done():

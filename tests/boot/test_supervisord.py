@@ -74,13 +74,16 @@ def test_the_server_is_durable_fast_and_frugal() -> None:
         "--metrics-port 9233",
     ):
         assert part in command
-    assert 'HOME="/data",USER="appliance",GOMEMLIMIT="256MiB"' in section["environment"]
+    assert (
+        'HOME="/data",USER="appliance",GOMEMLIMIT="384MiB",GOGC="200"'
+        in section["environment"]
+    )
 
 
 def test_the_worker_stops_first_and_gets_its_grace() -> None:
     config = replace(CONFIG, worker=WorkerSettings(grace_s=29.5))
     found = parsed(config)
-    assert found["program:worker"]["stopwaitsecs"] == "31"
+    assert found["program:worker"]["stopwaitsecs"] == "32"
     # supervisord stops in reverse order of priority.
     worker = int(found["program:worker"]["priority"])
     assert worker > int(found["program:temporal"]["priority"])

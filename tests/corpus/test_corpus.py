@@ -44,15 +44,12 @@ REFUSED = {
 """Case → the feature that is not built yet, in the words of the refusal."""
 
 FAILING = {
-    "core_examples:asset2_producer": "looking up assets",
-    "core_examples:asset_alias_example_alias_consumer": "looking up assets",
+    "core_examples:asset_alias_example_alias_consumer": "the assets of an alias",
     "core_examples:asset_alias_example_alias_consumer_with_no_taskflow": (
-        "looking up assets"
+        "the assets of an alias"
     ),
     "core_examples:example_task_state_store": "writes to the task state store",
     "core_examples:example_task_state_store_mapped": "writes to the task state store",
-    "core_examples:live_region_player_stats": "looking up assets",
-    "core_examples:multi_region_player_stats": "looking up assets",
 }
 """Case → the feature that is not built yet and that only shows when a task asks for it."""
 

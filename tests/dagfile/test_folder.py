@@ -299,10 +299,12 @@ async def test_params_are_checked_as_airflow_does(box: Box) -> None:
 async def test_run_ids_are_checked_as_airflow_does(box: Box) -> None:
     box.write("one.py", ONE.format(dag_id="one", task="first"))
     await box.folder.check(dag_id="one", run_id="mine-1")
+    await box.folder.check(dag_id="one", run_id="a" * 250)
     await box.folder.check(dag_id="one", run_id="manual__2026-01-01T00:00:00+00:00")
     for run_id, says in (
         ("a..b", "must not contain"),
         ("a b", "does not match regex"),
+        ("a" * 251, "the run_id has 251 characters; Airflow keeps at most 250"),
         ("scheduled__2026-01-01T00:00:00+00:00", "reserved for scheduled runs"),
     ):
         with pytest.raises(DagError, match=says):

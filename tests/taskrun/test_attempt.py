@@ -103,6 +103,12 @@ async def test_death_is_named_and_retried(
     assert cause in box.log(last)
 
 
+async def test_what_was_logged_tells_more_than_an_exit_code(box: Box) -> None:
+    result = await box.run("complains", conf={"code": 5})
+
+    assert result.error == "the disk is full\nits process exited with code 5"
+
+
 async def test_try_dies_with_its_zygote(box: Box, tmp_path: Path) -> None:
     zygote = await box.read()
     mark = tmp_path / "waits"

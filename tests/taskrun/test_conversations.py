@@ -1,5 +1,6 @@
 """What real tasks ask in real children, and what becomes of the answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest_asyncio
 
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import TaskExecutionResult, XComRow
+from appliance.taskrun.assets import Asset
+from appliance.taskrun.attempt import TryHost
 from appliance.taskrun.runview import InstanceRow
 from appliance.warm.control import Zygote
 from tests.fakes.runs import FakeRun
@@ -29,12 +32,20 @@ class Asker:
     zygote: Zygote
 
     async def run(
-        self, task_id: str, run: FakeRun | None = None, **changes: Any
+        self,
+        task_id: str,
+        run: FakeRun | None = None,
+        *,
+        host: TryHost | None = None,
+        assets: Sequence[Asset] = (),
+        dag_id: str = "asks",
+        **changes: Any,
     ) -> TaskExecutionResult:
-        facts = {"dag_id": "asks", "file": "asks.py"}
+        facts = {"dag_id": dag_id, "file": "asks.py"}
         task = a_try(task_id, facts=facts, **changes)
-        host = self.box.host()
-        return await host.run_try(task, zygote=self.zygote, run=run or FakeRun())
+        return await (host or self.box.host()).run_try(
+            task, zygote=self.zygote, run=run or FakeRun(), assets=assets
+        )
 
     async def value(
         self, task_id: str, run: FakeRun | None = None, **changes: Any
@@ -81,6 +92,25 @@ async def test_list_too_long_to_map_over_fails_the_try(asker: Asker) -> None:
 
     assert result.state == TaskState.FAILED
     assert "too large to map" in (result.error or "")
+
+
+async def test_how_long_is_too_long_can_be_set(asker: Asker) -> None:
+    host = asker.box.host(max_map_length=2000)
+
+    result = await asker.run("too_many", host=host)
+
+    assert result.return_length == 2000
+
+
+async def test_an_asset_function_finds_what_its_file_declares(asker: Asker) -> None:
+    declared = {"name": "before", "uri": "s3://b", "group": "asset", "extra": {"a": 1}}
+
+    found = await asker.run("after", dag_id="after", assets=[declared])
+    missed = await asker.run("after", dag_id="after")
+
+    assert found.state == TaskState.SUCCESS, asker.box.log(found)
+    assert "found s3://b" in asker.box.log(found)
+    assert missed.state == TaskState.FAILED
 
 
 async def test_counts_and_states_of_the_own_run(asker: Asker) -> None:

@@ -222,6 +222,7 @@ def test_rendered_traceback_has_source_lines_and_no_runner_frames(
 
 def test_a_line_that_is_not_json_is_shown_as_it_is() -> None:
     assert render("half a li\n") == "half a li"
+    assert render(event(event="Worker startup parse complete", x=1).decode()) == ""
 
 
 @pytest.mark.parametrize(

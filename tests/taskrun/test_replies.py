@@ -240,6 +240,7 @@ class Trial:
         self.now_s = 0.0
         self.replies = Replies(
             a_try(**task),
+            assets=[ASSET, {**ASSET, "uri": "s3://again"}],
             run=self.run,
             secrets=Secrets(
                 connections={

@@ -49,6 +49,20 @@ def test_mapped_xcoms_come_in_map_index_order() -> None:
     assert [row.map_index for row in found] == [0, 2, 10]
 
 
+def test_xcoms_come_in_pages() -> None:
+    ledger = Ledger()
+    for index in range(5):
+        row = XComRow("m", index, "return_value", index)
+        ledger.ended(("m", index), result(row))
+
+    pages = [
+        [row.value for row in ledger.answer(XComQuestion(start=start, limit=2))]
+        for start in (0, 2, 4, 6)
+    ]
+
+    assert pages == [[0, 1], [2, 3], [4], []]
+
+
 def test_upstreams_are_sent_along_whole_or_not_at_all() -> None:
     ledger = Ledger()
     ledger.ended(("big", -1), result(XComRow("big", -1, "k", "x" * 5000)))

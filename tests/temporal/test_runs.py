@@ -143,6 +143,30 @@ def test_large_and_many_xcoms_stay_out_of_history(box: RunningBox) -> None:
     assert len(_history(box, report).to_json()) < 800_000
 
 
+def test_xcoms_larger_than_temporal_takes_are_shown(box: RunningBox) -> None:
+    report = Report(box, "pushes_huge")
+
+    is_whole = report.returned("huge") == '"é\n' * 1_250_000
+    assert is_whole  # What differs would be 5 MB of text.
+    assert [report.xcoms["many", -1, f"k{n:03}"] for n in range(300)] == [*range(300)]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "run_id", "says"),
+    [
+        ("passes_values", "a" * 251, "the run_id has 251 characters"),
+        ("\u4e00" * 250, "a" * 250, "a workflow id of 1005 bytes; Temporal takes 1000"),
+    ],
+)
+def test_ids_that_are_too_long_are_refused(
+    box: RunningBox, dag_id: str, run_id: str, says: str
+) -> None:
+    done = box.submit(dag_id, "--run-id", run_id)
+
+    assert done.code == 2
+    assert says in done.stderr
+
+
 def test_conf_and_params_reach_the_task(box: RunningBox) -> None:
     report = Report(
         box, "says_conf", "--conf", '{"n": 8, "m": 1}', "--logical-date", "2026-02-03"

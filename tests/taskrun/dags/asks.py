@@ -10,6 +10,7 @@ from airflow.sdk import (
     Asset,
     BaseOperator,
     Variable,
+    asset,
     get_current_context,
     task,
     task_group,
@@ -17,6 +18,11 @@ from airflow.sdk import (
 from airflow.sdk.log import mask_secret
 
 FAR = dt.datetime(2126, 1, 1, tzinfo=dt.UTC)
+
+
+@asset(schedule=None)
+def after(before):
+    print("found", before.uri, before.extra)
 
 
 class Labelled(BaseOperator):

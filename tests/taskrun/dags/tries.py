@@ -1,4 +1,5 @@
 import datetime as dt
+import logging
 import os
 import signal
 import subprocess
@@ -74,6 +75,11 @@ with DAG(
         os._exit(int(code))
 
     @task
+    def complains(code):
+        logging.getLogger(__name__).error("the disk is full")
+        os._exit(int(code))
+
+    @task
     def dies(name):
         os.kill(os.getpid(), getattr(signal, name))
 
@@ -141,6 +147,7 @@ with DAG(
     fails_for_good()
     exits()
     leaves("{{ dag_run.conf.code }}")
+    complains("{{ dag_run.conf.code }}")
     dies("{{ dag_run.conf.signal }}")
     kills_zygote()
     waits("{{ dag_run.conf.path }}")

@@ -117,6 +117,10 @@ with DAG("reschedules", schedule=None):
     Twice(task_id="sensor", mode="reschedule", poke_interval=1)
 
 
+with DAG("\u4e00" * 250, schedule=None):
+    EmptyOperator(task_id="named_at_length")
+
+
 @dag(schedule=None)
 def maps():
     @task
@@ -155,6 +159,21 @@ def pushes_much():
 
 
 @dag(schedule=None)
+def pushes_huge():
+    @task
+    def huge():
+        return '"é\n' * 1_250_000
+
+    @task
+    def many(**context):
+        for number in range(300):
+            context["ti"].xcom_push(key=f"k{number:03}", value=number)
+
+    huge()
+    many()
+
+
+@dag(schedule=None)
 def asks_for_secrets():
     @task
     def ask():
@@ -184,5 +203,6 @@ fails_fast()
 times_out()
 maps()
 pushes_much()
+pushes_huge()
 asks_for_secrets()
 says_conf()

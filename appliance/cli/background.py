@@ -1,0 +1,106 @@
+"""An appliance that is up only for the commands of one other command."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from appliance.errors import ApplianceError
+
+_POLL_S = 0.1
+_STOP_S = 60.0
+_LAST_LINES = 15
+_TERMINATED = 143
+
+
+class BackgroundFailed(ApplianceError):
+    """The appliance in the background did not stay up or did not stop."""
+
+    def __init__(self, text: str, *, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The appliance, and where its output goes."""
+
+    process: subprocess.Popen[bytes]
+    environ: Mapping[str, str]
+    log: Path
+
+    def run(self, *words: str) -> int:
+        """Run a command to its end, as long as the appliance is up; return its exit code."""
+        command = subprocess.Popen(
+            _command(*words), env=self.environ, stdin=subprocess.DEVNULL
+        )
+        try:
+            while command.poll() is None:
+                code = self.process.poll()
+                if code is not None:
+                    raise BackgroundFailed(
+                        f"{self._last()}\nThe appliance did not stay up, see above.",
+                        exit_code=code or 1,
+                    )
+                time.sleep(_POLL_S)
+        finally:
+            command.kill()
+        return command.wait()
+
+    def stop(self) -> None:
+        """Stop it in order. Raises: BackgroundFailed when it goes on."""
+        self.process.terminate()
+        try:
+            self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired as err:
+            self.process.kill()
+            raise BackgroundFailed(
+                f"{self._last()}\nThe appliance did not stop."
+            ) from err
+
+    def _last(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-_LAST_LINES:])
+
+
+@contextmanager
+def background(data: Path) -> Iterator[Background]:
+    """Start an appliance on ``data`` and stop it at the end, also after SIGTERM.
+
+    Raises:
+        BackgroundFailed: it did not stop.
+    """
+    environ = {**os.environ, "APPLIANCE_DATA": str(data)}
+    path = data / "up.log"
+    before = signal.signal(signal.SIGTERM, _terminated)
+    with path.open("wb") as log:
+        # Its own session: Ctrl-C is for us, who then stop it in order.
+        process = subprocess.Popen(
+            _command("up"),
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    box = Background(process, environ, path)
+    try:
+        yield box
+    finally:
+        box.stop()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(_TERMINATED)
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "appliance", *words]

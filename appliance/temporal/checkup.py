@@ -1,0 +1,66 @@
+"""Asks the worker of this box whether it is well; as a program, the health check of the image.
+
+The worker asks the server for both: that it serves, and that it sees this worker poll. A dead worker cannot answer, so
+nothing stale is ever taken for health. The socket is in the abstract namespace, where any user may ask and no file system
+has to support it. As a program this must start in an instant: the standard library only, nothing of ours.
+"""
+
+import json
+import os
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_S = 3.0
+SERVER = "server.url"
+"""In the folder of a start, for a box without a worker: what to fetch from the server."""
+
+
+def socket_name(folder: Path) -> str:
+    """Name the socket of the worker whose run folder this is."""
+    seen = folder.stat()
+    return f"\0appliance-health-{seen.st_dev}-{seen.st_ino}"
+
+
+def ask(folder: Path) -> dict[str, Any]:
+    """Return what the worker says: its ``ProbeResult`` as JSON has it.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: the answer was cut off.
+    """
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(TIMEOUT_S)
+        sock.connect(socket_name(folder))
+        with sock.makefile("rb") as file:
+            answer: dict[str, Any] = json.loads(file.read())
+    return answer
+
+
+def _why_not(folder: Path) -> str:
+    """Say what is not well; empty when all is."""
+    url = folder / SERVER
+    if url.exists():
+        with urllib.request.urlopen(url.read_text(), timeout=TIMEOUT_S) as answer:  # noqa: S310  # our own
+            json.load(answer)
+        return ""
+    parts = ask(folder)
+    wrong = [f"{name}: {told['why']}" for name, told in parts.items() if not told["ok"]]
+    return "; ".join(wrong)
+
+
+def main() -> None:
+    """Print one line; exit 0 when all is well, 1 otherwise."""
+    data = os.environ.get("APPLIANCE_DATA") or ".appliance"
+    try:
+        why = _why_not(Path(data) / "run" / socket.gethostname())
+    except (OSError, ValueError) as err:
+        why = f"no answer: {err}"
+    sys.stdout.write(f"{why or 'ok'}\n")
+    sys.exit(1 if why else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""What DAG files of the project share."""
+
+
+def greeting(name):
+    return f"Hello, {name}!"
