@@ -38,7 +38,7 @@ LABEL org.opencontainers.image.title="appliance" \
       org.opencontainers.image.description="Runs standard Airflow 3 DAG files on Temporal"
 RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home \
       --shell /usr/sbin/nologin appliance \
- && install -d -m 0777 /data \
+ && install -d -m 0777 /data /shared \
  && install -d /dags /plugins /conf \
  && ln -s /project /usr/local/airflow
 COPY --from=slim /opt/appliance /opt/appliance

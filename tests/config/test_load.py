@@ -210,3 +210,12 @@ def is_key(line: str) -> bool:
         *("max_age", "namespace", "task_queue", "ip", "port", "ui_ip", "ui_port"),
         "metrics_port",
     } and not line.startswith("  #   ")
+
+
+def test_in_the_image_the_defaults_start_from_the_root_folder(tmp_path: Path) -> None:
+    env = {"APPLIANCE_IMAGE": "1", "APPLIANCE_KEY_FILE": "my/keys"}
+    config = load(env, cwd=tmp_path, machine=MACHINE)
+    assert config.file == Path("/conf/appliance.yaml")
+    assert config.dags.folder == Path("/dags")
+    assert config.dags.plugins_folder == Path("/plugins")
+    assert config.key_file == tmp_path / "my/keys"

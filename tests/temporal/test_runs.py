@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer
 
@@ -230,6 +232,31 @@ def test_a_run_started_by_hand_needs_only_the_dag_id(box: RunningBox) -> None:
     assert result["run_id"] in [row["run_id"] for row in listed]
     waited = box.appliance("runs", "wait", "passes_values", result["run_id"])
     assert waited.code == 0, waited.stderr
+
+
+def test_a_reset_run_ends_again_as_it_did(box: RunningBox) -> None:
+    report = Report(box, "passes_values")
+    workflow = report.body["workflow_id"]
+
+    async def reset() -> None:
+        client = await _connect(box)
+        await client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace="default",
+                workflow_execution=WorkflowExecution(workflow_id=workflow),
+                reason="as the button in the UI does",
+                workflow_task_finish_event_id=4,
+                request_id="once",
+            )
+        )
+
+    asyncio.run(reset())
+    waited = box.appliance(
+        "runs", "wait", "passes_values", report.run_id, "-o", "json", timeout_s=60
+    )
+
+    assert (waited.code, waited.json["state"]) == (0, "success"), waited.stderr
+    assert waited.json["tasks"] != report.body["tasks"]  # its tasks have run anew
 
 
 def test_a_refused_submission_leaves_nothing_behind(box: RunningBox) -> None:

@@ -1,10 +1,11 @@
 """DAGs that a test of the image runs."""
 
+import socket
 import time
 from datetime import datetime
 from pathlib import Path
 
-from airflow.sdk import dag, task
+from airflow.sdk import Variable, dag, task
 
 
 @dag(start_date=datetime(2026, 1, 1), schedule=None)
@@ -18,7 +19,7 @@ def fails():
 
 @dag(start_date=datetime(2026, 1, 1), schedule=None)
 def lasts():
-    """Wait for the file /gate/open; says in /gate that it has begun."""
+    """Wait for the file /gate/open; say in /gate which container has begun."""
 
     @task
     def first():
@@ -28,10 +29,10 @@ def lasts():
     def wait(value):
         gate = Path("/gate")
         with (gate / "begun").open("a") as begun:
-            begun.write("x")
+            begun.write(f"{socket.gethostname()}\n")
         while not (gate / "open").exists():
             time.sleep(0.05)
-        return value
+        return [value, Variable.get("secret", default=None)]
 
     wait(first())
 
