@@ -1,9 +1,10 @@
 """Measures the appliance against bare Temporal and against Airflow; prints a Markdown table.
 
-    python -m tests.bench [--runs 5] [--airflow-runs 5] [--readme]
+    python -m tests.bench [--runs 5] [--airflow-runs 5] [--readme] [--image]
 
 Every figure is a median. Runs are timed by the engines' own account of start and end, commands
-by the clock on the wall. With ``--readme`` the table also goes into README.md.
+by the clock on the wall. With ``--readme`` the table also goes into README.md. With ``--image``
+the container image that was built last is measured instead.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from statistics import median
 
 from temporalio.client import Client
 
-from tests.bench import bare
+from tests.bench import bare, image
 from tests.bench.memory import pss_mb
 from tests.bench.rival import SLOTS, running_airflow
 from tests.bench.table import Figures, markdown
@@ -41,7 +42,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--airflow-runs", type=int, default=5)
     parser.add_argument("--readme", action="store_true")
+    parser.add_argument("--image", action="store_true")
     asked = parser.parse_args()
+    if asked.image:
+        print(image.table(asked.runs))
+        return
     figures = Figures()
     figures.loads.append(os.getloadavg()[0])
     with _folder() as folder:
