@@ -7,9 +7,10 @@ with the process, however it ends.
 
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +35,7 @@ def locked(config: Config) -> Iterator[Path]:
         AlreadyRunning: another appliance works there.
     """
     folder = run_folder(config.data)
+    _sweep(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "lock"]
     if config.runs_server:
@@ -69,6 +71,16 @@ def refuse_second(config: Config) -> None:
     pid = holder(config.data)
     if pid is not None:
         raise _already(config, str(pid))
+
+
+def _sweep(own: Path) -> None:
+    """Remove what ended containers left, each of which had a host name of its own."""
+    for lock in own.parent.glob("*/lock"):
+        if lock.parent == own:
+            continue
+        with suppress(OSError), lock.open("r+") as file:
+            if _try_lock(file):
+                shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _already(config: Config, pid: str) -> AlreadyRunning:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -81,6 +82,8 @@ class TryActivities:
         self._journal.take(token)
         try:
             await self._hold(running)
+            with suppress(asyncio.CancelledError):  # It has ended; its end counts.
+                await self._leases.together()
         except asyncio.CancelledError:
             await self._let_go(task, running)
             raise

@@ -9,11 +9,14 @@ import json
 import os
 import socket
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 3.0
+_PATIENCE_S = 4.0
+_POLL_S = 0.1
 SERVER = "server.url"
 """In the folder of a start, for a box without a worker: what to fetch from the server."""
 
@@ -51,13 +54,21 @@ def _why_not(folder: Path) -> str:
     return "; ".join(wrong)
 
 
-def main() -> None:
-    """Print one line; exit 0 when all is well, 1 otherwise."""
-    data = os.environ.get("APPLIANCE_DATA") or ".appliance"
+def _looked(folder: Path) -> str:
     try:
-        why = _why_not(Path(data) / "run" / socket.gethostname())
+        return _why_not(folder)
     except (OSError, ValueError) as err:
-        why = f"no answer: {err}"
+        return f"no answer: {err}"
+
+
+def main() -> None:
+    """Print one line; exit 0 as soon as all is well, 1 when that does not come about."""
+    data = os.environ.get("APPLIANCE_DATA") or ".appliance"
+    folder = Path(data) / "run" / socket.gethostname()
+    deadline = time.monotonic() + _PATIENCE_S
+    # An engine looks every few seconds only; a box that gets well meanwhile is seen at once.
+    while (why := _looked(folder)) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
     sys.stdout.write(f"{why or 'ok'}\n")
     sys.exit(1 if why else 0)
 

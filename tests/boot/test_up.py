@@ -1,5 +1,6 @@
 """What is looked at before the start, and what is said of it."""
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -124,6 +125,26 @@ def test_one_appliance_a_data_folder(tmp_path: Path) -> None:
             pass
     assert holder(config.data) is None
     refuse_second(config)
+
+
+def test_what_ended_containers_left_is_removed(tmp_path: Path) -> None:
+    config = box(tmp_path)
+    for name in ("ended", "running"):
+        (config.data / "run" / name).mkdir(parents=True)
+        (config.data / "run" / name / "lock").write_text("1\n")
+    with (config.data / "run" / "running" / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with locked(config) as folder:
+            assert not (config.data / "run" / "ended").exists()
+            assert (config.data / "run" / "running").exists()
+            assert folder.exists()
+
+
+def test_a_key_file_elsewhere_needs_its_folder(tmp_path: Path) -> None:
+    config = replace(box(tmp_path), key_path=tmp_path / "none" / "keys")
+    assert reasons(config) == (
+        f"{tmp_path}/none: does not exist, but APPLIANCE_KEY_FILE is to be there."
+    )
 
 
 def test_down_without_an_appliance_says_so(tmp_path: Path) -> None:

@@ -111,9 +111,11 @@ def volume() -> Iterator[str]:
         docker("volume", "rm", "--force", name)
 
 
-def until(holds: Callable[[], bool], say: Callable[[], str]) -> None:
+def until(
+    holds: Callable[[], bool], say: Callable[[], str], *, within_s: float = START_S
+) -> None:
     """Wait for a condition."""
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, say()
         time.sleep(_POLL_S)

@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.needs_image, pytest.mark.timeout(180)]
 
 DAGS = Path(__file__).parent / "dags"
 HOST = "temporal.test"
+LOST_S = 150
+"""A minute without heartbeat, half a minute for the worker to come back, and some."""
 SHARED = (
     *("-e", "APPLIANCE_KEY_FILE=/shared/keys"),
     *("-e", "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH=file:///shared/xcom"),
@@ -42,6 +44,7 @@ def worker(server: tuple[Container, str], *options: str) -> Iterator[Container]:
         yield box.wait_until_well()
 
 
+@pytest.mark.timeout(300)
 def test_a_killed_worker_container_loses_nothing(
     server: tuple[Container, str], tmp_path: Path
 ) -> None:
@@ -60,7 +63,7 @@ def test_a_killed_worker_container_loses_nothing(
         )
         docker("kill", busy.name)
         (other,) = (box for box in workers if box != busy)
-        until(lambda: len(names(begun)) > 1, other.logs)
+        until(lambda: len(names(begun)) > 1, other.logs, within_s=LOST_S)
         assert other.inspect()["Id"].startswith(names(begun)[1])
         (tmp_path / "open").touch()
         done = other.exec("appliance", "runs", "wait", "lasts", "one")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.image.container import Container, docker, rows, run, started, volume
+from tests.image.container import IMAGE, Container, docker, rows, run, started, volume
 
 pytestmark = [pytest.mark.needs_image, pytest.mark.timeout(180)]
 
@@ -128,7 +128,8 @@ def test_the_compose_file_starts_it(tmp_path: Path) -> None:
     override = tmp_path / "override.yaml"
     name = f"appliance-compose-{os.getpid()}"
     override.write_text(
-        f"services: {{appliance: {{container_name: {name}, ports: !reset []}}}}"
+        f"services: {{appliance: {{image: {IMAGE}, container_name: {name}, "
+        "ports: !reset []}}"
     )
     files = ("-f", str(ROOT / "compose.yaml"), "-f", str(override))
     compose = ("compose", "--project-name", name, *files)
@@ -145,5 +146,5 @@ def test_the_compose_file_starts_it(tmp_path: Path) -> None:
 def test_the_image_has_no_build_tools_and_is_not_root() -> None:
     found = run(words=("sh", "-c", "id -u; command -v pip gcc make git curl || true"))
     assert found.stdout == "10001\n"
-    from_engine = json.loads(docker("image", "inspect", "appliance").stdout)[0]
+    from_engine = json.loads(docker("image", "inspect", IMAGE).stdout)[0]
     assert from_engine["Size"] <= 600e6

@@ -68,3 +68,27 @@ async def test_no_more_tries_run_at_once_than_the_box_has_slots() -> None:
     tries.may_end.set()
     await asyncio.gather(*held)
     assert tries.running == ["a", "b", "c"]
+
+
+async def test_ends_are_told_together_while_other_tries_wait() -> None:
+    tries = Tries()
+    leases = Leases(tries, parallelism=2)
+    held = [leases.open(task(name), ignore) for name in "abcdef"]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    telling = [asyncio.create_task(leases.together()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert not any(told.done() for told in telling)
+
+    tries.may_end.set()  # so that the others get their slots
+    await asyncio.gather(*held, *telling)
+
+
+async def test_nobody_is_kept_waiting_when_no_try_waits() -> None:
+    leases = Leases(Tries(), parallelism=2)
+    leases.open(task("a"), ignore)
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(0):
+        await leases.together()
