@@ -92,9 +92,6 @@ def run(config: Config, announce: Announce) -> None:
 
 async def _work(config: Config, announce: Announce) -> None:
     began = time.monotonic()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     ensure_key(config.key_file)
     keys = Keyring(config.key_file)
     async with AsyncExitStack() as stack:
@@ -111,6 +108,10 @@ async def _work(config: Config, announce: Announce) -> None:
             ),
             began,
         )
+        # Until here there is nothing to lose: a signal just ends the process.
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         has_attributes = await prepare(client, config)
         await agree_on_key(client, keys)
         journal = Journal(config.data / "worker" / "tries")
