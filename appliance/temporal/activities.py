@@ -31,6 +31,8 @@ from appliance.temporal.messages import (
 )
 
 _LOG = logging.getLogger(__name__)
+LAST_WORDS_S = 1.0
+"""What a task gets between SIGTERM and its end when its worker is stopped: the last of ``worker.grace``."""
 _FIRST_HEARTBEAT_S = 1.0
 _HEARTBEAT_S = 3.0
 GoesOn = Callable[[str, str], Awaitable[bool]]
@@ -129,7 +131,10 @@ class TryActivities:
         # Closed first: whoever opens it from now on gets a new try, not this one's end.
         if self._leases.close(task.ti_id):
             running.cancel()
-            await asyncio.wait((running,))
+            # A worker that is being stopped has no time left: its zygote ends the child.
+            is_stopping = why is not None and why.worker_shutdown
+            limit = LAST_WORDS_S if is_stopping else None
+            await asyncio.wait((running,), timeout=limit)
         if why and why.worker_shutdown:
             raise lost("its worker was stopped", has_begun=has_begun)
 

@@ -31,6 +31,7 @@ from temporalio.worker import Worker
 from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
 from appliance.temporal.activities import (
+    LAST_WORDS_S,
     DagActivities,
     TryActivities,
     XComActivities,
@@ -58,7 +59,6 @@ _HEADROOM = 8
 """Activity slots beyond parallelism and pollers: eager execution dies when pollers hold every slot."""
 _HEARTBEAT = timedelta(seconds=3)
 _CACHED_WORKFLOWS = 500
-_LAST_WORDS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _workers(
     queue = config.temporal.task_queue
     slots = config.worker.parallelism + _POLLERS + _HEADROOM
     # What is left of the grace is for tries that end on SIGTERM.
-    grace = timedelta(seconds=max(0.0, config.worker.grace_s - _LAST_WORDS_S))
+    grace = timedelta(seconds=max(0.0, config.worker.grace_s - LAST_WORDS_S))
     shared = Worker(
         client,
         task_queue=queue,
