@@ -37,6 +37,8 @@ format: $(DEV) ## Format, and mend what can be mended
 
 bench: $(DEV) ## Measure against bare Temporal and against Airflow, side by side
 	$(BIN)/python -m tests.bench
+	@if docker image inspect appliance >/dev/null 2>&1; then $(BIN)/python -m tests.bench --image; \
+	 else echo "The image is not measured: make image first." >&2; fi
 
 image: ## Build the container image
 	docker build -t $(IMAGE) .
