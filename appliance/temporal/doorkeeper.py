@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
@@ -13,6 +14,11 @@ from appliance.temporal.door import KINDS, NAME, folder_of, reachable, server_of
 from appliance.temporal.reports import SubmitRequest, Submitted
 
 _MOST_BYTES = 16 * 1024 * 1024
+
+# From 3.13 on asyncio removes the socket at the end, by a path that is no longer valid then.
+_KEEP_SOCKET: dict[str, Any] = (
+    {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+)
 
 Start = Callable[[SubmitRequest], Awaitable[Submitted]]
 
@@ -34,7 +40,9 @@ async def opened(config: Config, start: Start) -> AsyncIterator[None]:
         path.unlink(missing_ok=True)
         mask = os.umask(0o177)
         try:
-            server = await asyncio.start_unix_server(serve, path, limit=_MOST_BYTES)
+            server = await asyncio.start_unix_server(
+                serve, path, limit=_MOST_BYTES, **_KEEP_SOCKET
+            )
         finally:
             os.umask(mask)
     async with server:
