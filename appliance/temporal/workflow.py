@@ -13,8 +13,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
-from temporalio.workflow import ActivityCancellationType
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.events import (
@@ -25,25 +24,14 @@ with workflow.unsafe.imports_passed_through():
         StartTask,
         StopTask,
         TimeReached,
-        TryLost,
         WaitUntil,
     )
     from appliance.dagrun.machine import DagRun
     from appliance.dagrun.plan import Plan
     from appliance.dagrun.states import TaskState
-    from appliance.dagrun.tries import (
-        ActivityTaskInput,
-        RunFacts,
-        TaskExecutionResult,
-        XComRow,
-    )
-    from appliance.temporal import attributes, details, limits, messages, outcomes
-    from appliance.temporal.ledger import (
-        MAPPED_TRY_XCOM_BYTES,
-        TRY_XCOM_BYTES,
-        Ledger,
-        shorten,
-    )
+    from appliance.dagrun.tries import RunFacts, XComRow
+    from appliance.temporal import attributes, details, limits, messages
+    from appliance.temporal.ledger import Ledger, shorten
     from appliance.temporal.messages import (
         AskInput,
         DagAnswer,
@@ -54,19 +42,15 @@ with workflow.unsafe.imports_passed_through():
         TaskRow,
         XComQuestion,
     )
+    from appliance.temporal.tries import Tries
 
 _ONCE = RetryPolicy(maximum_attempts=1)
-_NO_LIMIT = timedelta(days=3650)
-_LEASE = timedelta(seconds=60)
-_REATTACH = timedelta(seconds=30)
 _READ_TIMEOUT = timedelta(minutes=5)
 _MAX_ROWS = 100
 _REDRAW_ROWS = 200
 _INLINE_CONF_BYTES = 1024
 _MOST_RUNNING = 1000
 """Temporal takes 2,000 unfinished activities a workflow and 4 MB a workflow task; past either, the run is stuck."""
-_ACTIVATION_XCOM_BYTES = 1024 * 1024
-"""XComs sent along with all tries started in one workflow task; a response above 4 MB ends the workflow."""
 
 
 @workflow.defn(
@@ -83,13 +67,11 @@ class ExecuteAirflowDagWorkflow:
         self._request = request
         self._ledger = Ledger()
         self._inbox: list[Event] = []
-        self._tries: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._machine: DagRun | None = None
         self._finish: FinishRun | None = None
         self._timers: set[asyncio.Task[None]] = set()
         self._started = workflow.now()
         self._logical_date = self._started.isoformat()
-        self._spent_bytes = 0
         self._undrawn = self._rows_drawn = 0
 
     @workflow.run
@@ -115,13 +97,16 @@ class ExecuteAirflowDagWorkflow:
             retry_lost=dag.retry_lost,
             max_lost=dag.max_lost,
         )
+        self._tries = tries = Tries(
+            self._facts, machine, self._ledger, self._inbox.append
+        )
         try:
             self._obey(machine.start(_now()))
             await self._until_finished(machine)
-            await self._stop_tries()
+            await tries.stop()
         except asyncio.CancelledError:
             self._obey(machine.receive([CancelRequested()], _now()))
-            await self._stop_tries()
+            await tries.stop()
             self._set_state("failed")
             raise
         return self._conclude()
@@ -204,18 +189,18 @@ class ExecuteAirflowDagWorkflow:
     async def _until_finished(self, machine: DagRun) -> None:
         while self._finish is None:
             await workflow.wait_condition(lambda: bool(self._inbox))
-            events, self._inbox = self._inbox, []
+            events = list(self._inbox)
+            self._inbox.clear()
             self._obey(machine.receive(events, _now()))
 
     def _obey(self, decisions: Iterable[Decision]) -> None:
-        self._spent_bytes = 0
+        self._tries.new_activation()
         for decision in decisions:
             match decision:
                 case StartTask():
-                    self._start(decision)
+                    self._tries.start(decision)
                 case StopTask(task_id, map_index):
-                    if running := self._tries.get((task_id, map_index)):
-                        running.cancel()
+                    self._tries.cancel(task_id, map_index)
                 case WaitUntil(at):
                     self._wake(at)
                 case FinishRun():
@@ -238,86 +223,6 @@ class ExecuteAirflowDagWorkflow:
         timer = asyncio.create_task(sleep())
         self._timers.add(timer)
         timer.add_done_callback(self._timers.discard)
-
-    async def _stop_tries(self) -> None:
-        for running in self._tries.values():
-            running.cancel()
-        if self._tries:
-            await asyncio.gather(*self._tries.values(), return_exceptions=True)
-
-    # -- one try ----------------------------------------------------------------
-
-    def _start(self, start: StartTask) -> None:
-        instance = (start.task_id, start.map_index)
-        task = self._input(start)
-        self._ledger.started(instance, _iso_now(), is_poke=start.reschedules > 0)
-        self._tries[instance] = asyncio.create_task(self._run_try(task))
-
-    def _input(self, start: StartTask) -> ActivityTaskInput:
-        assert self._machine is not None  # noqa: S101  # tries start from its decisions
-        instance = (start.task_id, start.map_index)
-        limit = TRY_XCOM_BYTES if start.map_index < 0 else MAPPED_TRY_XCOM_BYTES
-        limit = min(limit, _ACTIVATION_XCOM_BYTES - self._spent_bytes)
-        upstreams = self._machine.direct_upstreams(start.task_id)
-        rows, complete, used = self._ledger.send_along(upstreams, limit)
-        self._spent_bytes += used
-        return ActivityTaskInput(
-            run=self._facts,
-            task_id=start.task_id,
-            map_index=start.map_index,
-            try_number=start.try_number,
-            max_tries=start.max_tries,
-            ti_id=str(workflow.uuid4()),
-            xcoms=rows,
-            complete=complete,
-            own_keys=self._ledger.keys(instance),
-            xcom_budget_bytes=self._ledger.budget_bytes,
-            reschedules=start.reschedules,
-            first_start=self._ledger.first_poke(instance)
-            if start.reschedules
-            else None,
-        )
-
-    async def _run_try(self, task: ActivityTaskInput) -> None:
-        instance = (task.task_id, task.map_index)
-        outcome = await self._execute(task, messages.ACTIVITY, None)
-        while outcome is outcomes.Gone.NOT_BEGUN:
-            outcome = await self._execute(task, messages.ACTIVITY, None)
-        if isinstance(outcome, outcomes.Lease):
-            outcome = await self._execute(
-                task, messages.REATTACH_ACTIVITY, outcome.queue
-            )
-        if isinstance(outcome, TaskExecutionResult):
-            self._ledger.ended(instance, outcome)
-            self._inbox.append(outcomes.ended(task, outcome))
-        else:
-            self._ledger.lost(instance, _iso_now())
-            self._inbox.append(TryLost(task.task_id, task.map_index, task.try_number))
-        if self._tries.get(instance) is asyncio.current_task():
-            del self._tries[instance]
-
-    async def _execute(
-        self, task: ActivityTaskInput, activity: str, queue: str | None
-    ) -> TaskExecutionResult | outcomes.Lease | outcomes.Gone:
-        try:
-            result: dict[str, Any] = await workflow.execute_activity(
-                activity,
-                outcomes.given(task),
-                result_type=dict,
-                task_queue=queue,
-                schedule_to_start_timeout=_REATTACH if queue else None,
-                start_to_close_timeout=_NO_LIMIT,
-                heartbeat_timeout=_LEASE,
-                retry_policy=_ONCE,
-                cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=details.summary(task.task_id, task.map_index, task.try_number),
-            )
-        except ActivityError as err:
-            outcome = outcomes.classify(err)
-            if outcome is None:
-                return outcomes.failed(task, _iso_now(), str(err.cause))
-            return outcome
-        return outcomes.result_of(result)
 
     # -- after the last task ----------------------------------------------------
 

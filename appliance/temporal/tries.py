@@ -1,0 +1,138 @@
+"""The tries of one run that are under way: a decision of the machine becomes an activity, its end an event.
+
+Imported by the workflow: deterministic, no clock but ``workflow.now()``.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+from temporalio.workflow import ActivityCancellationType
+
+from appliance.dagrun.events import Event, StartTask, TryLost
+from appliance.dagrun.machine import DagRun
+from appliance.dagrun.tries import ActivityTaskInput, RunFacts, TaskExecutionResult
+from appliance.temporal import details, messages, outcomes
+from appliance.temporal.ledger import MAPPED_TRY_XCOM_BYTES, TRY_XCOM_BYTES, Ledger
+
+_ONCE = RetryPolicy(maximum_attempts=1)
+_NO_LIMIT = timedelta(days=3650)
+_LEASE = timedelta(seconds=60)
+_REATTACH = timedelta(seconds=30)
+_ACTIVATION_XCOM_BYTES = 1024 * 1024
+"""XComs sent along with all tries started in one workflow task; a response above 4 MB ends the workflow."""
+
+
+class Tries:
+    """What runs of one run, by task instance."""
+
+    def __init__(
+        self,
+        facts: RunFacts,
+        machine: DagRun,
+        ledger: Ledger,
+        report: Callable[[Event], None],
+    ) -> None:
+        """Report each end by calling ``report``."""
+        self._facts = facts
+        self._machine = machine
+        self._ledger = ledger
+        self._report = report
+        self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._spent_bytes = 0
+
+    def new_activation(self) -> None:
+        """Forget what was sent along so far: a new workflow task has room again."""
+        self._spent_bytes = 0
+
+    def start(self, start: StartTask) -> None:
+        """Begin a try."""
+        instance = (start.task_id, start.map_index)
+        task = self._input(start)
+        self._ledger.started(instance, _iso_now(), is_poke=start.reschedules > 0)
+        self._running[instance] = asyncio.create_task(self._run_try(task))
+
+    def cancel(self, task_id: str, map_index: int) -> None:
+        """Ask the try of this instance to end, if there is one."""
+        if running := self._running.get((task_id, map_index)):
+            running.cancel()
+
+    async def stop(self) -> None:
+        """Ask every try to end and wait until all have."""
+        for running in self._running.values():
+            running.cancel()
+        if self._running:
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    def _input(self, start: StartTask) -> ActivityTaskInput:
+        instance = (start.task_id, start.map_index)
+        limit = TRY_XCOM_BYTES if start.map_index < 0 else MAPPED_TRY_XCOM_BYTES
+        limit = min(limit, _ACTIVATION_XCOM_BYTES - self._spent_bytes)
+        upstreams = self._machine.direct_upstreams(start.task_id)
+        rows, complete, used = self._ledger.send_along(upstreams, limit)
+        self._spent_bytes += used
+        return ActivityTaskInput(
+            run=self._facts,
+            task_id=start.task_id,
+            map_index=start.map_index,
+            try_number=start.try_number,
+            max_tries=start.max_tries,
+            ti_id=str(workflow.uuid4()),
+            xcoms=rows,
+            complete=complete,
+            own_keys=self._ledger.keys(instance),
+            xcom_budget_bytes=self._ledger.budget_bytes,
+            reschedules=start.reschedules,
+            first_start=self._ledger.first_poke(instance)
+            if start.reschedules
+            else None,
+        )
+
+    async def _run_try(self, task: ActivityTaskInput) -> None:
+        instance = (task.task_id, task.map_index)
+        outcome = await self._execute(task, messages.ACTIVITY, None)
+        while outcome is outcomes.Gone.NOT_BEGUN:
+            outcome = await self._execute(task, messages.ACTIVITY, None)
+        if isinstance(outcome, outcomes.Lease):
+            outcome = await self._execute(
+                task, messages.REATTACH_ACTIVITY, outcome.queue
+            )
+        if isinstance(outcome, TaskExecutionResult):
+            self._ledger.ended(instance, outcome)
+            self._report(outcomes.ended(task, outcome))
+        else:
+            self._ledger.lost(instance, _iso_now())
+            self._report(TryLost(task.task_id, task.map_index, task.try_number))
+        if self._running.get(instance) is asyncio.current_task():
+            del self._running[instance]
+
+    async def _execute(
+        self, task: ActivityTaskInput, activity: str, queue: str | None
+    ) -> TaskExecutionResult | outcomes.Lease | outcomes.Gone:
+        try:
+            result: dict[str, Any] = await workflow.execute_activity(
+                activity,
+                outcomes.given(task),
+                result_type=dict,
+                task_queue=queue,
+                schedule_to_start_timeout=_REATTACH if queue else None,
+                start_to_close_timeout=_NO_LIMIT,
+                heartbeat_timeout=_LEASE,
+                retry_policy=_ONCE,
+                cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary=details.summary(task.task_id, task.map_index, task.try_number),
+            )
+        except ActivityError as err:
+            outcome = outcomes.classify(err)
+            if outcome is None:
+                return outcomes.failed(task, _iso_now(), str(err.cause))
+            return outcome
+        return outcomes.result_of(result)
+
+
+def _iso_now() -> str:
+    return workflow.now().isoformat()
