@@ -24,6 +24,20 @@ InstanceKey = tuple[str, int]
 """Task id and map index, -1 for unmapped."""
 
 
+@dataclass(frozen=True, slots=True)
+class InstanceFacts:
+    """One task instance as it stands."""
+
+    task_id: str
+    map_index: int
+    state: TaskState | None
+    try_number: int
+    reschedules: int = 0
+    losses: int = 0
+    due: float | None = None
+    """When it may run again, while it waits for that."""
+
+
 @dataclass(slots=True, eq=False)
 class Instance:
     """One task instance."""
@@ -47,6 +61,19 @@ class Instance:
     def key(self) -> InstanceKey:
         """What instances are visited in the order of."""
         return self.task.task_id, self.map_index
+
+    @property
+    def facts(self) -> InstanceFacts:
+        """A copy for others to keep."""
+        return InstanceFacts(
+            task_id=self.task.task_id,
+            map_index=self.map_index,
+            state=self.state,
+            try_number=self.try_number,
+            reschedules=self.reschedules,
+            losses=self.losses,
+            due=self.due if self.state in WAITS else None,
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -215,6 +242,18 @@ class Board:
             self.dirty[other] = None
             self.read_live[other] = None  # the number of rows is read live, too
         return [instance, *new]
+
+    def replace(self, node: Node, indexes: list[int]) -> None:
+        """Give a task to which nothing has happened instances of these map indexes, all of them new."""
+        for instance in node.instances.values():
+            self.unfinished -= 1
+            node.unfinished -= 1
+            self.deadlock_exempt -= _exempts(node.task, instance.state)
+        for down in node.links.down:
+            self.nodes[down].rows_above += len(indexes) - len(node.instances)
+        node.instances.clear()
+        for index in indexes:
+            self._add(node, index)
 
     def _add(self, node: Node, map_index: int) -> Instance:
         instance = node.instances[map_index] = Instance(node.task, map_index)

@@ -13,9 +13,11 @@ Source: Airflow 3.3: ``SchedulerJobRunner._schedule_dag_run``, ``DagRun.schedule
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
+from appliance.dagrun import savepoint
+from appliance.dagrun.alarm import Alarm
 from appliance.dagrun.events import (
     CancelRequested,
     Decision,
@@ -30,7 +32,7 @@ from appliance.dagrun.events import (
     WaitUntil,
 )
 from appliance.dagrun.gate import Gate
-from appliance.dagrun.instances import WAITS, Board, Instance
+from appliance.dagrun.instances import Board, Instance, InstanceFacts
 from appliance.dagrun.links import Graph
 from appliance.dagrun.passes import Pass, PassReport
 from appliance.dagrun.plan import Plan
@@ -44,20 +46,6 @@ _FAILED_STATES = frozenset((TaskState.FAILED, TaskState.UPSTREAM_FAILED))
 _NOT_SKIPPED_BY_TASKS = frozenset(
     (TaskState.RUNNING, TaskState.SUCCESS, TaskState.FAILED)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceFacts:
-    """One task instance as it stands."""
-
-    task_id: str
-    map_index: int
-    state: TaskState | None
-    try_number: int
-    reschedules: int = 0
-    losses: int = 0
-    due: float | None = None
-    """When it may run again, while it waits for that."""
 
 
 class DagRun:
@@ -92,7 +80,7 @@ class DagRun:
         self._board = Board(self._graph, self._note_change)
         self._now = 0.0
         self._times_out_at: float | None = None
-        self._wakes: list[float] = []
+        self._alarm = Alarm()
         self._decisions: list[Decision] = []
 
     def start(self, now: float) -> list[Decision]:
@@ -116,6 +104,45 @@ class DagRun:
                 self._apply(event)
         return self._decide(now)
 
+    def to_json(self) -> dict[str, Any]:
+        """Write where the run stands as plain JSON values; ``from_json`` goes on as if nothing had been.
+
+        Pending wake-up calls are kept (``wakes``), but somebody must make them again.
+        """
+        return {
+            "logical_date": self._logical_date,
+            "max_lost": self._max_lost,
+            "max_task_retry_delay": self._max_task_retry_delay_s,
+            "state": self.state,
+            "times_out_at": self._times_out_at,
+            "wakes": self.wakes,
+            **savepoint.write(self._board),
+        }
+
+    @classmethod
+    def from_json(cls, plan: Plan, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_json`` wrote for a run of the same plan."""
+        run = cls(
+            plan,
+            logical_date=data["logical_date"],
+            max_lost=data["max_lost"],
+            max_task_retry_delay_s=data["max_task_retry_delay"],
+        )
+        run.state = RunState(data["state"])
+        run._times_out_at = data["times_out_at"]
+        run._alarm = Alarm(list(data["wakes"]))
+        if run.state is not RunState.QUEUED:
+            savepoint.read(run._board, data)
+            for instance in run._board.in_hand:
+                if instance.state is TaskState.SCHEDULED:
+                    run._gate.push(instance)
+        return run
+
+    @property
+    def wakes(self) -> list[float]:
+        """The times of all ``WaitUntil`` whose ``TimeReached`` has not come yet."""
+        return list(self._alarm.calls)
+
     def rows(self) -> list[tuple[str, int, TaskState | None, int]]:
         """Return (task_id, map_index, state, try_number) of every instance, in that order."""
         return sorted(
@@ -130,17 +157,7 @@ class DagRun:
     def instance(self, task_id: str, map_index: int) -> InstanceFacts | None:
         """Return one instance as it stands; None if there is none (yet)."""
         found = self._board.find((task_id, map_index))
-        if found is None:
-            return None
-        return InstanceFacts(
-            task_id=task_id,
-            map_index=map_index,
-            state=found.state,
-            try_number=found.try_number,
-            reschedules=found.reschedules,
-            losses=found.losses,
-            due=found.due if found.state in WAITS else None,
-        )
+        return found.facts if found else None
 
     def direct_upstreams(self, task_id: str) -> tuple[str, ...]:
         """Return the ids of a task's direct upstreams, sorted."""
@@ -169,7 +186,7 @@ class DagRun:
             case TryResumed():
                 self._resume_try(event)
             case TimeReached():
-                self._forget_wakes()
+                self._alarm.ring(self._now)
             case CancelRequested():
                 self._break_off("cancelled", running_end_as=TaskState.FAILED)
 
@@ -339,19 +356,9 @@ class DagRun:
         ]
         if self._times_out_at is not None:
             times.append(self._times_out_at + JUST_AFTER_S)
-        ahead = [at for at in times if at > self._now]
-        earliest = min(ahead, default=None)
-        if earliest is None or any(at <= earliest for at in self._wakes):
-            return
-        self._wakes.append(earliest)
-        self._decisions.append(WaitUntil(earliest))
-
-    def _forget_wakes(self) -> None:
-        """Forget the calls that have come; one at least, should the caller's clock be a little early."""
-        self._wakes.sort()
-        del self._wakes[:1]
-        while self._wakes and self._wakes[0] <= self._now:
-            del self._wakes[0]
+        earliest = self._alarm.set(times, self._now)
+        if earliest is not None:
+            self._decisions.append(WaitUntil(earliest))
 
     def _end_by_leaves(self) -> None:
         nodes = self._board.nodes
@@ -376,7 +383,7 @@ class DagRun:
 
     def _end(self, state: RunState, reason: str) -> None:
         self.state = state
-        for instance in self._board.in_hand:
+        for instance in sorted(self._board.in_hand, key=lambda i: i.key):
             if instance.has_try:
                 self._stop_try(instance)
         self._decisions.append(FinishRun(state, reason))

@@ -11,7 +11,7 @@ from appliance.dagrun.events import (
     TryLost,
     TryResumed,
 )
-from appliance.dagrun.machine import InstanceFacts
+from appliance.dagrun.instances import InstanceFacts
 from appliance.dagrun.states import TaskState
 from tests.dagrun.builders import Transcript, plan
 

@@ -1,5 +1,6 @@
 """What holds for any DAG and any order of events."""
 
+import json
 from typing import Any
 
 from hypothesis import given, settings
@@ -217,3 +218,35 @@ def test_the_same_events_give_the_same_decisions(
 
     assert decisions == world.heard
     assert again.rows() == world.run.rows()
+
+
+@given(plans(), st.data())
+@settings(max_examples=50, deadline=None)
+def test_a_run_saved_and_restored_anywhere_goes_on_as_if_nothing_had_been(
+    plan: Plan, data: st.DataObject
+) -> None:
+    world = Outside(plan, data)
+    world.play()
+    saved_before = data.draw(st.sets(st.integers(0, len(world.told))))
+
+    again = DagRun(plan, logical_date=None)
+    if 0 in saved_before:
+        again = restored(again)
+    decisions = again.start(0.0)
+    for step, (events, now) in enumerate(world.told, start=1):
+        if step in saved_before:
+            again = restored(again)
+        decisions += again.receive(events, now)
+
+    assert decisions == world.heard
+    assert again.rows() == world.run.rows()
+    assert again.to_json() == world.run.to_json()
+
+
+def restored(run: DagRun) -> DagRun:
+    """Save a run and read it back, over the wire."""
+    saved = json.loads(json.dumps(run.to_json()))
+    again = DagRun.from_json(run.plan, saved)
+    assert again.to_json() == run.to_json()
+    assert again.rows() == run.rows()
+    return again
