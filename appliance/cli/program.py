@@ -6,6 +6,7 @@ from appliance.cli.command import Group
 from appliance.cli.daemons import down, health, prepare, up, version, worker
 from appliance.cli.dags import dags
 from appliance.cli.demo import demo
+from appliance.cli.keys import key
 from appliance.cli.logs import logs
 from appliance.cli.once import once
 from appliance.cli.runs import cancel, runs, xcoms
@@ -33,6 +34,7 @@ for command in (
     cancel,
     dags,
     config,
+    key,
     health,
     worker,
     prepare,

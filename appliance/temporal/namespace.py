@@ -23,7 +23,7 @@ from temporalio.service import RPCError
 
 from appliance.config.model import Config
 from appliance.temporal import attributes
-from appliance.temporal.sealing import Keyring
+from appliance.temporal.keyring import Keyring
 
 _LOG = logging.getLogger(__name__)
 _KEY_NAME = "appliance-key"
@@ -43,30 +43,31 @@ async def prepare(client: Client, config: Config) -> bool:
 
 
 async def agree_on_key(client: Client, keys: Keyring) -> None:
-    """Compare our key with the one the first worker of this namespace named."""
+    """Compare our key with the one the last worker of this namespace named, then name ours."""
     service = client.workflow_service
     try:
         found = await service.describe_namespace(
             DescribeNamespaceRequest(namespace=client.namespace)
         )
-        named = found.namespace_info.data.get(_KEY_NAME)
-        if named is None:
-            data = {**found.namespace_info.data, _KEY_NAME: keys.fingerprint}
-            await service.update_namespace(
-                UpdateNamespaceRequest(
-                    namespace=client.namespace,
-                    update_info=UpdateNamespaceInfo(data=data),
-                )
-            )
-        elif named not in keys:
+        data = found.namespace_info.data
+        named = data.get(_KEY_NAME)
+        if named == keys.fingerprint:
+            return
+        if named is not None and named not in keys:
             _LOG.warning(
-                "this worker's key %s is not the one other workers of namespace %s "
-                "use (%s): runs submitted with --connections or --variables fail "
-                "here. Give every container the same APPLIANCE_KEY_FILE.",
-                keys.fingerprint,
+                "the key other workers of namespace %s use (%s) is not in %s (%s): "
+                "here, runs submitted with --connections or --variables fail, and so "
+                "does reading what tasks have kept. Give every container the same key "
+                "file (APPLIANCE_KEY_FILE) and start again; see docs/SECURITY.md#keys.",
                 client.namespace,
                 named,
+                keys.path,
+                ", ".join(keys.fingerprints),
             )
+        info = UpdateNamespaceInfo(data={**data, _KEY_NAME: keys.fingerprint})
+        await service.update_namespace(
+            UpdateNamespaceRequest(namespace=client.namespace, update_info=info)
+        )
     except RPCError as err:
         _LOG.info("the key could not be compared with other workers': %s", err.message)
 

@@ -17,8 +17,9 @@ from appliance.config.model import Secrets
 from appliance.dagrun.tries import XComRow
 from appliance.taskrun.runview import InstanceRow
 from appliance.temporal import messages
+from appliance.temporal.keyring import Keyring
 from appliance.temporal.messages import RunSecretsAndConf, TaskRow, XComQuestion
-from appliance.temporal.sealing import Keyring
+from appliance.temporal.sealing import unseal
 
 _T = TypeVar("_T")
 _KEEP_RUNS = 256
@@ -73,7 +74,7 @@ class Run:
     async def secrets(self) -> Secrets | None:
         """Return the connections and variables the run was given for itself alone."""
         sealed = (await self._given()).sealed
-        return self._keys.open(sealed, self._workflow) if sealed else None
+        return unseal(sealed, self._workflow, self._keys) if sealed else None
 
     async def _given(self) -> RunSecretsAndConf:
         if self._facts is None or (self._facts.done() and self._facts.exception()):

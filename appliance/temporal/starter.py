@@ -12,6 +12,7 @@ from appliance.config.model import Config
 from appliance.errors import DagError
 from appliance.temporal import attributes, messages
 from appliance.temporal.connection import ui_url, workflow_id
+from appliance.temporal.keyring import Keyring
 from appliance.temporal.limits import check_size, check_workflow_id, shortened
 from appliance.temporal.messages import (
     DagAnswer,
@@ -20,7 +21,7 @@ from appliance.temporal.messages import (
     utc,
 )
 from appliance.temporal.reports import SubmitRequest, Submitted
-from appliance.temporal.sealing import Keyring
+from appliance.temporal.sealing import seal
 
 Read = Callable[[DagQuestion], Awaitable[DagAnswer]]
 
@@ -53,7 +54,7 @@ class Starter:
         check_workflow_id(name)
         sealed = None
         if request.secrets is not None:
-            sealed = Keyring(self._config.key_file).seal(request.secrets, name)
+            sealed = seal(request.secrets, name, Keyring(self._config.key_file))
         given = DagExecutionInput(
             dag_id=request.dag_id,
             run_id=run_id,

@@ -42,10 +42,10 @@ from appliance.temporal.connection import dial
 from appliance.temporal.doorkeeper import opened
 from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.journal import Journal
+from appliance.temporal.keyring import Keyring, ensure_key
 from appliance.temporal.leases import Leases
 from appliance.temporal.namespace import agree_on_key, prepare
 from appliance.temporal.runs import Runs
-from appliance.temporal.sealing import Keyring, ensure_key
 from appliance.temporal.starter import Starter
 from appliance.temporal.workflow import AskApplianceWorker, ExecuteAirflowDagWorkflow
 from appliance.temporal.workshop import Workshop

@@ -8,9 +8,9 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.dagrun.tries import XComRow
+from appliance.temporal.keyring import Keyring
 from appliance.temporal.messages import XComQuestion
 from appliance.temporal.runs import Run
-from appliance.temporal.sealing import Keyring
 
 
 class FakeHandle:

@@ -1,0 +1,37 @@
+"""Commands about the key that secrets are sealed with."""
+
+import click
+
+from appliance.cli.box import Box, pass_box
+from appliance.cli.command import Group
+
+
+@click.group(cls=Group)
+def key() -> None:
+    """List or rotate the keys that secrets are sealed with."""
+
+
+@key.command("list", epilog="Example: appliance key list")
+@pass_box
+def list_keys(box: Box, /) -> None:
+    """Name every key by its fingerprint, the current one first."""
+    from appliance.temporal.keyring import Keyring
+
+    for name in Keyring(box.load().key_file).fingerprints:
+        click.echo(name)
+
+
+@key.command(epilog="Example: appliance key rotate")
+@pass_box
+def rotate(box: Box, /) -> None:
+    """Make a fresh key the current one; what older ones sealed still opens."""
+    from appliance.temporal.keyring import rotate as put_fresh
+
+    file = box.load().key_file
+    current, *older = put_fresh(file).fingerprints
+    click.echo(f"{file}: the key is now {current}; {len(older)} older stay readable.")
+    click.echo(
+        "Workers that share this file use it at once. Give a copy to every other one, "
+        "and to your backup.",
+        err=True,
+    )
