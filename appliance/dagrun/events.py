@@ -55,7 +55,7 @@ class TimeReached:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """Somebody wants the run to end now: it fails, nothing more is started."""
+    """Somebody wants the run to end now: it fails, and only teardowns are still run."""
 
 
 Event = TryEnded | TryLost | TryResumed | TimeReached | CancelRequested

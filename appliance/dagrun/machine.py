@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from appliance.dagrun import savepoint
+from appliance.dagrun import savepoint, stops
 from appliance.dagrun.alarm import Alarm
 from appliance.dagrun.events import (
     CancelRequested,
@@ -81,6 +81,7 @@ class DagRun:
         self._now = 0.0
         self._times_out_at: float | None = None
         self._alarm = Alarm()
+        self._is_cancelled = False
         self._decisions: list[Decision] = []
 
     def start(self, now: float) -> list[Decision]:
@@ -115,6 +116,7 @@ class DagRun:
             "max_task_retry_delay": self._max_task_retry_delay_s,
             "state": self.state,
             "times_out_at": self._times_out_at,
+            "is_cancelled": self._is_cancelled,
             "wakes": self.wakes,
             **savepoint.write(self._board),
         }
@@ -130,6 +132,7 @@ class DagRun:
         )
         run.state = RunState(data["state"])
         run._times_out_at = data["times_out_at"]
+        run._is_cancelled = data["is_cancelled"]
         run._alarm = Alarm(list(data["wakes"]))
         if run.state is not RunState.QUEUED:
             savepoint.read(run._board, data)
@@ -142,6 +145,15 @@ class DagRun:
     def wakes(self) -> list[float]:
         """The times of all ``WaitUntil`` whose ``TimeReached`` has not come yet."""
         return list(self._alarm.calls)
+
+    def never_began(self, task_id: str, map_index: int, try_number: int) -> None:
+        """Take in that a try which was stopped had only waited for its turn.
+
+        Airflow calls such an instance queued and skips it where a running one fails.
+        """
+        instance = self._board.find((task_id, map_index))
+        if instance is not None and instance.try_number == try_number:
+            stops.unbegun(instance, self._board.set_state)
 
     def rows(self) -> list[tuple[str, int, TaskState | None, int]]:
         """Return (task_id, map_index, state, try_number) of every instance, in that order."""
@@ -188,7 +200,8 @@ class DagRun:
             case TimeReached():
                 self._alarm.ring(self._now)
             case CancelRequested():
-                self._break_off("cancelled", running_end_as=TaskState.FAILED)
+                self._is_cancelled = True
+                stops.mark_failed(self._instances(), self._board.set_state)
 
     def _running(self, event: TryEnded | TryLost) -> Instance | None:
         instance = self._board.find((event.task_id, event.map_index))
@@ -256,24 +269,14 @@ class DagRun:
 
     def _finish_instance(self, instance: Instance, state: TaskState) -> None:
         if state is TaskState.FAILED and self.plan.fail_fast:
-            self._fail_fast(instance)
+            others = (i for i in self._instances() if i.task is not instance.task)
+            stops.fail_fast(others, self._board.set_state)
         self._leave(instance, state)
 
     def _leave(self, instance: Instance, state: TaskState) -> None:
         """Let an instance whose try has ended take its next state."""
         instance.has_try = False
         self._board.set_state(instance, state)
-
-    def _fail_fast(self, failed: Instance) -> None:
-        """End every other task, whatever has become of it, unless it ran to its end or is a teardown."""
-        kept = (TaskState.SUCCESS, TaskState.FAILED)
-        for other in list(self._instances()):
-            if other.task is failed.task or other.task.is_teardown:
-                continue
-            if other.state is TaskState.RUNNING:
-                self._board.set_state(other, TaskState.FAILED)
-            elif other.state not in kept:
-                self._board.set_state(other, TaskState.SKIPPED)
 
     # What follows
 
@@ -282,7 +285,7 @@ class DagRun:
         passes: list[PassReport] = []
         self.passes = ()
         if self._times_out_at is not None and self._times_out_at < now:
-            self._break_off("timed_out", running_end_as=TaskState.SKIPPED)
+            self._time_out()
         while self.state is RunState.RUNNING:
             passes.append(self._pass())
             if not passes[-1].did_something:
@@ -372,16 +375,13 @@ class DagRun:
         else:
             self._end(RunState.SUCCESS, "success")
 
-    def _break_off(self, reason: str, *, running_end_as: TaskState) -> None:
-        """End every unfinished instance, teardowns too, and the run."""
-        for instance in list(self._instances()):
-            if instance.state is TaskState.RUNNING:
-                self._board.set_state(instance, running_end_as)
-            elif instance.state not in FINISHED:
-                self._board.set_state(instance, TaskState.SKIPPED)
-        self._end(RunState.FAILED, reason)
+    def _time_out(self) -> None:
+        stops.time_out(self._instances(), self._board.set_state)
+        self._end(RunState.FAILED, "timed_out")
 
     def _end(self, state: RunState, reason: str) -> None:
+        if self._is_cancelled:
+            state, reason = RunState.FAILED, "cancelled"
         self.state = state
         for instance in sorted(self._board.in_hand, key=lambda i: i.key):
             if instance.has_try:

@@ -46,3 +46,13 @@ FINISHED = frozenset(
 
 SCHEDULABLE = frozenset((None, TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE))
 """States the scheduler looks at in every pass."""
+
+UNDER_WAY = frozenset(
+    (
+        TaskState.RUNNING,
+        TaskState.DEFERRED,
+        TaskState.UP_FOR_RESCHEDULE,
+        TaskState.AWAITING_INPUT,
+    )
+)
+"""States of an instance a try of which has begun and not ended."""

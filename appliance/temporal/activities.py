@@ -118,7 +118,8 @@ class TryActivities:
         """The lease was taken from us: by a person, by our own end, or by a server that slept.
 
         Raises:
-            ApplicationError: type ``AirflowTaskLost`` or ``AirflowTaskNotBegun`` when this worker is being stopped.
+            ApplicationError: type ``AirflowTaskStopped`` when it had begun and its run wants no more of it;
+                ``AirflowTaskLost`` or ``AirflowTaskNotBegun`` when this worker is being stopped.
         """
         why = activity.cancellation_details()
         is_lapsed = (
@@ -137,6 +138,12 @@ class TryActivities:
             await asyncio.wait((running,), timeout=limit)
         if why and why.worker_shutdown:
             raise lost("its worker was stopped", has_begun=has_begun)
+        if has_begun:
+            raise ApplicationError(
+                "the task was stopped: its run was cancelled, ran out of time or failed fast",
+                type=messages.TRY_STOPPED,
+                non_retryable=True,
+            )
 
     async def _is_wanted(self) -> bool:
         info = activity.info()

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import FileError, ListedDag, Listing
+from appliance.dagrun.states import FINISHED, UNDER_WAY, TaskState
 from appliance.dagrun.tries import XComRow
 from appliance.errors import DagError, WaitTimeout
 from appliance.temporal import attributes, messages
@@ -131,6 +133,8 @@ class Client:
         tasks = list(result.tasks) if result else []
         if result is None or result.tasks_total > len(tasks):
             tasks = await self._states(handle) or tasks
+        if seen.status != WorkflowExecutionStatus.RUNNING:
+            tasks = [_as_ended(row) for row in tasks]
         dag_id, run_id = _names(seen, result)
         start = result.start_date if result else seen.start_time.isoformat()
         end = result.end_date if result else _iso(seen.close_time)
@@ -280,6 +284,15 @@ async def _outcome(
         body = err.cause.details[0]
     rows = tuple(TaskRow(**row) for row in body["tasks"])
     return DagExecutionResult(**{**body, "tasks": rows})
+
+
+def _as_ended(row: TaskRow) -> TaskRow:
+    """Say what became of an instance whose run was terminated, and so could not say it."""
+    if row.state in FINISHED:
+        return row
+    is_under_way = row.state in UNDER_WAY
+    state = TaskState.FAILED if is_under_way else TaskState.SKIPPED
+    return replace(row, state=state.value)
 
 
 def _names(

@@ -4,9 +4,15 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
 
-from appliance.temporal.messages import RUN_FAILED, RUN_REFUSED, TRY_FAILED, TRY_LOST
+from appliance.temporal.messages import (
+    RUN_FAILED,
+    RUN_REFUSED,
+    TRY_FAILED,
+    TRY_LOST,
+    TRY_STOPPED,
+)
 
-_OURS = (TRY_FAILED, TRY_LOST, RUN_FAILED, RUN_REFUSED)
+_OURS = (TRY_FAILED, TRY_LOST, TRY_STOPPED, RUN_FAILED, RUN_REFUSED)
 
 
 class TaskFailureConverter(DefaultFailureConverter):

@@ -26,6 +26,8 @@ TRY_FAILED = "AirflowTaskFailed"
 """Type of the error a failed try ends with; its details are the ``TaskExecutionResult``."""
 TRY_LOST = "AirflowTaskLost"
 """Type of the error of a try that vanished with its worker."""
+TRY_STOPPED = "AirflowTaskStopped"
+"""Type of the error of a try that had begun when its run wanted no more of it."""
 
 TRY_NOT_BEGUN = "AirflowTaskNotBegun"
 """Type of the error of a try that waited for a slot when its worker ended; it is as if it never was."""

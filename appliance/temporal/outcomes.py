@@ -21,7 +21,7 @@ from appliance.dagrun.tries import (
     TaskExecutionResult,
     XComRow,
 )
-from appliance.temporal.messages import TRY_FAILED, TRY_LOST, TRY_NOT_BEGUN
+from appliance.temporal import messages
 
 _SKIPMIXIN_KEY = "skipmixin_key"
 _RETURN_KEY = "return_value"
@@ -34,7 +34,7 @@ class Gone(Enum):
 
     LOST = auto()
     NOT_BEGUN = auto()
-    """It waited for a slot when its worker ended."""
+    """It waited for a worker, or there for a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,15 @@ def result_of(body: dict[str, Any]) -> TaskExecutionResult:
 def classify(err: ActivityError) -> TaskExecutionResult | Lease | Gone | None:
     """Say what the failure of a try's activity means; None: it failed in a way nobody foresaw."""
     match err.cause:
-        case ApplicationError(type=kind, details=details) if kind == TRY_FAILED:
+        case ApplicationError(type=messages.TRY_FAILED, details=details):
             return result_of(details[0])
-        case ApplicationError(type=kind) if kind == TRY_LOST:
+        case ApplicationError(type=messages.TRY_LOST | messages.TRY_STOPPED):
             return Gone.LOST
-        case ApplicationError(type=kind) if kind == TRY_NOT_BEGUN:
-            return Gone.NOT_BEGUN
+        case ApplicationError(type=messages.TRY_NOT_BEGUN) | CancelledError():
+            return Gone.NOT_BEGUN  # A cancelled one that had begun is told as stopped.
         case TimeoutError(type=TimeoutType.HEARTBEAT, last_heartbeat_details=details):
             return Lease(str(details[0])) if details else Gone.LOST
-        case TimeoutError() | CancelledError():
+        case TimeoutError():
             return Gone.LOST
         case _:
             return None

@@ -95,9 +95,9 @@ class Tries:
     async def _run_try(self, task: ActivityTaskInput) -> None:
         instance = (task.task_id, task.map_index)
         outcome = await self._execute(task, messages.ACTIVITY, None)
-        while outcome is outcomes.Gone.NOT_BEGUN:
+        while outcome is outcomes.Gone.NOT_BEGUN and not _is_stopped():
             outcome = await self._execute(task, messages.ACTIVITY, None)
-        if isinstance(outcome, outcomes.Lease):
+        if isinstance(outcome, outcomes.Lease) and not _is_stopped():
             outcome = await self._execute(
                 task, messages.REATTACH_ACTIVITY, outcome.queue
             )
@@ -106,7 +106,11 @@ class Tries:
             self._report(outcomes.ended(task, outcome))
         else:
             self._ledger.lost(instance, _iso_now())
-            self._report(TryLost(task.task_id, task.map_index, task.try_number))
+            this = (task.task_id, task.map_index, task.try_number)
+            if not _is_stopped():
+                self._report(TryLost(*this))
+            elif outcome is outcomes.Gone.NOT_BEGUN:
+                self._machine.never_began(*this)
         if self._running.get(instance) is asyncio.current_task():
             del self._running[instance]
 
@@ -132,6 +136,12 @@ class Tries:
                 return outcomes.failed(task, _iso_now(), str(err.cause))
             return outcome
         return outcomes.result_of(result)
+
+
+def _is_stopped() -> bool:
+    """Whether the try of the current task was asked to end."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
 
 
 def _iso_now() -> str:

@@ -100,12 +100,13 @@ class ExecuteAirflowDagWorkflow:
         self._tries = tries = Tries(
             self._facts, machine, self._ledger, self._inbox.append
         )
+        self._obey(machine.start(_now()))
         try:
-            self._obey(machine.start(_now()))
             await self._until_finished(machine)
             await tries.stop()
         except asyncio.CancelledError:
             self._obey(machine.receive([CancelRequested()], _now()))
+            await self._until_finished(machine)  # its teardowns
             await tries.stop()
             self._set_state("failed")
             raise

@@ -217,6 +217,61 @@ def test_cancel_fails_what_runs_and_skips_the_rest() -> None:
     assert run.receive(CancelRequested()) == []
 
 
+@pytest.mark.parametrize("state", ["deferred", "up_for_reschedule"])
+def test_cancel_fails_what_is_between_two_parts_of_a_try(state: str) -> None:
+    run = Transcript(plan("a >> b"))
+    run.receive(run.ended(f"a {state}", reschedule_at=100.0))
+
+    assert run.receive(CancelRequested()) == ["finish failed cancelled"]
+    assert run.states == "a=failed b=skipped"
+
+
+def test_cancel_skips_what_waits_for_a_retry_or_a_slot() -> None:
+    run = Transcript(plan("a, b", dag={"max_active_tasks": 1}, a={"retries": 1}))
+    assert run.end("a up_for_retry") == ["start b 1", "wait 301.000"]
+
+    assert run.receive(CancelRequested()) == ["stop b 1", "finish failed cancelled"]
+    assert run.states == "a=skipped b=failed"
+
+
+def test_a_cancelled_run_is_torn_down_first() -> None:
+    run = Transcript(
+        plan(
+            "up >> a >> down, up >> down, a >> last",
+            up={"setup": True},
+            down={"teardown": True, "rule": "all_done_setup_success"},
+        )
+    )
+    run.end("up success")
+
+    assert run.receive(CancelRequested()) == ["stop a 1", "start down 1"]
+    assert run.end("down success") == ["finish failed cancelled"]
+    assert run.states == "a=failed down=success last=skipped up=success"
+
+
+def test_a_teardown_that_runs_is_not_cancelled() -> None:
+    run = Transcript(
+        plan(
+            "up >> down",
+            up={"setup": True},
+            down={"teardown": True, "rule": "all_done_setup_success"},
+        )
+    )
+    run.end("up success")
+
+    assert run.receive(CancelRequested()) == []
+    assert run.end("down success") == ["finish failed cancelled"]
+
+
+def test_what_was_stopped_before_it_began_is_skipped() -> None:
+    run = Transcript(plan("a, b"))
+    run.receive(CancelRequested())
+    run.run.never_began("a", -1, 1)
+    run.run.never_began("b", -1, 2)
+
+    assert run.states == "a=skipped b=failed"
+
+
 def test_a_lost_try_is_run_again_whatever_its_retries() -> None:
     run = Transcript(plan("a"), max_lost=2)
 

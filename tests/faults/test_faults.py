@@ -1,5 +1,6 @@
 """Kill anything, lose nothing: each test ends something while a task runs."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 
 from tests.box import RunningBox, running_box
 from tests.faults.processes import family, the_one, until
@@ -16,6 +18,7 @@ from tests.faults.processes import family, the_one, until
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(240)]
 
 DAGS = Path(__file__).parent / "dags"
+SLOTS = 4
 SERVER = "temporal server start-dev"
 WORKER = "appliance worker"
 ZYGOTE = "appliance.warm.zygote"
@@ -24,7 +27,10 @@ ZYGOTE = "appliance.warm.zygote"
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
     folder = tmp_path_factory.mktemp("faults")
-    with running_box(dags=DAGS, folder=folder) as started:
+    conf = folder / "appliance.yaml"
+    conf.write_text(f"worker: {{parallelism: {SLOTS}}}\n")
+    environ = {"APPLIANCE_CONF": str(conf)}
+    with running_box(dags=DAGS, folder=folder, environ=environ) as started:
         yield started
 
 
@@ -44,7 +50,11 @@ class Run:
 
     @property
     def pids(self) -> list[int]:
-        began = self.folder / f"{self.task}.began"
+        return self.pids_of(self.task)
+
+    def pids_of(self, task: str) -> list[int]:
+        """Return the processes of all instances and tries of a task so far."""
+        began = self.folder / f"{task}.began"
         return [int(pid) for pid in began.read_text().split()] if began.exists() else []
 
     @property
@@ -131,6 +141,45 @@ def test_cancelling_a_run_stops_its_task_and_calls_on_kill(
     assert not Path(f"/proc/{run.pids[0]}").exists()
 
 
+def test_a_cancelled_run_ends_as_airflow_marks_it_failed(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    """What ran has failed, what was queued or waited is skipped, and what was set up is torn down."""
+    run = Run(box, "gated_crowd", tmp_path, "interrupted")
+    begun = SLOTS - 1
+    until("all slots are taken", lambda: len(run.pids_of("waits")) == begun)
+
+    done = box.appliance("cancel", "gated_crowd", run.run_id)
+
+    assert done.code == 0, done.stderr
+    code, report, row = run.end()
+    states = [(r["task_id"], r["state"]) for r in report["tasks"]]
+    assert (code, report["state"], row["state"]) == (1, "failed", "failed")
+    assert states.count(("waits", "failed")) == begun
+    assert states.count(("waits", "skipped")) == 40 - begun
+    assert {("up", "success"), ("later", "skipped"), ("down", "success")} < set(states)
+    assert len(run.pids_of("waits")) == begun
+    assert len(run.pids_of("down")) == 1
+    assert (tmp_path / "called_back").read_text() == "interrupted"
+
+
+def test_a_terminated_run_stops_its_task_and_is_reported_failed(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    """Terminate leaves the run no moment to tear anything down; the worker finds out and stops the tasks."""
+    run = Run(box, "gated_crowd", tmp_path, "interrupted")
+
+    asyncio.run(terminate(box, run))
+
+    code, report, row = run.end()
+    assert (code, report["state"], row["state"]) == (1, "failed", "failed")
+    assert {r["state"] for r in report["tasks"]} == {"success", "failed", "skipped"}
+    pids = [*run.pids, *run.pids_of("waits")]
+    until("its processes end", lambda: not any(map(_is_alive, pids)))
+    assert (tmp_path / "called_back").read_text() == "interrupted"
+    assert not run.pids_of("down")
+
+
 def test_a_stopped_appliance_takes_its_runs_up_again(tmp_path: Path) -> None:
     with running_box(dags=DAGS, folder=tmp_path) as box:
         run = Run(box, "gated", tmp_path, "waits")
@@ -176,6 +225,13 @@ def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
         code, report, _ = run.end()
 
     assert (code, report["state"]) == (0, "success")
+
+
+async def terminate(box: RunningBox, run: Run) -> None:
+    """Terminate a run as the Temporal UI does."""
+    client = await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
+    handle = client.get_workflow_handle(f"dag-{run.dag_id}-{run.run_id}")
+    await handle.terminate("enough")
 
 
 def _is_alive(pid: int) -> bool:

@@ -92,9 +92,9 @@ class ObservedRun(DagRun):
             note["set"] = others
         self.noted.append(note)
 
-    def _break_off(self, reason: str, *, running_end_as: TaskState) -> None:
+    def _time_out(self) -> None:
         before = self.states()
-        super()._break_off(reason, running_end_as=running_end_as)
+        super()._time_out()
         self.noted.append(
             {"ev": "pass", "ready": [], "set": self.changes_since(before)}
         )
