@@ -7,7 +7,7 @@ bug.
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Protocol
@@ -29,14 +29,13 @@ from appliance.temporal.messages import (
     ResolveAnswer,
     ResolveQuestion,
 )
+from appliance.temporal.runs import Runs
 
 _LOG = logging.getLogger(__name__)
 LAST_WORDS_S = 1.0
 """What a task gets between SIGTERM and its end when its worker is stopped: the last of ``worker.grace``."""
 _FIRST_HEARTBEAT_S = 1.0
 _HEARTBEAT_S = 3.0
-GoesOn = Callable[[str, str], Awaitable[bool]]
-"""Tells of a workflow id and a run id whether that has not been terminated or reset."""
 _FAILED = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
 
 
@@ -44,13 +43,16 @@ class TryActivities:
     """``run_airflow_task`` and its return after a lost lease."""
 
     def __init__(
-        self, leases: Leases, journal: Journal, *, queue: str, goes_on: GoesOn
+        self, leases: Leases, journal: Journal, *, queue: str, runs: Runs
     ) -> None:
         """``queue``: this worker's own task queue, named in every heartbeat."""
         self._leases = leases
         self._journal = journal
         self._queue = queue
-        self._goes_on = goes_on
+        self._runs = runs
+        self._taken: dict[tuple[str, str], str] = {}
+        """Tries that were taken, by workflow run and activity id."""
+        self._holding_back: dict[str, asyncio.Task[None]] = {}
 
     @activity.defn(name=messages.ACTIVITY)
     async def run_airflow_task(self, task: ActivityTaskInput) -> TaskExecutionResult:
@@ -80,8 +82,10 @@ class TryActivities:
     async def _report(
         self, task: ActivityTaskInput, running: asyncio.Task[TaskExecutionResult]
     ) -> TaskExecutionResult:
-        token = activity.info().task_token
+        info = activity.info()
+        token, place = info.task_token, (info.workflow_run_id or "", info.activity_id)
         self._journal.take(token)
+        self._taken[place] = task.ti_id
         try:
             await self._hold(running)
             with suppress(asyncio.CancelledError):  # It has ended; its end counts.
@@ -90,6 +94,7 @@ class TryActivities:
             await self._let_go(task, running)
             raise
         finally:
+            del self._taken[place]
             self._journal.end(token)
         self._leases.close(task.ti_id)
         result = _result(running)
@@ -129,6 +134,8 @@ class TryActivities:
             self._leases.abandon(task.ti_id)
             return
         has_begun = self._leases.has_begun(task.ti_id)
+        if has_begun and why and why.cancel_requested:
+            await self._hold_back_others()
         # Closed first: whoever opens it from now on gets a new try, not this one's end.
         if self._leases.close(task.ti_id):
             running.cancel()
@@ -145,9 +152,29 @@ class TryActivities:
                 non_retryable=True,
             )
 
+    async def _hold_back_others(self) -> None:
+        """Keep the slots of stopped tries from others that are stopped as well and have not heard of it yet.
+
+        Each hears of it with its own heartbeat, up to three seconds apart.
+        """
+        info = activity.info()
+        run = info.workflow_run_id or ""
+        asking = self._holding_back.get(run)
+        if asking is None:
+            asking = asyncio.create_task(self._hold_back(info.workflow_id or "", run))
+            self._holding_back[run] = asking
+            asking.add_done_callback(lambda _: self._holding_back.pop(run, None))
+        await asyncio.wait((asking,))
+
+    async def _hold_back(self, workflow: str, run: str) -> None:
+        for activity_id in await self._runs.stopped(workflow, run):
+            if ti_id := self._taken.get((run, activity_id)):
+                self._leases.hold_back(ti_id)
+
     async def _is_wanted(self) -> bool:
         info = activity.info()
-        return await self._goes_on(info.workflow_id or "", info.workflow_run_id or "")
+        workflow, run = info.workflow_id or "", info.workflow_run_id or ""
+        return await self._runs.goes_on(workflow, run)
 
 
 class Dags(Protocol):

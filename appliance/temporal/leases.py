@@ -22,6 +22,8 @@ Runner = Callable[[ActivityTaskInput], Awaitable[TaskExecutionResult]]
 class _Held:
     task: asyncio.Task[TaskExecutionResult]
     has_begun: bool = False
+    is_unwanted: bool = False
+    """Its run wants no more of it; the word comes with the next heartbeat."""
     leases: int = 0
     expiry: asyncio.TimerHandle | None = None
 
@@ -73,6 +75,11 @@ class Leases:
         held = self._held.get(ti_id)
         return held is not None and held.has_begun
 
+    def hold_back(self, ti_id: str) -> None:
+        """Give no slot to a try any more: it is about to be closed."""
+        if held := self._held.get(ti_id):
+            held.is_unwanted = True
+
     def reopen(self, ti_id: str) -> asyncio.Task[TaskExecutionResult] | None:
         """Take hold of a try that is still here; None: it is gone."""
         held = self._held.get(ti_id)
@@ -114,10 +121,13 @@ class Leases:
             await self._slots.acquire()
         finally:
             self._waiting -= 1
+        if (held := self._held.get(task.ti_id)) and held.is_unwanted:
+            self._slots.release()
+            await asyncio.Event().wait()  # until it is closed, and this cancelled
         try:
             if self._batch is not None and self._waiting <= self._few:
                 self._release(self._batch)
-            if held := self._held.get(task.ti_id):
+            if held is not None:
                 held.has_begun = True
             on_begin()
             return await self._runner(task)

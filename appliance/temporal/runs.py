@@ -10,6 +10,9 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -141,6 +144,24 @@ class Runs:
         except RPCError as err:
             return err.status != RPCStatusCode.NOT_FOUND
         return seen.status == WorkflowExecutionStatus.RUNNING
+
+    async def stopped(self, workflow: str, run: str) -> frozenset[str]:
+        """Return the ids of the activities a run has asked to end; none if that cannot be found out."""
+        request = DescribeWorkflowExecutionRequest(
+            namespace=self._client.namespace,
+            execution=WorkflowExecution(workflow_id=workflow, run_id=run),
+        )
+        service = self._client.workflow_service
+        try:
+            seen = await service.describe_workflow_execution(request)
+        except RPCError:
+            return frozenset()
+        asked = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+        return frozenset(
+            pending.activity_id
+            for pending in seen.pending_activities
+            if pending.state == asked
+        )
 
 
 async def _patiently(ask: Callable[[], Awaitable[_T]]) -> _T:

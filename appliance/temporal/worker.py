@@ -120,7 +120,7 @@ async def _work(config: Config, announce: Announce) -> None:
         runs = Runs(client, keys)
         leases = Leases(workshop.runner(runs), parallelism=config.worker.parallelism)
         queue = _own_queue(config)
-        tries = TryActivities(leases, journal, queue=queue, goes_on=runs.goes_on)
+        tries = TryActivities(leases, journal, queue=queue, runs=runs)
         dags = DagActivities(config, workshop, has_search_attributes=has_attributes)
         for worker in _workers(client, config, workshop, tries, dags):
             await stack.enter_async_context(worker)

@@ -92,3 +92,18 @@ async def test_nobody_is_kept_waiting_when_no_try_waits() -> None:
 
     async with asyncio.timeout(0):
         await leases.together()
+
+
+async def test_a_try_that_is_held_back_leaves_its_slot_to_others() -> None:
+    tries = Tries()
+    leases = Leases(tries, parallelism=1)
+    held = {name: leases.open(task(name), ignore) for name in "abc"}
+    await asyncio.sleep(0)
+    leases.hold_back("b")
+
+    tries.may_end.set()
+    await asyncio.gather(held["a"], held["c"])
+
+    assert tries.running == ["a", "c"]
+    assert not leases.has_begun("b")
+    held["b"].cancel()
