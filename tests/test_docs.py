@@ -27,12 +27,7 @@ def _commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Comman
 
 
 COMMANDS = dict(_commands(appliance, "appliance"))
-KEYS = [
-    *sorted(schema._KEYS),
-    *(f"worker.{key}" for key in sorted(schema._WORKER)),
-    *(f"dags.{key}" for key in sorted(schema._DAGS)),
-    *(f"temporal.{key}" for key in sorted(schema._TEMPORAL)),
-]
+KEYS = [*schema.SECTIONS, *schema.KEYS]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in COMPATIBILITY.splitlines()

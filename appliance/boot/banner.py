@@ -56,11 +56,14 @@ def _took(facts: Facts) -> str:
 
 
 def _config(config: Config, cwd: Path) -> str:
-    if not config.file.exists():
-        return f"{_shown(config.file, cwd)} (not there, defaults)"
+    where = _shown(config.file, cwd)
+    if config.is_in_environment:
+        where = "APPLIANCE_CONFIG"
+    elif not config.file.exists():
+        return f"{where} (not there, defaults)"
     connections = _count(len(config.secrets.connections), "connection")
     variables = _count(len(config.secrets.variables), "variable")
-    return f"{_shown(config.file, cwd)}: {connections}, {variables}"
+    return f"{where}: {connections}, {variables}"
 
 
 def _dags(config: Config, facts: Facts, cwd: Path) -> str:

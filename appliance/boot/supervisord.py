@@ -130,6 +130,7 @@ def _temporal(config: Config, programs: Programs) -> str:
         # The server does not start for a user without a name and a home.
         "HOME": str(config.data),
         "USER": "appliance",
+        "APPLIANCE_CONFIG": "",  # with its secrets: not for the server
         **_FRUGAL_GO,
     }
     # What it prints at start says less than the banner.

@@ -8,7 +8,7 @@ from appliance.cli.command import Group
 
 @click.group(cls=Group)
 def config() -> None:
-    """Check the configuration, or show what is in force."""
+    """Check the configuration, show what is in force, or help an editor."""
 
 
 @config.command(epilog="Example: appliance config check")
@@ -16,11 +16,10 @@ def config() -> None:
 def check(box: Box, /) -> None:
     """Say what is wrong with the configuration, and where."""
     found = box.load()
-    for warning in found.warnings:
+    for warning in (*found.warnings, *found.notes):
         click.echo(warning, err=True)
-    file = found.file if found.file.exists() else f"{found.file} (not there; defaults)"
     click.echo(
-        f"{file}: no problems, {len(found.secrets.connections)} connections, "
+        f"{found.origin}: no problems, {len(found.secrets.connections)} connections, "
         f"{len(found.secrets.variables)} variables"
     )
 
@@ -32,3 +31,13 @@ def show(box: Box, /) -> None:
     from appliance.config.show import show as shown
 
     click.echo(shown(box.load()), nl=False)
+
+
+@config.command(epilog="Example: appliance config schema > appliance.schema.json")
+def schema() -> None:
+    """Print a JSON Schema of the configuration, for editors."""
+    import json
+
+    from appliance.config.jsonschema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))

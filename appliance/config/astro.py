@@ -4,15 +4,15 @@ What is empty in the template that ``astro dev init`` writes is skipped. Keys ar
 and without their prefix: guides write ``host`` where the file has ``conn_host``.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.config import fields
 from appliance.config.connections import connections
-from appliance.config.document import Value, read_file
+from appliance.config.document import Source, Value, read_file
 from appliance.config.model import Secrets
 from appliance.config.problems import Problems
+from appliance.config.references import References
 from appliance.config.variables import variables
 
 _FILES = ("airflow_settings.yaml", "airflow_settings.yml")
@@ -42,13 +42,13 @@ class Settings:
 
 
 def read(
-    project: Path | None, *, environ: Mapping[str, str], problems: Problems
+    project: Path | None, *, references: References, problems: Problems
 ) -> Settings:
     """Read the settings of a project; empty without one.
 
     Args:
         project: the folder that has ``dags`` and ``airflow_settings.yaml``, both optional.
-        environ: what ``!env`` may name.
+        references: looks up what ``!env`` and ``!file`` name.
         problems: where to tell what is wrong.
     """
     if project is None:
@@ -58,7 +58,7 @@ def read(
     if not found:
         return Settings(warnings=uninstalled)
     path = found[0]
-    root = read_file(path, name=str(path), environ=environ, problems=problems)
+    root = read_file(path, Source(str(path), project, references), problems)
     top = fields.section(root, frozenset({"airflow"}), problems)
     told = fields.section(top.get("airflow"), _SECTIONS, problems)
     entries = _entries(told.get("connections"), _CONNECTION, problems)
@@ -87,7 +87,7 @@ def _entries(
     return [
         {
             known[key]: inner
-            for key, inner in fields.section(item, known, problems).items()
+            for key, inner in fields.section(item, known, problems, secret=True).items()
         }
         for item in value.data
     ]

@@ -10,7 +10,8 @@ from appliance.config import fields
 from appliance.config.document import Value
 from appliance.config.exports import read_entries
 from appliance.config.model import Connection
-from appliance.config.problems import Place, Problems
+from appliance.config.problems import Place, Problems, repeatable
+from appliance.config.references import References
 from appliance.config.uris import from_uri, normal_type
 
 # airflow.models.connection: RE_SANITIZE_CONN_ID, CONN_ID_MAX_LEN
@@ -18,6 +19,38 @@ _CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 _PARTS = ("conn_type", "host", "login", "password", "schema", "port")
 _KEYS = frozenset({*_PARTS, "conn_id", "description", "extra", "extra_dejson", "uri"})
 _MOST_PORT = 65535
+_SYNONYMS = {
+    "database": "schema",
+    "db": "schema",
+    "dbname": "schema",
+    "hostname": "host",
+    "server": "host",
+    "extras": "extra",
+    "pass": "password",
+    "pwd": "password",
+    "secret": "password",
+    "type": "conn_type",
+    "url": "uri",
+    "user": "login",
+    "username": "login",
+}
+
+_TEXT: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
+JSON_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {
+                **dict.fromkeys((*_PARTS, "conn_id", "description", "uri"), _TEXT),
+                "port": {"type": ["integer", "string", "null"]},
+                "extra": {"type": ["object", "string", "null"]},
+                "extra_dejson": {"type": ["object", "string", "null"]},
+            },
+            "additionalProperties": False,
+        },
+    ]
+}
 
 
 def read_connections(
@@ -33,7 +66,8 @@ def read_connections(
         ConfigError: with all that is wrong in the file.
     """
     problems = Problems()
-    entries = read_entries(path, environ=environ or {}, problems=problems)
+    references = References(environ or {}, folder=Path())
+    entries = read_entries(path, references=references, problems=problems)
     found = connections(entries, problems)
     problems.check()
     return found
@@ -47,8 +81,8 @@ def connections(
     for conn_id, value in entries.items():
         if not _CONN_ID.fullmatch(conn_id):
             what = (
-                f"'{conn_id}' cannot be a connection id: up to 250 letters, digits "
-                "and #!()-_.:/\\"
+                f"{repeatable(conn_id)} cannot be a connection id: up to 250 letters, "
+                "digits and #!()-_.:/\\"
             )
             problems.add(value.key_place, what)
             continue
@@ -96,19 +130,27 @@ def _from_json(
     except json.JSONDecodeError as err:
         problems.add(value.place, f"{value.name}: not JSON: {err.msg}")
         return None
+    except (
+        RecursionError,
+        ValueError,
+    ):  # as deep, or a number as long, as nobody writes
+        problems.add(value.place, f"{value.name}: not JSON that can be read")
+        return None
     return _from_mapping(conn_id, _at(value.place, value.name, data), problems)
 
 
 def _from_mapping(conn_id: str, value: Value, problems: Problems) -> Connection | None:
-    given = fields.section(value, _KEYS, problems)
-    named = fields.text(given.get("conn_id"), problems)
+    given = fields.section(value, _KEYS, problems, elsewhere=_meant, secret=True)
+    named = fields.text(given.get("conn_id"), problems, secret=True)
     if named not in (None, conn_id):
-        what = f"{value.name}: conn_id says '{named}'"
+        what = f"{value.name}: conn_id is another one, remove it"
         problems.add(given["conn_id"].place, what)
     texts = {
-        key: fields.text(given.get(key), problems) for key in _PARTS if key != "port"
+        key: fields.text(given.get(key), problems, secret=True)
+        for key in _PARTS
+        if key != "port"
     }
-    description = fields.text(given.get("description"), problems)
+    description = fields.text(given.get("description"), problems, secret=True)
     port = _port(given.get("port"), problems)
     extra = _extra(value, given, problems)
     if "uri" not in given:
@@ -148,13 +190,20 @@ def _extra(value: Value, given: Mapping[str, Value], problems: Problems) -> str 
 def _port(value: Value | None, problems: Problems) -> int | None:
     if value is not None and value.data == "":
         return None
-    return fields.whole(value, problems, least=0, most=_MOST_PORT)
+    return fields.whole(value, problems, least=0, most=_MOST_PORT, secret=True)
+
+
+def _meant(key: str) -> str | None:
+    """Say what others call by this name; ``conn_`` is Astro's."""
+    plain = key.lower().removeprefix("conn_")
+    name = _SYNONYMS.get(plain, plain)
+    return f"write '{name}'" if name in _KEYS or name in _SYNONYMS.values() else None
 
 
 def _is_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except json.JSONDecodeError:
+    except (RecursionError, ValueError):
         return False
 
 

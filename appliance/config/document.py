@@ -1,20 +1,23 @@
 """Reads YAML (and JSON) into values that remember where they were written.
 
 Plain scalars mean what YAML 1.2 says: only ``true`` and ``false`` are booleans, a number is
-what JSON calls a number; ``on``, ``0123``, ``12:30`` and ``2026-01-01`` stay text. Two tags
-keep secrets out of the file: ``!env NAME`` is an environment variable, ``!file PATH`` the
-content of a file without its last line end, relative to the file that names it.
+what JSON calls a number; ``on``, ``0123``, ``12:30`` and ``2026-01-01`` stay text.
+
+Secrets are kept out of the file by ``!env NAME``, an environment variable, ``!file PATH``, the
+content of a file without its last line end, relative to the file that names it, and, in
+appliance.yaml, ``${NAME}`` within any value. What they give is text, and no message repeats it.
 """
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from appliance.config.problems import Place, Problems
+from appliance.config.mistakes import TOO_DEEP, explained
+from appliance.config.problems import Place, Problems, repeatable
+from appliance.config.references import BadReference, References
 
 Plain = str | int | float | bool | None
 Tree = "Plain | list[Value] | dict[str, Value]"
@@ -22,7 +25,15 @@ Tree = "Plain | list[Value] | dict[str, Value]"
 _YAML = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?")
-_SHELL_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_SHELL_VARIABLE = re.compile(r"\$[A-Za-z_]\w*")
+_VARIABLE = re.compile(
+    r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})?"
+)
+_BAD_VARIABLE = "expected ${NAME} or ${NAME:-what to use when it is not set}"
+_LITERAL = "a plain ${ is written $${"
+_MOST_DIGITS = 1000
+"""Longer numbers are text; Python itself refuses them at some length."""
+_MOST_VALUES = 100_000
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -37,27 +48,28 @@ class Value:
     data: "Plain | list[Value] | dict[str, Value]"
     written: str | None = None
     """A scalar as the file spells it."""
+    origin: str | None = None
+    """Where it comes from when not from this text; then no message repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a text is read with: its name in messages, its folder, the environment."""
+    """What a text is read with: its name in messages, its folder, what it may refer to."""
 
     name: str
     folder: Path
-    environ: Mapping[str, str]
+    references: References
+    has_variables: bool = False
+    """Whether ``${NAME}`` stands for an environment variable, or is plain text."""
 
 
-def read_file(
-    path: Path, *, name: str, environ: Mapping[str, str], problems: Problems
-) -> Value | None:
+def read_file(path: Path, source: Source, problems: Problems) -> Value | None:
     """Read a YAML or ``.json`` file; None when it is empty or cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        problems.add(name, f"cannot be read: {_reason(err)}")
+        text = source.references.text(path)
+    except BadReference as err:
+        problems.add(source.name, str(err))
         return None
-    source = Source(name=name, folder=path.parent, environ=environ)
     if path.suffix.lower() == ".json":
         return read_json(text, source, problems)
     return read_text(text, source, problems)
@@ -70,6 +82,9 @@ def read_json(text: str, source: Source, problems: Problems) -> Value | None:
     except json.JSONDecodeError as err:
         problems.add(Place(source.name, err.lineno, err.colno), f"not JSON: {err.msg}")
         return None
+    except RecursionError:
+        problems.add(Place(source.name, 1, 1), TOO_DEEP)
+        return None
     return read_text(text.replace("\t", " "), source, problems)
 
 
@@ -77,19 +92,27 @@ def read_text(text: str, source: Source, problems: Problems) -> Value | None:
     """Read one YAML document; None when there is nothing in it or it is not YAML."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as err:
-        mark = err.problem_mark or err.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        what = err.problem or err.context or "cannot be read"
-        problems.add(Place(source.name, line, column), f"not YAML: {what}")
-        return None
+        if node is None:
+            return None
+        return _Reading(source, problems).value(node, name="", key=node)
     except yaml.YAMLError as err:
-        what = str(err).splitlines()[0]
-        problems.add(Place(source.name, 1, 1), f"not YAML: {what}")
-        return None
-    if node is None:
-        return None
-    return _Reading(source, problems).value(node, name="", key=node)
+        line, column, what = explained(err, text)
+        problems.add(Place(source.name, line, column), what)
+    except RecursionError:
+        problems.add(Place(source.name, 1, 1), TOO_DEEP)
+    except _TooMany as err:
+        problems.add(
+            err.place, f"more than {_MOST_VALUES} values; do aliases multiply?"
+        )
+    return None
+
+
+class _TooMany(Exception):
+    """There are more values than anybody writes."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.place = place
 
 
 class _Reading:
@@ -99,10 +122,14 @@ class _Reading:
         self._source = source
         self._problems = problems
         self._open: list[yaml.Node] = []
+        self._count = 0
 
     def value(self, node: yaml.Node, *, name: str, key: yaml.Node) -> Value:
         place = self._place(node)
-        written = None
+        self._count += 1
+        if self._count > _MOST_VALUES:
+            raise _TooMany(place)
+        written = origin = None
         data: Plain | list[Value] | dict[str, Value] = None
         if any(node is outer for outer in self._open):
             self._problems.add(place, "an alias refers to what contains it")
@@ -118,9 +145,9 @@ class _Reading:
                 for index, item in enumerate(node.value)
             ]
         elif isinstance(node, yaml.ScalarNode):
-            data, written = self._scalar(node)
+            data, written, origin = self._scalar(node)
         self._open.pop()
-        return Value(name, place, self._place(key), data, written)
+        return Value(name, place, self._place(key), data, written, origin)
 
     def _mapping(self, node: yaml.MappingNode, name: str) -> dict[str, Value]:
         found: dict[str, Value] = {}
@@ -136,7 +163,7 @@ class _Reading:
             value = self.value(item, name=f"{name}.{text}" if name else text, key=key)
             if text in found:
                 first = found[text].key_place.line
-                what = f"key '{text}' is here twice, first in line {first}"
+                what = f"key {repeatable(text)} is here twice, first in line {first}"
                 self._problems.add(self._place(key), what)
                 continue
             found[text] = value
@@ -154,55 +181,82 @@ class _Reading:
                 self._problems.add(value.place, "'<<' needs a mapping")
         return merged
 
-    def _scalar(self, node: yaml.ScalarNode) -> tuple[Plain, str | None]:
+    def _scalar(self, node: yaml.ScalarNode) -> tuple[Plain, str | None, str | None]:
+        """Return a scalar, how it is spelt, and where it comes from if not from here."""
         text = _whole_characters(node.value)
         if node.tag in ("!env", "!file"):
-            found = self._env(node) if node.tag == "!env" else self._file(node)
-            return found, found
+            found = self._found(node)
+            return found, found, f"what {node.tag} gives"
         if not node.tag.startswith(_YAML) or node.tag == f"{_YAML}binary":
             self._unknown_tag(node)
-            return text, text
+            return text, text, None
+        if self._source.has_variables and "$" in text:
+            filled = self._filled(node, text)
+            if filled != text:
+                return filled, filled, "what the environment gives"
         if node.style is not None or node.tag == f"{_YAML}str":
-            self._refuse_shell_variable(node)
-        if node.style is not None or node.tag == f"{_YAML}str":
-            return _json_exponent(node, text), text
+            return _json_exponent(node, text), text, None
         data = _plain(text)
-        return data, None if data is None else text
+        return data, None if data is None else text, None
 
-    def _env(self, node: yaml.ScalarNode) -> str | None:
-        found = self._source.environ.get(node.value)
-        if found is None:
-            what = f"environment variable '{node.value}' is not set"
-            self._problems.add(self._place(node), what)
-        return found
-
-    def _file(self, node: yaml.ScalarNode) -> str | None:
-        path = self._source.folder / Path(node.value).expanduser()
+    def _found(self, node: yaml.ScalarNode) -> str | None:
+        """Return what ``!env NAME`` or ``!file PATH`` gives."""
+        references = self._source.references
+        notes = len(references.notes)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            what = f"file '{path}' cannot be read: {_reason(err)}"
-            self._problems.add(self._place(node), what)
+            if node.tag == "!env":
+                return references.variable(node.value)
+            if not node.value:
+                raise BadReference("!file needs the path of a file")  # noqa: TRY301
+            return references.content(
+                self._source.folder / Path(node.value).expanduser()
+            )
+        except BadReference as err:
+            self._problems.add(self._place(node), str(err))
             return None
-        return text.removesuffix("\n").removesuffix("\r")
+        finally:
+            for index in range(notes, len(references.notes)):
+                references.notes[index] = (
+                    f"{self._place(node)}: {references.notes[index]}"
+                )
 
-    def _refuse_shell_variable(self, node: yaml.ScalarNode) -> None:
-        """Refuse an unquoted ``$NAME`` or ``${NAME}``, which nothing would replace."""
-        match = _SHELL_VARIABLE.fullmatch(node.value)
-        if match and node.style is None:
+    def _filled(self, node: yaml.ScalarNode, text: str) -> str:
+        """Return ``text`` with every ``${NAME}`` replaced; ``$${`` is a plain ``${``."""
+        if node.style is None and _SHELL_VARIABLE.fullmatch(text):
+            name = text.removeprefix("$")
             what = (
-                f"{match[0]} is not replaced here: write !env {match[1] or match[2]}, "
-                "or quote it when it is meant as text"
+                f"${name} is not replaced here: write ${{{name}}}, or quote it when it "
+                "is meant as text"
             )
             self._problems.add(self._place(node), what)
+            return text
+
+        def fill(match: re.Match[str]) -> str:
+            if match[0].startswith("$$"):
+                return match[0].removeprefix("$")
+            name, default = match["name"], match["default"]
+            try:
+                if name is None:
+                    raise BadReference(_BAD_VARIABLE)  # noqa: TRY301
+                found = self._source.references.variable(name)
+            except BadReference as err:
+                if default is not None:
+                    return default
+                self._problems.add(self._place(node), f"{err}; {_LITERAL}")
+                return ""
+            return found or default or ""
+
+        return _VARIABLE.sub(fill, text)
 
     def _refuse_tag(self, node: yaml.Node, expected: str) -> None:
         if node.tag != expected:
             self._unknown_tag(node)
 
     def _unknown_tag(self, node: yaml.Node) -> None:
-        tag = node.tag.replace(_YAML, "!!")
-        what = f"unknown tag '{tag}', expected !env or !file"
+        # Any other tag may be the start of a password.
+        is_yaml = node.tag.startswith(_YAML)
+        tag = f" '{node.tag.replace(_YAML, '!!')}'" if is_yaml else ""
+        what = f"unknown tag{tag}, expected !env or !file; quote a value with a ! first"
         self._problems.add(self._place(node), what)
 
     def _place(self, node: yaml.Node) -> Place:
@@ -216,7 +270,7 @@ def _plain(text: str) -> Plain:
         return None
     if text.lower() in _BOOLEANS:
         return _BOOLEANS[text.lower()]
-    if _INTEGER.fullmatch(text):
+    if _INTEGER.fullmatch(text) and len(text) <= _MOST_DIGITS:
         return int(text)
     if _NUMBER.fullmatch(text) and any(map(str.isdigit, text)):
         return float(text)
@@ -233,9 +287,3 @@ def _json_exponent(node: yaml.ScalarNode, text: str) -> Plain:
 def _whole_characters(text: str) -> str:
     r"""Join what JSON writes as two escapes, as in ``\ud83d\ude00``."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _reason(err: OSError | UnicodeDecodeError) -> str:
-    if isinstance(err, OSError):
-        return err.strerror or str(err)
-    return "it is not UTF-8 text"

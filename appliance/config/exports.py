@@ -1,17 +1,17 @@
 """Reads the three file formats of Airflow's export commands into named values."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from appliance.config import fields
-from appliance.config.document import Value, read_file
+from appliance.config.document import Source, Value, read_file
 from appliance.config.problems import Place, Problems
+from appliance.config.references import References
 
 _KINDS = (".json", ".yaml", ".yml", ".env")
 
 
 def read_entries(
-    path: Path, *, environ: Mapping[str, str], problems: Problems
+    path: Path, *, references: References, problems: Problems
 ) -> dict[str, Value]:
     """Read a mapping of ids to values, by the file's ending."""
     kind = path.suffix.lower() or path.name.lower()
@@ -21,7 +21,8 @@ def read_entries(
         return {}
     if kind == ".env":
         return _read_env(path, problems)
-    root = read_file(path, name=str(path), environ=environ, problems=problems)
+    source = Source(str(path), path.parent, references)
+    root = read_file(path, source, problems)
     if root is None or root.data is None:
         return {}
     if not isinstance(root.data, dict):

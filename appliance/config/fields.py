@@ -2,25 +2,41 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from appliance.config.document import Value
 from appliance.config.problems import Problems, unknown_key
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_MOST_DIGITS = 18
+_MOST_REPEATED = 60
 _LATER = frozenset({"pools", "schedules", "airflow", "include"})
 
 
 def section(
-    value: Value | None, keys: Mapping[str, object] | frozenset[str], problems: Problems
+    value: Value | None,
+    keys: Mapping[str, object] | frozenset[str],
+    problems: Problems,
+    *,
+    elsewhere: Callable[[str], str | None] = lambda _key: None,
+    secret: bool = False,
 ) -> dict[str, Value]:
-    """Return the known entries of a mapping; unknown ones become problems."""
+    """Return the known entries of a mapping; unknown ones become problems.
+
+    Args:
+        value: the mapping.
+        keys: which there are.
+        problems: where to tell what is wrong.
+        elsewhere: says what to do with a key that belongs to another section.
+        secret: whether a key without a value may be a secret in the wrong place.
+    """
     if value is None or value.data is None:
         return {}
     if not isinstance(value.data, dict):
-        problems.add(value.place, wrong_type(value, "a mapping"))
+        problems.add(value.place, wrong_type(value, "a mapping", secret=secret))
         return {}
     found = {}
     for key, item in value.data.items():
@@ -30,29 +46,51 @@ def section(
             what = f"'{key}' is not supported yet by this version"
             problems.add(item.key_place, what)
         else:
-            what = unknown_key(key, value.name, list(keys))
+            what = unknown_key(
+                key,
+                value.name,
+                list(keys),
+                hint=elsewhere(key),
+                secret=secret and item.data is None,
+            )
             problems.add(item.key_place, what)
     return found
 
 
-def text(value: Value | None, problems: Problems) -> str | None:
+def named(value: Value, problems: Problems) -> dict[str, Value]:
+    """Return the entries of a mapping whose keys are the user's own."""
+    if isinstance(value.data, dict):
+        return value.data
+    problems.add(value.place, wrong_type(value, "a mapping", secret=True))
+    return {}
+
+
+def text(
+    value: Value | None, problems: Problems, *, secret: bool = False
+) -> str | None:
     """Return text as it is written: ``0123`` keeps its zero. None when empty or wrong."""
     if value is None or value.data is None:
         return None
     if value.written is None:
-        problems.add(value.place, wrong_type(value, "text"))
+        problems.add(value.place, wrong_type(value, "text", secret=secret))
     return value.written
 
 
 def whole(
-    value: Value | None, problems: Problems, *, least: int, most: int | None = None
+    value: Value | None,
+    problems: Problems,
+    *,
+    least: int,
+    most: int | None = None,
+    secret: bool = False,
 ) -> int | None:
     """Return a whole number between two bounds, also when it is quoted."""
     if value is None or value.data is None:
         return None
     data = value.data
-    if isinstance(data, str) and data.isascii() and data.isdigit():
-        data = int(data)
+    is_number = isinstance(data, str) and data.isascii() and data.isdigit()
+    if is_number and len(str(data)) <= _MOST_DIGITS:
+        data = int(str(data))
     in_range = (
         isinstance(data, int)
         and not isinstance(data, bool)
@@ -61,27 +99,36 @@ def whole(
     )
     if not in_range or not isinstance(data, int):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        problems.add(value.place, wrong_type(value, f"a whole number {bounds}"))
+        expected = f"a whole number {bounds}"
+        problems.add(value.place, wrong_type(value, expected, secret=secret))
         return None
     return data
 
 
 def duration_s(
-    value: Value | None, problems: Problems, *, least_s: float, least: str
+    value: Value | None, problems: Problems, *, least: str, most_s: float
 ) -> float | None:
-    """Return seconds; ``least`` spells the lower bound for the message."""
+    """Return seconds; ``least`` is a duration as a person writes it."""
     if value is None or value.data is None:
         return None
-    match = _DURATION.fullmatch(value.written or "")
-    if not match:
+    seconds = _seconds(value.written or "")
+    if seconds is None:
         what = "a duration with its unit, such as 30s, 5m, 12h or 30d"
         problems.add(value.place, wrong_type(value, what))
         return None
-    seconds = float(match[1]) * _UNITS_S[match[2]]
-    if seconds < least_s:
+    if seconds < (_seconds(least) or 0.0):
         problems.add(value.place, wrong_type(value, f"at least {least}"))
         return None
+    if seconds > most_s:
+        expected = f"at most {most_s / _UNITS_S['d']:g}d"
+        problems.add(value.place, wrong_type(value, expected))
+        return None
     return seconds
+
+
+def _seconds(written: str) -> float | None:
+    match = DURATION.fullmatch(written)
+    return float(match[1]) * _UNITS_S[match[2]] if match else None
 
 
 def choice(
@@ -92,7 +139,7 @@ def choice(
         return None
     if value.written not in options:
         what = f"one of {', '.join(options)}"
-        problems.add(value.place, wrong_type(value, what))
+        problems.add(value.place, wrong_type(value, what) + _near(value, options))
         return None
     return value.written
 
@@ -108,8 +155,18 @@ def plain(value: Value) -> Any:
     return value.data
 
 
+def _near(value: Value, options: Sequence[str]) -> str:
+    if value.written is None or value.origin:
+        return ""
+    near = get_close_matches(value.written.lower(), options, n=1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
 def wrong_type(value: Value, expected: str, *, secret: bool = False) -> str:
-    """Say what was expected and what is there; a secret is not repeated."""
+    """Say what was expected and what is there.
+
+    A secret is not repeated, nor what comes from the environment or a file, nor a novel.
+    """
     name = f"{value.name}: " if value.name else ""
     return f"{name}expected {expected}, not {_described(value, secret=secret)}"
 
@@ -121,6 +178,8 @@ def _described(value: Value, *, secret: bool) -> str:
         return "a list"
     if value.data is None:
         return "nothing"
-    if secret:
+    if value.origin:
+        return value.origin
+    if secret or len(value.written or "") > _MOST_REPEATED:
         return "what is written here"
     return f"'{value.written}'"

@@ -4,26 +4,30 @@ The environment beats the file, the file beats the defaults. Besides reading fil
 pure: the environment and the working directory are given.
 """
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-from appliance.config import astro, environment, limits
+from appliance.config import astro, environment, kinds, limits, schema
 from appliance.config.access import closed, denied
-from appliance.config.document import read_file
+from appliance.config.connections import connections as read_map
+from appliance.config.document import Source, Value, read_file, read_text
 from appliance.config.model import (
     Config,
+    Connection,
     DagSettings,
     Role,
     Secrets,
     TemporalSettings,
     WorkerSettings,
 )
-from appliance.config.problems import Problems
-from appliance.config.schema import ROLES, Written, read
+from appliance.config.problems import Place, Problems, repeatable
+from appliance.config.references import References
 
 _DEFAULT_FILE = Path("conf/appliance.yaml")
 _DEFAULT_DATA = Path(".appliance")
@@ -36,9 +40,12 @@ _PORTS = {
     "APPLIANCE_METRICS_PORT": "metrics_port",
 }
 _MOST_PORT = 65535
+_CONNECTION = "AIRFLOW_CONN_"
+_YAML_PATH = re.compile(r"\S+\.(?:ya?ml|json)")
 _KNOWN = frozenset(
     {
         "APPLIANCE_CONF",
+        "APPLIANCE_CONFIG",
         "APPLIANCE_DATA",
         "APPLIANCE_IMAGE",
         "APPLIANCE_IP",
@@ -48,6 +55,8 @@ _KNOWN = frozenset(
         *_PORTS,
     }
 )
+_IN_FILES = _KNOWN - {"APPLIANCE_CONFIG", "APPLIANCE_IMAGE", "APPLIANCE_KEY_FILE"}
+"""The variables ``NAME_FILE`` may stand for; APPLIANCE_CONF names such a file already."""
 
 
 def load(
@@ -64,31 +73,53 @@ def load(
     Raises:
         ConfigError: with everything that is wrong, one line a problem.
     """
-    env = {name: value for name, value in environ.items() if value}
     problems = Problems()
+    references = References(environ, folder=cwd)
+    env = _environment(references, problems)
     home = Path("/") if "APPLIANCE_IMAGE" in env else cwd
     file = cwd / env.get("APPLIANCE_CONF", home / _DEFAULT_FILE)
-    written = _written(file, env, cwd=cwd, problems=problems)
+    told = _told(file, env, cwd=cwd, references=references, problems=problems)
+    given = {name: value for name, value in env.items() if name in environ}
     project = _project(env, cwd, problems)
-    settings = astro.read(project, environ=env, problems=problems)
+    settings = astro.read(project, references=references, problems=problems)
     key_file = env.get("APPLIANCE_KEY_FILE")
     config = Config(
         file=file,
         data=_absolute(cwd / env.get("APPLIANCE_DATA", home / _DEFAULT_DATA)),
+        is_in_environment="APPLIANCE_CONFIG" in env,
         project=project,
-        role=_role(env, written, problems),
-        temporal=_temporal(env, written, problems),
-        worker=_worker(written, machine or limits.machine()),
-        dags=_dags(env, written, (cwd, project or home), problems),
-        secrets=_both(written.secrets, settings.secrets),
-        airflow_env=environment.airflow_variables(env),
+        role=_role(env, told, problems),
+        temporal=_temporal(env, told, problems),
+        worker=_worker(told, machine or limits.machine()),
+        dags=_dags(env, told, (cwd, project or home), problems),
+        secrets=_secrets(told, settings.secrets, _kept_in_files(env, given), problems),
+        airflow_env=environment.airflow_variables(given),
+        temporal_env=_temporal_variables(env),
         python_path=env.get("PYTHONPATH", ""),
         key_path=_absolute(cwd / key_file) if key_file else None,
     )
     _check_role(config, env, problems)
     problems.check()
-    warnings = (*_warnings(env, config), *settings.warnings)
-    return replace(config, warnings=warnings)
+    return replace(
+        config,
+        sources=frozenset(references.files),
+        notes=tuple(references.notes),
+        warnings=(*_warnings(env, config), *settings.warnings),
+    )
+
+
+def _environment(references: References, problems: Problems) -> dict[str, str]:
+    env, wrong = references.environment(_IN_FILES)
+    for name, what in wrong.items():
+        problems.add(name, what)
+    if "APPLIANCE_CONFIG" in env and "APPLIANCE_CONF" in env:
+        what = "holds the whole file and APPLIANCE_CONF names one, unset one of them"
+        problems.add("APPLIANCE_CONFIG", what)
+    return env
+
+
+def _temporal_variables(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: env[name] for name in env if name.startswith("TEMPORAL_")}
 
 
 def _project(env: Mapping[str, str], cwd: Path, problems: Problems) -> Path | None:
@@ -102,46 +133,90 @@ def _project(env: Mapping[str, str], cwd: Path, problems: Problems) -> Path | No
     return project
 
 
-def _both(base: Secrets, winner: Secrets) -> Secrets:
+def _kept_in_files(
+    env: Mapping[str, str], given: Mapping[str, str]
+) -> dict[str, Value]:
+    """Return the connections ``AIRFLOW_CONN_<ID>_FILE`` names, by id.
+
+    Those of ``AIRFLOW_CONN_<ID>`` itself are for Airflow, which looks there before it asks us.
+    """
+    found = {}
+    for name in env.keys() - given.keys():
+        if name.startswith(_CONNECTION):
+            conn_id, place = name.removeprefix(_CONNECTION).lower(), Place(name, 1, 1)
+            where = f"what {name}_FILE names"
+            found[conn_id] = Value(name, place, place, env[name], env[name], where)
+    return found
+
+
+def _secrets(
+    told: Mapping[str, Any],
+    settings: Secrets,
+    kept: Mapping[str, Value],
+    problems: Problems,
+) -> Secrets:
+    """Join the connections and variables of all files; the environment wins."""
+    connections: dict[str, Connection] = told.get("secrets.connections", {})
+    variables: dict[str, str] = told.get("secrets.variables", {})
     return Secrets(
-        connections=base.connections | winner.connections,
-        variables=base.variables | winner.variables,
+        connections=connections | settings.connections | read_map(kept, problems),
+        variables=variables | settings.variables,
     )
 
 
-def _written(
-    file: Path, env: Mapping[str, str], *, cwd: Path, problems: Problems
-) -> Written:
+def _told(
+    file: Path,
+    env: Mapping[str, str],
+    *,
+    cwd: Path,
+    references: References,
+    problems: Problems,
+) -> dict[str, Any]:
+    """Read the file, or what APPLIANCE_CONFIG holds: attribute of ``Config`` → value."""
+    if "APPLIANCE_CONFIG" in env:
+        root = _in_environment(env["APPLIANCE_CONFIG"], cwd, references, problems)
+        return schema.read(root, folder=cwd, problems=problems)
     is_below = file.is_relative_to(cwd) and cwd != Path("/")
     name = os.path.relpath(file, cwd) if is_below else str(file)
     shut = closed(file.parent)
     if shut:
         problems.add(name, denied(shut, "read", file))
-        return Written()
+        return {}
     if not file.exists():
+        references.files.add(file)
         if "APPLIANCE_CONF" in env:
             what = f"the file '{name}' does not exist"
             problems.add("APPLIANCE_CONF", what)
-        return Written()
-    root = read_file(file, name=name, environ=env, problems=problems)
-    return read(root, folder=file.parent, problems=problems)
+        return {}
+    source = Source(name, file.parent, references, has_variables=True)
+    root = read_file(file, source, problems)
+    return schema.read(root, folder=file.parent, problems=problems)
 
 
-def _role(env: Mapping[str, str], written: Written, problems: Problems) -> Role:
-    named = env.get("APPLIANCE_ROLE")
-    if named is None:
-        return written.role or "all"
-    if named not in ROLES:
-        what = f"expected one of {', '.join(ROLES)}, not '{named}'"
+def _in_environment(
+    text: str, cwd: Path, references: References, problems: Problems
+) -> Value | None:
+    if _YAML_PATH.fullmatch(text.strip()):
+        what = "holds the whole file; the path of one goes into APPLIANCE_CONF"
+        problems.add("APPLIANCE_CONFIG", what)
+        return None
+    source = Source("APPLIANCE_CONFIG", cwd, references, has_variables=True)
+    return read_text(text, source, problems)
+
+
+def _role(env: Mapping[str, str], told: Mapping[str, Any], problems: Problems) -> Role:
+    named = env.get("APPLIANCE_ROLE", told.get("role", "all"))
+    if named not in schema.ROLES:
+        what = f"expected one of {', '.join(schema.ROLES)}, not {repeatable(named)}"
         problems.add("APPLIANCE_ROLE", what)
         return "all"
     return cast(Role, named)
 
 
 def _temporal(
-    env: Mapping[str, str], written: Written, problems: Problems
+    env: Mapping[str, str], written: Mapping[str, Any], problems: Problems
 ) -> TemporalSettings:
-    told: dict[str, Any] = dict(written.temporal)
+    told = schema.under(written, "temporal")
     told["address"] = (
         env.get("TEMPORAL_ADDRESS") or env.get("TEMPORAL_HOST") or told.get("address")
     )
@@ -151,8 +226,8 @@ def _temporal(
         told[name] = env.get("APPLIANCE_IP") or told.get(name)
     for variable, name in _PORTS.items():
         told[name] = _port(env, variable, problems) or told.get(name)
-    told["retention_s"] = written.retention_s
     settings = TemporalSettings(**_given(told))
+    _check_addresses(env, problems)
     if settings.address is None:
         _check_ports(settings, problems)
     return settings
@@ -162,12 +237,19 @@ def _port(env: Mapping[str, str], variable: str, problems: Problems) -> int | No
     written = env.get(variable)
     if written is None:
         return None
-    if not written.isascii() or not written.isdigit():
-        problems.add(variable, f"expected a port number, not '{written}'")
+    if not re.fullmatch("[0-9]{1,9}", written):
+        problems.add(variable, f"expected a port number, not {repeatable(written)}")
         return None
     if not 1 <= int(written) <= _MOST_PORT:
         problems.add(variable, f"expected a port from 1 to {_MOST_PORT}")
     return int(written)
+
+
+def _check_addresses(env: Mapping[str, str], problems: Problems) -> None:
+    for name in ("TEMPORAL_ADDRESS", "TEMPORAL_HOST"):
+        if name in env and not kinds.is_address(env[name]):
+            what = "expected host:port, such as temporal.example.com:7233"
+            problems.add(name, f"{what}, not {repeatable(env[name])}")
 
 
 def _check_ports(settings: TemporalSettings, problems: Problems) -> None:
@@ -180,32 +262,28 @@ def _check_ports(settings: TemporalSettings, problems: Problems) -> None:
         problems.add("temporal", what)
 
 
-def _worker(written: Written, machine: limits.Machine) -> WorkerSettings:
-    told: dict[str, Any] = {"parallelism": limits.parallelism(machine)}
-    return WorkerSettings(**(told | _given(written.worker)))
+def _worker(told: Mapping[str, Any], machine: limits.Machine) -> WorkerSettings:
+    default: dict[str, Any] = {"parallelism": limits.parallelism(machine)}
+    return WorkerSettings(**(default | schema.under(told, "worker")))
 
 
 def _dags(
     env: Mapping[str, str],
-    written: Written,
+    written: Mapping[str, Any],
     starts: tuple[Path, Path],
     problems: Problems,
 ) -> DagSettings:
     """Find the folders; ``starts``: what the environment's paths and the defaults start from."""
     cwd, home = starts
-    folder = env.get("AIRFLOW__CORE__DAGS_FOLDER")
-    plugins = env.get("AIRFLOW__CORE__PLUGINS_FOLDER")
-    told = {
-        "max_age_s": written.max_age_s,
-        "import_timeout_s": _import_timeout_s(env, problems),
-    }
-    return DagSettings(
-        folder=_absolute(cwd / (folder or written.folder or home / _DEFAULT_DAGS)),
-        plugins_folder=_absolute(
-            cwd / (plugins or written.plugins or home / _DEFAULT_PLUGINS)
-        ),
-        **_given(told),
-    )
+    folder: str | Path | None = env.get("AIRFLOW__CORE__DAGS_FOLDER")
+    plugins: str | Path | None = env.get("AIRFLOW__CORE__PLUGINS_FOLDER")
+    told = schema.under(written, "dags")
+    told["import_timeout_s"] = _import_timeout_s(env, problems)
+    folder = folder or told.get("folder") or home / _DEFAULT_DAGS
+    plugins = plugins or told.get("plugins_folder") or home / _DEFAULT_PLUGINS
+    told["folder"] = _absolute(cwd / folder)
+    told["plugins_folder"] = _absolute(cwd / plugins)
+    return DagSettings(**_given(told))
 
 
 def _import_timeout_s(env: Mapping[str, str], problems: Problems) -> float | None:
@@ -214,10 +292,13 @@ def _import_timeout_s(env: Mapping[str, str], problems: Problems) -> float | Non
     if written is None:
         return None
     try:
-        return float(written)
+        found = float(written)
     except ValueError:
-        problems.add(variable, f"expected seconds, not '{written}'")
+        found = 0.0
+    if not 0 < found < math.inf:
+        problems.add(variable, f"expected seconds, not {repeatable(written)}")
         return None
+    return found
 
 
 def _check_role(config: Config, env: Mapping[str, str], problems: Problems) -> None:

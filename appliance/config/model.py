@@ -75,6 +75,8 @@ class Config:
     file: Path
     """Where appliance.yaml is, or would be."""
     data: Path
+    is_in_environment: bool = False
+    """Whether APPLIANCE_CONFIG holds it all, and ``file`` is not read."""
     project: Path | None = None
     """An Astro-style project: ``dags``, ``include``, ``plugins``, ``airflow_settings.yaml``."""
     role: Role = "all"
@@ -87,12 +89,25 @@ class Config:
 
     What Airflow is started with is ``config.environment.airflow_environment``.
     """
+    temporal_env: dict[str, str] = field(default_factory=dict, repr=False)
+    """``TEMPORAL_*``: how to reach a server elsewhere, as Temporal's SDK reads it."""
     python_path: str = ""
     """``PYTHONPATH`` as the user set it."""
     key_path: Path | None = None
     """``APPLIANCE_KEY_FILE``."""
     warnings: tuple[str, ...] = ()
     """What the banner says about the configuration, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """What ``appliance config check`` says besides, a sentence each."""
+    sources: frozenset[Path] = frozenset()
+    """The files all this was read from, there or not."""
+
+    @property
+    def origin(self) -> str:
+        """Where the configuration is written, for people."""
+        if self.is_in_environment:
+            return "APPLIANCE_CONFIG"
+        return f"{self.file}{'' if self.file.exists() else ' (not there; defaults)'}"
 
     @property
     def key_file(self) -> Path:

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 
 from appliance.errors import ConfigError
 
+_MOST_REPEATED = 60
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
@@ -46,13 +48,38 @@ class Problems:
         raise ConfigError("\n".join(f"{where}: {what}" for where, what in ordered))
 
 
-def unknown_key(key: str, section: str, known: Collection[str]) -> str:
-    """Say that nothing is called ``key``, and what was probably meant."""
+def unknown_key(
+    key: str,
+    section: str,
+    known: Collection[str],
+    *,
+    hint: str | None = None,
+    secret: bool = False,
+) -> str:
+    """Say that nothing is called ``key``, and what was probably meant.
+
+    Args:
+        key: what is written.
+        section: where.
+        known: what could be.
+        hint: what to do, when that is known better than by likeness.
+        secret: whether this may be a secret in the wrong place, not to be repeated.
+    """
     inside = f" in {section}" if section else ""
-    near = get_close_matches(key, known, n=1)
+    told = f"unknown key {'here' if secret else repeatable(key)}{inside}"
+    near = get_close_matches(key.lower(), known, n=1)
+    if hint:
+        return f"{told}, {hint}"
     if near:
-        return f"unknown key '{key}'{inside}, did you mean '{near[0]}'?"
-    return f"unknown key '{key}'{inside}, expected one of {', '.join(sorted(known))}"
+        return f"{told}, did you mean '{near[0]}'?"
+    return f"{told}, expected one of {', '.join(sorted(known))}"
+
+
+def repeatable(text: str) -> str:
+    """Return a name for a message; what may be an address with a password is not repeated."""
+    if len(text) > _MOST_REPEATED or "://" in text or "@" in text:
+        return "what is written here"
+    return f"'{text}'"
 
 
 def _order(found: tuple[Place | str, str]) -> tuple[bool, str, int, int]:

@@ -1,118 +1,186 @@
-"""The keys of appliance.yaml: which there are and what each may hold."""
+"""The keys of appliance.yaml: which there are, what each may hold and what it sets.
 
-from dataclasses import dataclass, field
+A new key is a line here, an attribute of ``config.model`` and a comment in conf/appliance.yaml;
+reading it, ``appliance config schema``, the message for what needs a restart and the check that it is
+documented follow. What a key may hold is a ``Kind``; one that nothing here fits is made in
+``config.kinds``, or beside what reads it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-from appliance.config import fields
-from appliance.config.connections import connections
+from appliance.config import fields, kinds
 from appliance.config.document import Value
-from appliance.config.model import OnLost, Role, Secrets
+from appliance.config.kinds import Kind
+from appliance.config.model import Config
 from appliance.config.problems import Problems
-from appliance.config.variables import variables
 
 ROLES = ("all", "server", "worker")
-_ON_LOST = ("retry", "fail")
-_KEYS = frozenset(
-    {"connections", "variables", "role", "retention", "worker", "dags", "temporal"}
-)
-_WORKER = frozenset({"parallelism", "grace", "on_lost", "max_lost"})
-_DAGS = frozenset({"folder", "plugins", "max_age"})
-_TEMPORAL = frozenset(
-    {
-        "address",
-        "namespace",
-        "task_queue",
-        "ip",
-        "port",
-        "ui_ip",
-        "ui_port",
-        "metrics_port",
-    }
-)
-_MOST_PORT = 65535
 _MOST_PARALLELISM = 1000
-_HOUR_S = 3600.0
+_MOST_LOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What appliance.yaml says; None where it says nothing."""
+class Key:
+    """One key: what it holds, which attribute of ``Config`` it sets, and what for.
 
-    secrets: Secrets = field(default_factory=Secrets)
-    role: Role | None = None
-    retention_s: float | None = None
-    worker: dict[str, int | float | OnLost | None] = field(default_factory=dict)
-    folder: Path | None = None
-    plugins: Path | None = None
-    max_age_s: float | None = None
-    temporal: dict[str, str | int | None] = field(default_factory=dict)
+    ``is_live``: a change saved while the appliance runs is in force without a restart.
+    """
 
-
-def read(root: Value | None, *, folder: Path, problems: Problems) -> Written:
-    """Read the document; paths in it are relative to ``folder``."""
-    keys = fields.section(root, _KEYS, problems)
-    dags = fields.section(keys.get("dags"), _DAGS, problems)
-    return Written(
-        secrets=_secrets(keys, problems),
-        role=cast(Role | None, fields.choice(keys.get("role"), problems, ROLES)),
-        retention_s=fields.duration_s(
-            keys.get("retention"), problems, least_s=_HOUR_S, least="1h"
-        ),
-        worker=_worker(keys.get("worker"), problems),
-        folder=_path(dags.get("folder"), folder, problems),
-        plugins=_path(dags.get("plugins"), folder, problems),
-        max_age_s=fields.duration_s(
-            dags.get("max_age"), problems, least_s=0.0, least="0s"
-        ),
-        temporal=_temporal(keys.get("temporal"), problems),
-    )
+    kind: Kind
+    sets: str
+    help: str
+    is_live: bool = False
 
 
-def _secrets(keys: dict[str, Value], problems: Problems) -> Secrets:
-    return Secrets(
-        connections=connections(_named(keys.get("connections"), problems), problems),
-        variables=variables(_named(keys.get("variables"), problems), problems),
-    )
+KEYS: Mapping[str, Key] = {
+    "connections": Key(
+        kinds.connection_map(),
+        "secrets.connections",
+        "Airflow connections by id, as a URI or as a mapping.",
+        is_live=True,
+    ),
+    "variables": Key(
+        kinds.variable_map(),
+        "secrets.variables",
+        "Airflow variables by key; what is not text becomes JSON.",
+        is_live=True,
+    ),
+    "role": Key(kinds.choice(*ROLES), "role", "Which half of the appliance this is."),
+    "retention": Key(
+        kinds.duration(least="1h"),
+        "temporal.retention_s",
+        "How long finished runs, their logs and XComs are kept: 12h, 30d.",
+    ),
+    "worker.parallelism": Key(
+        kinds.whole(1, _MOST_PARALLELISM), "worker.parallelism", "Tasks at once."
+    ),
+    "worker.grace": Key(
+        kinds.duration(),
+        "worker.grace_s",
+        "How long running tasks get to end when the appliance stops.",
+    ),
+    "worker.on_lost": Key(
+        kinds.choice("retry", "fail"),
+        "worker.on_lost",
+        "What becomes of a task whose worker died.",
+        is_live=True,
+    ),
+    "worker.max_lost": Key(
+        kinds.whole(0, _MOST_LOST),
+        "worker.max_lost",
+        "How many times retry is done for one task of a run.",
+        is_live=True,
+    ),
+    "dags.folder": Key(kinds.text(), "dags.folder", "Where the DAG files are."),
+    "dags.plugins": Key(
+        kinds.text(), "dags.plugins_folder", "Where Airflow plugins are."
+    ),
+    "dags.max_age": Key(
+        kinds.duration(),
+        "dags.max_age_s",
+        "How long a parsed file is used again while nothing in the folder changed.",
+    ),
+    "temporal.address": Key(
+        kinds.address(),
+        "temporal.address",
+        "host:port of a Temporal server to use; without it one is started here.",
+    ),
+    "temporal.namespace": Key(
+        kinds.text(), "temporal.namespace", "The namespace runs are in."
+    ),
+    "temporal.task_queue": Key(
+        kinds.text(), "temporal.task_queue", "The task queue workers poll."
+    ),
+    "temporal.ip": Key(
+        kinds.ip(), "temporal.ip", "What the bundled server's API listens on."
+    ),
+    "temporal.port": Key(
+        kinds.port(), "temporal.port", "The port of the bundled server's API."
+    ),
+    "temporal.ui_ip": Key(
+        kinds.ip(), "temporal.ui_ip", "What the bundled UI listens on."
+    ),
+    "temporal.ui_port": Key(
+        kinds.port(), "temporal.ui_port", "The port of the bundled UI."
+    ),
+    "temporal.metrics_port": Key(
+        kinds.port(), "temporal.metrics_port", "The port of the server's metrics."
+    ),
+}
+SECTIONS: Mapping[str, str] = {
+    "worker": "How this box runs tasks.",
+    "dags": "Where DAG files are.",
+    "temporal": "The Temporal server: the one started here, or another one.",
+}
+_PATHS = frozenset({"dags.folder", "dags.plugins"})
 
 
-def _named(value: Value | None, problems: Problems) -> dict[str, Value]:
-    if value is None or value.data is None:
-        return {}
-    if isinstance(value.data, dict):
-        return value.data
-    problems.add(value.place, fields.wrong_type(value, "a mapping", secret=True))
-    return {}
+def read(root: Value | None, *, folder: Path, problems: Problems) -> dict[str, Any]:
+    """Read the document: attribute of ``Config`` → value, for keys that say something.
 
-
-def _worker(
-    value: Value | None, problems: Problems
-) -> dict[str, int | float | OnLost | None]:
-    keys = fields.section(value, _WORKER, problems)
-    on_lost = fields.choice(keys.get("on_lost"), problems, _ON_LOST)
-    return {
-        "parallelism": fields.whole(
-            keys.get("parallelism"), problems, least=1, most=_MOST_PARALLELISM
-        ),
-        "grace_s": fields.duration_s(
-            keys.get("grace"), problems, least_s=0.0, least="0s"
-        ),
-        "on_lost": cast(OnLost | None, on_lost),
-        "max_lost": fields.whole(keys.get("max_lost"), problems, least=0),
-    }
-
-
-def _temporal(value: Value | None, problems: Problems) -> dict[str, str | int | None]:
-    keys = fields.section(value, _TEMPORAL, problems)
-    texts = ("address", "namespace", "task_queue", "ip", "ui_ip")
-    ports = ("port", "ui_port", "metrics_port")
-    found: dict[str, str | int | None] = {}
-    found |= {name: fields.text(keys.get(name), problems) for name in texts}
-    for name in ports:
-        found[name] = fields.whole(keys.get(name), problems, least=1, most=_MOST_PORT)
+    Paths in it are relative to ``folder``.
+    """
+    found: dict[str, Any] = {}
+    for name, value in _values(root, problems).items():
+        key = KEYS[name]
+        told = key.kind.read(value, problems)
+        if told is not None and name in _PATHS:
+            told = folder / Path(told).expanduser()
+        if told not in (None, ""):
+            found[key.sets] = told
     return found
 
 
-def _path(value: Value | None, folder: Path, problems: Problems) -> Path | None:
-    written = fields.text(value, problems)
-    return folder / Path(written).expanduser() if written else None
+def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:
+    """Return the keys whose change is in force at once, and those that need a restart."""
+    names = [name for name, key in KEYS.items() if _differs(old, new, key.sets)]
+    live = [name for name in names if KEYS[name].is_live]
+    return live, [name for name in names if name not in live]
+
+
+def under(told: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return what is told of one part of ``Config``, by its own attributes."""
+    prefix = f"{part}."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in told.items()
+        if name.startswith(prefix)
+    }
+
+
+def _differs(old: Config, new: Config, attribute: str) -> bool:
+    get = attrgetter(attribute)
+    return bool(get(old) != get(new))
+
+
+def _values(root: Value | None, problems: Problems) -> dict[str, Value]:
+    """Return what is written for each key; an unknown key is a problem."""
+    top = fields.section(root, _names(""), problems, elsewhere=_elsewhere)
+    found: dict[str, Value] = {}
+    for name, value in top.items():
+        if name in SECTIONS:
+            inner = fields.section(value, _names(name), problems, elsewhere=_elsewhere)
+            found |= {f"{name}.{key}": item for key, item in inner.items()}
+        else:
+            found[name] = value
+    return {name: value for name, value in found.items() if value.data is not None}
+
+
+def _names(section: str) -> frozenset[str]:
+    if section:
+        return frozenset(under(KEYS, section))
+    return frozenset(name.split(".")[0] for name in KEYS)
+
+
+def _elsewhere(key: str) -> str | None:
+    """Say where a key belongs that is not known where it is written."""
+    if key in _names(""):
+        return "it belongs at the start of a line"
+    for section in SECTIONS:
+        if key in _names(section):
+            return f"it belongs under '{section}:'"
+    return None

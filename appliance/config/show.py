@@ -18,7 +18,7 @@ def show(config: Config) -> str:
     """
     temporal = config.temporal
     tree = {
-        "file": str(config.file) if config.file.exists() else None,
+        "file": _file(config),
         "data": str(config.data),
         "role": config.role,
         "retention": _duration(temporal.retention_s),
@@ -47,6 +47,12 @@ def show(config: Config) -> str:
         "airflow_environment": sorted(config.airflow_env),
     }
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def _file(config: Config) -> str | None:
+    if config.is_in_environment:
+        return "APPLIANCE_CONFIG"
+    return str(config.file) if config.file.exists() else None
 
 
 def _bundled(config: Config) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from appliance.config import fields
 from appliance.config.document import Value
 from appliance.config.exports import read_entries
 from appliance.config.problems import Problems
+from appliance.config.references import References
 
 _LONGEST_KEY = 250
 
@@ -25,7 +26,8 @@ def read_variables(
         ConfigError: with all that is wrong in the file.
     """
     problems = Problems()
-    entries = read_entries(path, environ=environ or {}, problems=problems)
+    references = References(environ or {}, folder=Path())
+    entries = read_entries(path, references=references, problems=problems)
     found = variables(entries, problems)
     problems.check()
     return found

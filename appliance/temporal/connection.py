@@ -4,6 +4,7 @@ TLS, API key and the rest come from the SDK's own environment configuration (``t
 """
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,11 @@ def _settings(config: Config) -> dict[str, Any]:
             "namespace": config.temporal.namespace,
         }
     try:
-        found: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+        found: dict[str, Any] = dict(
+            ClientConfig.load_client_connect_config(
+                override_env_vars={**os.environ, **config.temporal_env}
+            )
+        )
     except (RuntimeError, ValueError, OSError) as err:
         raise ConfigError(f"TEMPORAL_* environment: {err}") from err
     found["target_host"] = address(config)

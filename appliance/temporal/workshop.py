@@ -173,6 +173,7 @@ class Workshop:
     async def _start(self) -> Zygote:
         airflow_env = airflow_environment(self._config)
         environment = {**os.environ, **airflow_env}
+        environment.pop("APPLIANCE_CONFIG", None)  # with its secrets: not for tasks
         zygote = await Zygote.start(env=environment, preload=(*PRELOAD, _CHILD))
         if self._folder is None:
             self._folder = DagFolder(

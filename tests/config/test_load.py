@@ -28,6 +28,7 @@ def test_defaults_without_a_file(tmp_path: Path) -> None:
         file=tmp_path / "conf/appliance.yaml",
         data=tmp_path / ".appliance",
         dags=config.dags,
+        sources=config.sources,
     )
     assert config.dags.folder == tmp_path / "dags"
     assert config.runs_server
@@ -168,6 +169,138 @@ def test_secrets_from_environment_and_file(tmp_path: Path) -> None:
     )
     connection = config.secrets.connections["c"]
     assert (connection.password, connection.login) == ("s3cret", "me")
+
+
+SECRETS = """\
+connections:
+  c: {conn_type: http, login: '${WHO:-me}', password: "${PASSWORD}", port: '${PORT}'}
+  d: postgres://me:${PASSWORD}@${HOST:-db}/shop
+variables:
+  plain: $${PASSWORD} costs $5
+  mixed: a-${PASSWORD}-${EMPTY:-b}${EMPTY}
+  number: ${PORT}
+worker: {parallelism: '${PORT}'}
+"""
+
+
+def test_variables_of_the_environment_within_values(tmp_path: Path) -> None:
+    config = loaded(tmp_path, SECRETS, PASSWORD="s3cret", PORT="7", EMPTY="")  # noqa: S106
+    connections, variables = config.secrets.connections, config.secrets.variables
+    assert (connections["c"].login, connections["c"].password) == ("me", "s3cret")
+    assert (connections["c"].port, config.worker.parallelism) == (7, 7)
+    assert (connections["d"].password, connections["d"].host) == ("s3cret", "db")
+    assert variables == {
+        "plain": "${PASSWORD} costs $5",
+        "mixed": "a-s3cret-b",
+        "number": "7",
+    }
+
+
+def test_name_file_stands_for_the_variable(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("s3cret\n")
+    (tmp_path / "uri").write_text("http://me:s3cret@h\n")
+    (tmp_path / "address").write_text("temporal:7233\n")
+    config = loaded(
+        tmp_path,
+        "variables: {a: '${PASSWORD}', b: !env PASSWORD}",
+        PASSWORD_FILE="pw",  # noqa: S106
+        AIRFLOW_CONN_WEB_FILE="uri",
+        AIRFLOW_CONN_A_FILE="http://this-is-a-connection-of-the-id-a_file",
+        TEMPORAL_ADDRESS_FILE="address",
+        TEMPORAL_API_KEY_FILE="pw",
+    )
+    assert config.secrets.variables == {"a": "s3cret", "b": "s3cret"}
+    assert list(config.secrets.connections) == ["web"]
+    assert config.secrets.connections["web"].password == "s3cret"  # noqa: S105
+    assert config.temporal.address == "temporal:7233"
+    assert config.temporal_env["TEMPORAL_API_KEY"] == "s3cret"
+    assert "AIRFLOW_CONN_WEB" not in config.airflow_env
+    assert "s3cret" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        (
+            {"P": "x", "P_FILE": "pw"},
+            "conf/appliance.yaml:1:16: both P and P_FILE are set, unset one",
+        ),
+        (
+            {"P_FILE": "none"},
+            "conf/appliance.yaml:1:16: file '{cwd}/none' cannot be read: No such file "
+            "or directory",
+        ),
+        (
+            {"P": "x", "APPLIANCE_ROLE": "all", "APPLIANCE_ROLE_FILE": "pw"},
+            "APPLIANCE_ROLE_FILE: both APPLIANCE_ROLE and APPLIANCE_ROLE_FILE are set, "
+            "unset one",
+        ),
+        (
+            {"PP": "x"},
+            "conf/appliance.yaml:1:16: environment variable 'P' is not set; a plain ${ "
+            "is written $${",
+        ),
+    ],
+)
+def test_name_file_that_cannot_stand(
+    tmp_path: Path, environ: dict[str, str], message: str
+) -> None:
+    (tmp_path / "pw").write_text("s3cret")
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, "variables: {a: '${P}'}", **environ)
+    assert str(caught.value).split("; a plain")[0] == message.split("; a plain")[
+        0
+    ].replace("{cwd}", str(tmp_path))
+
+
+def test_line_end_of_a_secret_file_is_left_out_and_noted(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "pw").write_text("s3cret\r\n")
+    (tmp_path / "conf" / "two").write_text("s3cret\n\n")
+    config = loaded(tmp_path, "variables: {a: !file pw, b: !file two}")
+    assert config.secrets.variables == {"a": "s3cret", "b": "s3cret\n"}
+    folder = tmp_path / "conf"
+    assert config.notes == (
+        f"conf/appliance.yaml:1:16: the line end that ends '{folder}/pw' is left out",
+        f"conf/appliance.yaml:1:29: the line end that ends '{folder}/two' is left out; "
+        "it has more, which are kept",
+    )
+    assert {folder / "pw", folder / "two", config.file} <= config.sources
+
+
+def test_the_whole_file_in_the_environment(tmp_path: Path) -> None:
+    text = "variables: {a: !file pw}\nrole: server\nworker: {grace: 1s}\n"
+    (tmp_path / "pw").write_text("s3cret")
+    config = load({"APPLIANCE_CONFIG": text}, cwd=tmp_path, machine=MACHINE)
+    assert config.secrets.variables == {"a": "s3cret"}
+    assert (config.role, config.worker.grace_s) == ("server", 1)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        (
+            {"APPLIANCE_CONFIG": "rol: all"},
+            "APPLIANCE_CONFIG:1:1: unknown key 'rol', did you mean 'role'?",
+        ),
+        (
+            {"APPLIANCE_CONFIG": "conf/appliance.yaml"},
+            "APPLIANCE_CONFIG: holds the whole file; the path of one goes into "
+            "APPLIANCE_CONF",
+        ),
+        (
+            {"APPLIANCE_CONFIG": "{}", "APPLIANCE_CONF": "a.yaml"},
+            "APPLIANCE_CONFIG: holds the whole file and APPLIANCE_CONF names one, unset "
+            "one of them",
+        ),
+    ],
+)
+def test_wrong_file_in_the_environment(
+    tmp_path: Path, environ: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(environ, cwd=tmp_path, machine=MACHINE)
+    assert str(caught.value) == message
 
 
 def test_show_masks_and_repr_hides(tmp_path: Path) -> None:
