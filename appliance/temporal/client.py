@@ -143,7 +143,7 @@ class Client:
             dag_id=dag_id,
             run_id=run_id,
             workflow_id=workflow,
-            state=result.state if result else _state(seen),
+            state=result.state if result else _live_state(seen),
             start_date=start,
             end_date=end,
             duration_s=_seconds(start, end),
@@ -313,7 +313,7 @@ def _run_row(seen: WorkflowExecution) -> RunRow:
     return RunRow(
         run_id=found.get(attributes.RUN_ID, seen.id),
         run_type=found.get(attributes.RUN_TYPE, "manual"),
-        state=_state(seen),
+        state=_live_state(seen),
         logical_date=_iso(date),
         start_date=_iso(seen.start_time),
         end_date=_iso(seen.close_time),
@@ -323,6 +323,13 @@ def _run_row(seen: WorkflowExecution) -> RunRow:
 
 def _state(seen: WorkflowExecution) -> str:
     return _STATES.get(seen.status, "failed") if seen.status else "running"
+
+
+def _live_state(seen: WorkflowExecution) -> str:
+    """Return the state of a run, that of one which waits for others included."""
+    state = _state(seen)
+    said = seen.typed_search_attributes.get(attributes.STATE)
+    return said if state == "running" and said == "queued" else state
 
 
 def _count(tasks: Iterable[TaskRow], state: str) -> int:

@@ -7,6 +7,8 @@ from appliance.temporal.limits import SUMMARY_BYTES, shortened
 from appliance.temporal.messages import TaskRow
 
 _MAX_ROWS = 100
+QUEUED = "🔷 queued: as many runs of this DAG as may (`max_active_runs`) are running."
+"""What is shown of a run that waits for others."""
 _MARKS = {
     "success": "🟢",
     "running": "🔵",

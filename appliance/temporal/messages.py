@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from appliance.dagrun.roster import RunCard
 from appliance.dagrun.tries import XComRow
 
 WORKFLOW = "ExecuteAirflowDagWorkflow"
@@ -17,6 +18,21 @@ REATTACH_ACTIVITY = "reattach_airflow_task"
 READ_DAG = "read_dag"
 LIST_DAGS = "list_dags"
 RESOLVE_XCOMS = "resolve_xcoms"
+
+DAG_WORKFLOW = "AirflowDag"
+ENTER_UPDATE = "enter"
+CLOSED_SIGNAL = "closed"
+LOST_SIGNAL = "lost"
+FIND_QUERY = "find"
+STATE_QUERY = "state"
+HOLDERS_QUERY = "holders"
+ADMITTED_SIGNAL = "admitted"
+ENTER_RUN = "enter_run"
+CLOSE_RUN = "close_run"
+REBUILD_DAG = "rebuild_dag"
+FIND_LOST_RUNS = "find_lost_runs"
+KEEP_PLACE = "keep_place"
+AWAIT_PAST = "await_past"
 
 RUN_FAILED = "DagExecutionFailure"
 """Type of the error a failed run ends with; its details are the ``DagExecutionResult``."""
@@ -64,6 +80,12 @@ class DagExecutionInput:
     """Read the DAG from this file (relative to the DAG folder) instead of looking its id up."""
     sealed: str | None = None
     """Connections and variables of this run alone, encrypted; opened only in a worker."""
+    lane: str = ""
+    """The backfill it belongs to, which limits its own runs; empty for every other run."""
+    max_active_runs: int | None = None
+    """How many runs of its lane may run at once; None: what its DAG says."""
+    ignores_past: bool = False
+    """Whether ``depends_on_past`` is met whatever has been, as for the first run of a backfill."""
     dag: "DagAnswer | None" = None
     """What a worker read of the DAG before the run was started; read as the first step when absent."""
 
@@ -106,6 +128,50 @@ class RunSecretsAndConf:
 
     conf: dict[str, Any] = field(default_factory=dict)
     sealed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A run announces itself to its DAG."""
+
+    dag_id: str
+    card: RunCard
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A run tells its DAG how it ended; ``tasks`` are its task instances, packed."""
+
+    dag_id: str
+    card: RunCard
+    rows: list["TaskRow"] = field(default_factory=list)
+    """What ``tasks`` is packed from; it never enters a history."""
+    tasks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LostRun:
+    """A run that ended without a word."""
+
+    run_id: str
+    execution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run that was asked for; ``tasks`` when they were and it has ended."""
+
+    card: RunCard
+    tasks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DagState:
+    """What a DAG's workflow carries on; ``packed`` None: it is new, and looks around first."""
+
+    dag_id: str
+    packed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,13 +38,16 @@ from appliance.temporal.activities import (
     lost,
 )
 from appliance.temporal.answering import answering
+from appliance.temporal.clerk import Clerk
 from appliance.temporal.connection import dial
+from appliance.temporal.dag import AirflowDag
 from appliance.temporal.doorkeeper import opened
 from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.journal import Journal
 from appliance.temporal.keyring import Keyring, ensure_key
 from appliance.temporal.leases import Leases
 from appliance.temporal.namespace import agree_on_key, prepare
+from appliance.temporal.registry import Registry
 from appliance.temporal.runs import Runs
 from appliance.temporal.starter import Starter
 from appliance.temporal.workflow import AskApplianceWorker, ExecuteAirflowDagWorkflow
@@ -122,7 +125,8 @@ async def _work(config: Config, announce: Announce) -> None:
         queue = _own_queue(config)
         tries = TryActivities(leases, journal, queue=queue, runs=runs)
         dags = DagActivities(config, workshop, has_search_attributes=has_attributes)
-        for worker in _workers(client, config, workshop, tries, dags):
+        clerk = Clerk(client, Registry(client, config.temporal.task_queue))
+        for worker in _workers(client, config, workshop, tries, dags, clerk):
             await stack.enter_async_context(worker)
         starter = Starter(client, config, dags.read_dag)
         await stack.enter_async_context(opened(config, starter.start))
@@ -139,6 +143,7 @@ def _workers(
     workshop: Workshop,
     tries: TryActivities,
     dags: DagActivities,
+    clerk: Clerk,
 ) -> tuple[Worker, Worker]:
     """Return the worker everybody may use, and the one only for tries this box has in hand."""
     queue = config.temporal.task_queue
@@ -148,12 +153,13 @@ def _workers(
     shared = Worker(
         client,
         task_queue=queue,
-        workflows=[ExecuteAirflowDagWorkflow, AskApplianceWorker],
+        workflows=[ExecuteAirflowDagWorkflow, AirflowDag, AskApplianceWorker],
         activities=[
             tries.run_airflow_task,
             dags.read_dag,
             dags.list_dags,
             XComActivities(workshop.resolve).resolve_xcoms,
+            *clerk.activities,
         ],
         max_cached_workflows=_CACHED_WORKFLOWS,
         max_concurrent_activities=slots,

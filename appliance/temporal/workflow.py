@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from appliance.dagrun.machine import DagRun
     from appliance.dagrun.plan import Plan
-    from appliance.dagrun.states import TaskState
+    from appliance.dagrun.states import RunState, TaskState
     from appliance.dagrun.tries import RunFacts, XComRow
     from appliance.temporal import attributes, details, limits, messages
     from appliance.temporal.ledger import Ledger, shorten
@@ -43,6 +43,7 @@ with workflow.unsafe.imports_passed_through():
         XComQuestion,
     )
     from appliance.temporal.tries import Tries
+    from appliance.temporal.turn import Turn
 
 _ONCE = RetryPolicy(maximum_attempts=1)
 _READ_TIMEOUT = timedelta(minutes=5)
@@ -70,6 +71,7 @@ class ExecuteAirflowDagWorkflow:
         self._machine: DagRun | None = None
         self._finish: FinishRun | None = None
         self._timers: set[asyncio.Task[None]] = set()
+        self._turn = Turn(request)
         self._started = workflow.now()
         self._logical_date = self._started.isoformat()
         self._undrawn = self._rows_drawn = 0
@@ -90,6 +92,7 @@ class ExecuteAirflowDagWorkflow:
             )
         self._facts = self._describe(dag)
         self._publish(dag)
+        await self._await_turn(dag)
         plan = Plan.from_json(dag.plan)
         self._machine = machine = DagRun(
             replace(plan, max_active_tasks=min(plan.max_active_tasks, _MOST_RUNNING)),
@@ -109,8 +112,9 @@ class ExecuteAirflowDagWorkflow:
             await self._until_finished(machine)  # its teardowns
             await tries.stop()
             self._set_state("failed")
+            await self._turn.over(RunState.FAILED, self._facts, self.task_states())
             raise
-        return self._conclude()
+        return await self._conclude()
 
     @workflow.query(name=messages.STATES_QUERY)
     def task_states(self) -> list[TaskRow]:
@@ -128,6 +132,11 @@ class ExecuteAirflowDagWorkflow:
     def run_facts(self) -> RunSecretsAndConf:
         """Return what the run was started with that tries are not told."""
         return RunSecretsAndConf(self._request.conf, self._request.sealed)
+
+    @workflow.signal(name=messages.ADMITTED_SIGNAL)
+    def admitted(self) -> None:
+        """Its DAG lets the run begin."""
+        self._turn.admit()
 
     # -- before the first task --------------------------------------------------
 
@@ -185,6 +194,20 @@ class ExecuteAirflowDagWorkflow:
         )
         workflow.upsert_search_attributes(attributes.updates(found_by))
 
+    async def _await_turn(self, dag: DagAnswer) -> None:
+        try:
+            if await self._turn.come(self._facts, dag, self._show_queued):
+                self._facts = replace(self._facts, start_date=_iso_now())
+                self._set_state(RunState.RUNNING)
+        except asyncio.CancelledError:
+            self._set_state(RunState.FAILED)
+            await self._turn.over(RunState.FAILED, self._facts, [])
+            raise
+
+    def _show_queued(self) -> None:
+        self._set_state(RunState.QUEUED)
+        workflow.set_current_details(details.QUEUED)
+
     # -- the loop ---------------------------------------------------------------
 
     async def _until_finished(self, machine: DagRun) -> None:
@@ -227,9 +250,10 @@ class ExecuteAirflowDagWorkflow:
 
     # -- after the last task ----------------------------------------------------
 
-    def _conclude(self) -> DagExecutionResult:
+    async def _conclude(self) -> DagExecutionResult:
         assert self._finish is not None  # noqa: S101  # the loop has ended
         rows = self.task_states()
+        await self._turn.over(self._finish.state, self._facts, rows)
         states = [row.state for row in rows]
         result = DagExecutionResult(
             state=self._finish.state.value,

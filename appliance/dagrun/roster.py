@@ -1,0 +1,192 @@
+"""The runs of one DAG: who may run now, and what is remembered of those that have ended. Pure.
+
+A run announces itself and is admitted or queued; queued runs are admitted by the time they are due, then in the order
+they came. Runs of a backfill have a lane, and a limit, of their own. Saying anything twice does no harm.
+
+Source: Airflow 3.3: ``SchedulerJobRunner._start_queued_dagruns``, ``DagRun.get_queued_dag_runs_to_set_running``.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from appliance.dagrun.states import RunState
+
+MOST_CLOSED = 2000
+"""Runs that have ended and are remembered."""
+MOST_TASKS_CHARS = 512 * 1024
+"""What may be remembered of their task instances; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCard:
+    """What one run lets others know of itself. Times are ISO 8601 text in UTC, so that they sort."""
+
+    run_id: str
+    workflow_id: str
+    run_type: str
+    run_after: str
+    logical_date: str | None = None
+    data_interval_start: str | None = None
+    data_interval_end: str | None = None
+    state: RunState = RunState.QUEUED
+    start_date: str | None = None
+    end_date: str | None = None
+    triggering_user: str | None = None
+    conf: dict[str, Any] | None = None
+    """None when it is too large to be kept."""
+    lane: str = ""
+    """The backfill it belongs to; runs of different lanes do not count for each other."""
+    execution: str = ""
+    """Tells a run from the one that was started anew under the same id; empty when that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuestion:
+    """Asks for runs; what is None does not matter."""
+
+    run_ids: tuple[str, ...] | None = None
+    logical_dates: tuple[str, ...] | None = None
+    states: tuple[str, ...] | None = None
+    before: str | None = None
+    """Only runs with an earlier logical date."""
+    is_dated: bool = False
+    """Only runs with a logical date."""
+    no_manual: bool = False
+    most: int | None = None
+    """How many to answer with, newest logical date first."""
+    with_tasks: bool = False
+
+
+@dataclass(slots=True)
+class Roster:
+    """The runs of one DAG."""
+
+    open: dict[str, RunCard] = field(default_factory=dict)
+    """By run id, in the order they came."""
+    closed: dict[str, RunCard] = field(default_factory=dict)
+    """By run id, in the order they ended."""
+    tasks: dict[str, str] = field(default_factory=dict)
+    """Run id -> its task instances at its end, packed by whoever asks."""
+    limits: dict[str, int] = field(default_factory=dict)
+    """By lane: how many may run at once, as the last run to come said."""
+
+    def announce(self, card: RunCard, limit: int) -> bool:
+        """Take in a run; tell whether it may run now."""
+        self.limits[card.lane] = limit
+        known = self.open.get(card.run_id)
+        if known is None:
+            self._forget(card.run_id)
+            state = RunState.QUEUED
+        else:
+            state = known.state
+        self.open[card.run_id] = replace(card, state=state)
+        if state is RunState.QUEUED:
+            self._admit_next(card.lane)
+        return self.open[card.run_id].state is RunState.RUNNING
+
+    def admit(self) -> list[RunCard]:
+        """Let everybody run who may now, and return them."""
+        return [card for lane in list(self.limits) for card in self._admit_next(lane)]
+
+    def close(self, card: RunCard, tasks: str) -> None:
+        """Take in how a run ended. An end told by an execution that has been replaced is not heard."""
+        known = self.open.get(card.run_id)
+        if known is not None and known.execution not in ("", card.execution):
+            return
+        self._forget(card.run_id)
+        self.closed[card.run_id] = card
+        self.tasks[card.run_id] = tasks
+        self._trim()
+
+    def lose(self, run_id: str, execution: str) -> None:
+        """Take in that a run is gone and said nothing: somebody terminated it."""
+        known = self.open.get(run_id)
+        if known is not None and known.execution == execution:
+            self._forget(run_id)
+            self.closed[run_id] = replace(known, state=RunState.FAILED)
+            self._trim()
+
+    @property
+    def queued(self) -> list[RunCard]:
+        """Who waits, in the order of admission."""
+        waiting = (c for c in self.open.values() if c.state is RunState.QUEUED)
+        return sorted(waiting, key=lambda card: card.run_after)
+
+    @property
+    def running(self) -> list[RunCard]:
+        """Who has been admitted and has not ended."""
+        return [c for c in self.open.values() if c.state is RunState.RUNNING]
+
+    def find(self, question: RunQuestion) -> list[RunCard]:
+        """Return the runs asked for."""
+        found = [card for card in self._all() if _fits(card, question)]
+        if question.most is not None:
+            found.sort(key=lambda card: card.logical_date or "", reverse=True)
+            del found[question.most :]
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Write everything as plain JSON values."""
+        return {
+            "open": [_written(card) for card in self.open.values()],
+            "closed": [_written(card) for card in self.closed.values()],
+            "tasks": self.tasks,
+            "limits": self.limits,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Roster":
+        """Read what ``to_json`` wrote."""
+        return cls(
+            open=_read(data.get("open", ())),
+            closed=_read(data.get("closed", ())),
+            tasks=dict(data.get("tasks", {})),
+            limits=dict(data.get("limits", {})),
+        )
+
+    def _all(self) -> Iterator[RunCard]:
+        yield from self.closed.values()
+        yield from self.open.values()
+
+    def _admit_next(self, lane: str) -> list[RunCard]:
+        running = sum(card.lane == lane for card in self.running)
+        room = max(0, self.limits[lane] - running)
+        waiting = [card for card in self.queued if card.lane == lane][:room]
+        admitted = [replace(card, state=RunState.RUNNING) for card in waiting]
+        self.open.update((card.run_id, card) for card in admitted)
+        return admitted
+
+    def _forget(self, run_id: str) -> None:
+        self.open.pop(run_id, None)
+        self.closed.pop(run_id, None)
+        self.tasks.pop(run_id, None)
+
+    def _trim(self) -> None:
+        while len(self.closed) > MOST_CLOSED:
+            self._forget(next(iter(self.closed)))
+        chars = sum(map(len, self.tasks.values()))
+        while chars > MOST_TASKS_CHARS and len(self.tasks) > 1:
+            chars -= len(self.tasks.pop(next(iter(self.tasks))))
+
+
+def _fits(card: RunCard, asked: RunQuestion) -> bool:
+    date = card.logical_date
+    tests = (
+        asked.run_ids is None or card.run_id in asked.run_ids,
+        asked.logical_dates is None or date in asked.logical_dates,
+        asked.states is None or card.state in asked.states,
+        asked.before is None or (date is not None and date < asked.before),
+        not asked.is_dated or date is not None,
+        not asked.no_manual or card.run_type != "manual",
+    )
+    return all(tests)
+
+
+def _written(card: RunCard) -> dict[str, Any]:
+    return {name: value for name, value in asdict(card).items() if value is not None}
+
+
+def _read(rows: Iterable[Mapping[str, Any]]) -> dict[str, RunCard]:
+    cards = (RunCard(**{**row, "state": RunState(row["state"])}) for row in rows)
+    return {card.run_id: card for card in cards}

@@ -1,0 +1,102 @@
+"""What a worker does for runs that have to do with other runs, and for the workflows that stand for DAGs.
+
+An activity that waits fails until it has what it waits for: its next try leaves no event in any history.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
+
+from appliance.dagrun.roster import Roster
+from appliance.temporal import messages, packing
+from appliance.temporal.messages import Closing, Entry, LostRun
+from appliance.temporal.registry import Registry, dag_workflow_id
+
+_SOON = timedelta(seconds=10)
+
+
+class Clerk:
+    """These activities."""
+
+    def __init__(self, client: Client, registry: Registry) -> None:
+        """``registry``: the DAGs' workflows."""
+        self._client = client
+        self._registry = registry
+
+    @property
+    def activities(self) -> Sequence[Callable[..., Any]]:
+        """All of them, as a worker takes them."""
+        return (
+            self.enter_run,
+            self.keep_place,
+            self.close_run,
+            self.find_lost_runs,
+            self.rebuild_dag,
+        )
+
+    @activity.defn(name=messages.ENTER_RUN)
+    async def enter_run(self, entry: Entry) -> bool:
+        """Announce a run; tell whether it may run now."""
+        return await self._registry.enter(entry)
+
+    @activity.defn(name=messages.KEEP_PLACE)
+    async def keep_place(self, entry: Entry) -> None:
+        """Announce a run that waits again and again, until it may run.
+
+        Raises:
+            ApplicationError: not yet.
+        """
+        if not await self._registry.enter(entry):
+            raise not_yet(f"{entry.limit} runs of {entry.dag_id} are running")
+
+    @activity.defn(name=messages.CLOSE_RUN)
+    async def close_run(self, closing: Closing) -> None:
+        """Tell how a run ended."""
+        tasks = packing.pack_rows(closing.rows)
+        await self._registry.close(Closing(closing.dag_id, closing.card, tasks=tasks))
+
+    @activity.defn(name=messages.FIND_LOST_RUNS)
+    async def find_lost_runs(self, dag_id: str) -> list[LostRun]:
+        """Return which runs that others wait for are gone; nothing when nobody waits.
+
+        Raises:
+            ApplicationError: all are running, and others wait.
+        """
+        gone = await self._registry.lost_holders(dag_id)
+        if gone == []:
+            raise not_yet("all of them are running", _SOON)
+        return gone or []
+
+    @activity.defn(name=messages.REBUILD_DAG)
+    async def rebuild_dag(self, dag_id: str) -> str:
+        """Return what the DAG's last workflow knew, which somebody terminated; nothing for a new DAG."""
+        return packing.packed((await self._last_known(dag_id)).to_json())
+
+    async def _last_known(self, dag_id: str) -> Roster:
+        name = dag_workflow_id(dag_id)
+        query = f"WorkflowId = {quoted(name)} AND CloseTime IS NOT NULL"
+        earlier = [
+            seen
+            async for seen in self._client.list_workflows(query)
+            if seen.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
+        ]
+        earlier.sort(key=lambda seen: seen.start_time, reverse=True)
+        for seen in earlier[:1]:
+            handle = self._client.get_workflow_handle(name, run_id=seen.run_id)
+            text: str = await handle.query(messages.STATE_QUERY, result_type=str)
+            return Roster.from_json(packing.unpacked(text))
+        return Roster()
+
+
+def not_yet(why: str, again: timedelta | None = None) -> ApplicationError:
+    """Return the error of an activity that is to be tried again, without a trace in any history."""
+    return ApplicationError(why, type="NotYet", next_retry_delay=again)
+
+
+def quoted(text: str) -> str:
+    """Write a text into a query of the visibility store."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

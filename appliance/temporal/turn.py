@@ -1,0 +1,128 @@
+"""A run among the runs of its DAG: it announces itself, waits until it may run, and tells how it ended.
+
+Imported by the workflow: deterministic, no clock but ``workflow.now()``.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+from appliance.dagrun.roster import RunCard
+from appliance.dagrun.states import RunState
+from appliance.dagrun.tries import RunFacts
+from appliance.temporal import messages
+from appliance.temporal.messages import (
+    Closing,
+    DagAnswer,
+    DagExecutionInput,
+    Entry,
+    TaskRow,
+)
+
+_MAX_ACTIVE_RUNS = 16
+_CONF_BYTES = 512
+_TIMEOUT = timedelta(seconds=30)
+_REMIND = timedelta(seconds=30)
+_CLOSE_TRIES = 10
+
+
+class Turn:
+    """The turn of one run."""
+
+    def __init__(self, request: DagExecutionInput) -> None:
+        """Nothing is announced yet."""
+        self._request = request
+        self._is_admitted = self._has_come = False
+        self._card: RunCard | None = None
+
+    def admit(self) -> None:
+        """It may run now."""
+        self._is_admitted = True
+
+    async def come(
+        self, facts: RunFacts, dag: DagAnswer, on_queued: Callable[[], None]
+    ) -> bool:
+        """Announce the run and return when it may run; tell whether it had to wait."""
+        limit = self._request.max_active_runs
+        if limit is None:
+            limit = dag.plan.get("max_active_runs", _MAX_ACTIVE_RUNS)
+        self._card = card = _card(facts, self._request)
+        entry = Entry(facts.dag_id, card, limit)
+        may_run: bool = await workflow.execute_local_activity(
+            messages.ENTER_RUN,
+            entry,
+            result_type=bool,
+            start_to_close_timeout=_TIMEOUT,
+            summary="announce the run to its DAG",
+        )
+        has_waited = not (may_run or self._is_admitted)
+        if has_waited:
+            on_queued()
+            await self._wait(entry)
+        self._has_come = True
+        return has_waited
+
+    async def over(
+        self, state: RunState, facts: RunFacts, rows: Sequence[TaskRow]
+    ) -> None:
+        """Tell how the run ended, if it was announced. That cannot fail the run."""
+        if self._card is None:
+            return
+        card = replace(
+            self._card,
+            state=state,
+            start_date=facts.start_date if self._has_come else None,
+            end_date=workflow.now().isoformat(),
+        )
+        try:
+            await workflow.execute_local_activity(
+                messages.CLOSE_RUN,
+                Closing(facts.dag_id, card, list(rows)),
+                start_to_close_timeout=_TIMEOUT,
+                retry_policy=RetryPolicy(maximum_attempts=_CLOSE_TRIES),
+                summary="tell the DAG how the run ended",
+            )
+        except ActivityError as err:
+            workflow.logger.error("how the run ended is not remembered: %s", err.cause)
+
+    async def _wait(self, entry: Entry) -> None:
+        """Wait for the signal; meanwhile an activity that leaves no events reminds the DAG of the run."""
+        reminder = workflow.start_activity(
+            messages.KEEP_PLACE,
+            entry,
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=RetryPolicy(initial_interval=_REMIND, backoff_coefficient=1.0),
+            summary=f"queued: at most {entry.limit} runs of the DAG at once",
+        )
+        try:
+            await workflow.wait_condition(lambda: self._is_admitted or reminder.done())
+        finally:
+            reminder.cancel()
+
+
+def _card(facts: RunFacts, request: DagExecutionInput) -> RunCard:
+    conf = request.conf or None
+    is_small = len(json.dumps(conf)) <= _CONF_BYTES
+    return RunCard(
+        run_id=facts.run_id,
+        workflow_id=facts.workflow_id,
+        run_type=facts.run_type,
+        run_after=messages.utc(facts.run_after),
+        logical_date=_utc(facts.logical_date),
+        data_interval_start=_utc(facts.data_interval_start),
+        data_interval_end=_utc(facts.data_interval_end),
+        start_date=facts.start_date,
+        triggering_user=facts.triggering_user,
+        conf=conf if is_small else None,
+        lane=request.lane,
+        execution=workflow.info().first_execution_run_id,
+    )
+
+
+def _utc(time: str | None) -> str | None:
+    return None if time is None else messages.utc(time)

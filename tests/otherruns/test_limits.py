@@ -1,0 +1,175 @@
+"""No more runs of a DAG run than may; the others wait their turn, whatever is killed."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowHistory
+from temporalio.worker import Replayer
+
+from appliance.temporal.dag import AirflowDag
+from appliance.temporal.registry import dag_workflow_id
+from appliance.temporal.workflow import ExecuteAirflowDagWorkflow
+from tests.box import RunningBox, running_box
+from tests.faults.processes import the_one, until
+
+pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(240)]
+
+DAGS = Path(__file__).parent / "dags"
+DAG = "one_at_a_time"
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
+    with running_box(dags=DAGS, folder=tmp_path_factory.mktemp("limits")) as started:
+        yield started
+
+
+class Queue:
+    """Runs of the DAG that lets one run at a time."""
+
+    def __init__(self, box: RunningBox, folder: Path) -> None:
+        self.box = box
+        self.folder = folder
+
+    def submit(self, name: str) -> None:
+        conf = json.dumps({"folder": str(self.folder)})
+        done = self.box.submit(DAG, "--run-id", self.id(name), "--conf", conf)
+        assert done.code == 0, done.stderr
+
+    def id(self, name: str) -> str:
+        return f"{self.folder.name}-{name}"
+
+    @property
+    def began(self) -> list[str]:
+        file = self.folder / "began"
+        names = file.read_text().split() if file.exists() else []
+        return [name.rpartition("-")[2] for name in names]
+
+    def has_begun(self, *names: str) -> None:
+        until(f"{names} have begun", lambda: self.began == list(names))
+
+    def let_go(self, name: str) -> None:
+        (self.folder / f"{self.id(name)}.open").touch()
+
+    def state(self, name: str) -> str:
+        done = self.box.appliance("runs", "list", DAG, "-o", "json")
+        (row,) = [r for r in done.json if r["run_id"] == self.id(name)]
+        return str(row["state"])
+
+    def succeeds(self, name: str) -> None:
+        done = self.box.appliance("runs", "wait", DAG, self.id(name), timeout_s=100)
+        assert done.code == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def queue(box: RunningBox, tmp_path: Path) -> Queue:
+    return Queue(box, tmp_path)
+
+
+def test_a_run_waits_queued_until_it_may_run(queue: Queue) -> None:
+    for name in ("a", "b", "c"):
+        queue.submit(name)
+        until(f"{name} is in the list", lambda name=name: bool(queue.state(name)))
+
+    queue.has_begun("a")
+    until("b is queued", lambda: queue.state("b") == "queued")
+    queue.let_go("a")
+    queue.has_begun("a", "b")
+    assert queue.state("c") == "queued"
+    queue.let_go("b")
+    queue.let_go("c")
+
+    for name in ("a", "b", "c"):
+        queue.succeeds(name)
+    assert queue.began == ["a", "b", "c"]
+
+
+def test_a_queued_run_can_be_cancelled(queue: Queue) -> None:
+    queue.submit("a")
+    queue.has_begun("a")
+    queue.submit("b")
+    until("b is queued", lambda: queue.state("b") == "queued")
+
+    queue.box.appliance("cancel", DAG, queue.id("b"))
+
+    until("b has failed", lambda: queue.state("b") == "failed")
+    queue.let_go("a")
+    queue.succeeds("a")
+    assert queue.began == ["a"]
+
+
+def test_a_run_somebody_terminated_holds_nobody_up(queue: Queue) -> None:
+    queue.submit("a")
+    queue.has_begun("a")
+    queue.submit("b")
+    until("b is queued", lambda: queue.state("b") == "queued")
+
+    _ask(queue.box, lambda client: _run(client, queue.id("a")).terminate())
+
+    queue.has_begun("a", "b")
+    queue.let_go("b")
+    queue.succeeds("b")
+
+
+def test_whoever_terminates_the_dags_workflow_lets_no_run_slip_by(
+    queue: Queue,
+) -> None:
+    queue.submit("a")
+    queue.has_begun("a")
+    queue.submit("b")
+    until("b is queued", lambda: queue.state("b") == "queued")
+
+    _ask(
+        queue.box,
+        lambda client: client.get_workflow_handle(dag_workflow_id(DAG)).terminate(),
+    )
+    os.kill(the_one(queue.box.process.pid, "appliance worker"), signal.SIGKILL)
+    queue.submit("c")
+
+    until("c is queued", lambda: queue.state("c") == "queued")
+    assert queue.began[:1] == ["a"]
+    assert "b" not in queue.began
+    for name in ("a", "b", "c"):
+        queue.let_go(name)
+    for name in ("b", "c"):
+        queue.succeeds(name)
+
+
+def test_the_histories_can_be_replayed(queue: Queue) -> None:
+    queue.submit("a")
+    queue.has_begun("a")
+    queue.submit("b")
+    until("b is queued", lambda: queue.state("b") == "queued")
+    for name in ("a", "b"):
+        queue.let_go(name)
+        queue.succeeds(name)
+
+    async def replay() -> None:
+        client = await _connect(queue.box)
+        replayer = Replayer(workflows=[AirflowDag, ExecuteAirflowDagWorkflow])
+        for name in (dag_workflow_id(DAG), f"dag-{DAG}-{queue.id('b')}"):
+            text = (await client.get_workflow_handle(name).fetch_history()).to_json()
+            await replayer.replay_workflow(WorkflowHistory.from_json(name, text))
+
+    asyncio.run(replay())
+
+
+def _run(client: Client, run_id: str) -> Any:
+    return client.get_workflow_handle(f"dag-{DAG}-{run_id}")
+
+
+async def _connect(box: RunningBox) -> Client:
+    return await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
+
+
+def _ask(box: RunningBox, question: Any) -> Any:
+    async def ask() -> Any:
+        return await question(await _connect(box))
+
+    return asyncio.run(ask())
