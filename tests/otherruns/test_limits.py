@@ -58,9 +58,13 @@ class Queue:
         (self.folder / f"{self.id(name)}.open").touch()
 
     def state(self, name: str) -> str:
+        """Return the state `runs list` shows; empty while it shows none."""
         done = self.box.appliance("runs", "list", DAG, "-o", "json")
-        (row,) = [r for r in done.json if r["run_id"] == self.id(name)]
-        return str(row["state"])
+        rows = {row["run_id"]: row["state"] for row in done.json}
+        return str(rows.get(self.id(name), ""))
+
+    def is_queued(self, name: str) -> None:
+        until(f"{name} is queued", lambda: self.state(name) == "queued")
 
     def succeeds(self, name: str) -> None:
         done = self.box.appliance("runs", "wait", DAG, self.id(name), timeout_s=100)
@@ -75,13 +79,12 @@ def queue(box: RunningBox, tmp_path: Path) -> Queue:
 def test_a_run_waits_queued_until_it_may_run(queue: Queue) -> None:
     for name in ("a", "b", "c"):
         queue.submit(name)
-        until(f"{name} is in the list", lambda name=name: bool(queue.state(name)))
 
     queue.has_begun("a")
-    until("b is queued", lambda: queue.state("b") == "queued")
+    queue.is_queued("b")
     queue.let_go("a")
     queue.has_begun("a", "b")
-    assert queue.state("c") == "queued"
+    queue.is_queued("c")
     queue.let_go("b")
     queue.let_go("c")
 
@@ -94,7 +97,7 @@ def test_a_queued_run_can_be_cancelled(queue: Queue) -> None:
     queue.submit("a")
     queue.has_begun("a")
     queue.submit("b")
-    until("b is queued", lambda: queue.state("b") == "queued")
+    queue.is_queued("b")
 
     queue.box.appliance("cancel", DAG, queue.id("b"))
 
@@ -108,7 +111,7 @@ def test_a_run_somebody_terminated_holds_nobody_up(queue: Queue) -> None:
     queue.submit("a")
     queue.has_begun("a")
     queue.submit("b")
-    until("b is queued", lambda: queue.state("b") == "queued")
+    queue.is_queued("b")
 
     _ask(queue.box, lambda client: _run(client, queue.id("a")).terminate())
 
@@ -123,7 +126,7 @@ def test_whoever_terminates_the_dags_workflow_lets_no_run_slip_by(
     queue.submit("a")
     queue.has_begun("a")
     queue.submit("b")
-    until("b is queued", lambda: queue.state("b") == "queued")
+    queue.is_queued("b")
 
     _ask(
         queue.box,
@@ -132,7 +135,7 @@ def test_whoever_terminates_the_dags_workflow_lets_no_run_slip_by(
     os.kill(the_one(queue.box.process.pid, "appliance worker"), signal.SIGKILL)
     queue.submit("c")
 
-    until("c is queued", lambda: queue.state("c") == "queued")
+    queue.is_queued("c")
     assert queue.began[:1] == ["a"]
     assert "b" not in queue.began
     for name in ("a", "b", "c"):
@@ -145,7 +148,7 @@ def test_the_histories_can_be_replayed(queue: Queue) -> None:
     queue.submit("a")
     queue.has_begun("a")
     queue.submit("b")
-    until("b is queued", lambda: queue.state("b") == "queued")
+    queue.is_queued("b")
     for name in ("a", "b"):
         queue.let_go(name)
         queue.succeeds(name)
