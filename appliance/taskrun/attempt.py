@@ -34,6 +34,7 @@ from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
 from appliance.taskrun import objects
 from appliance.taskrun.assets import Asset
 from appliance.taskrun.channels import MAX_EVENT_BYTES, Lines
+from appliance.taskrun.deadlines import Deadlines
 from appliance.taskrun.logs import TryLog, echo_to_stdout
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.replies import Replies
@@ -48,6 +49,10 @@ OVERTIME_S = 20.0
 """Airflow's default of ``core.task_success_overtime``: what runs after the end was reported gets this long."""
 _LATE_OUTPUT_S = 1.0
 _TEARDOWN_S = 10.0
+_SILENT = (
+    "its process ended with code 0 before it said how the task went (os._exit?); "
+    "Airflow counts that as success"
+)
 _DIRECT = frozenset(
     (TaskState.SUCCESS, TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE)
 )
@@ -72,9 +77,19 @@ def cause_of_death(ended: Exit) -> str | None:
     if ended.code > 0:
         return f"its process exited with code {ended.code}"
     if ended.code < 0:
-        hint = " (out of memory?)" if ended.code == -signal.SIGKILL else ""
-        return f"killed by {signal.Signals(-ended.code).name}{hint}"
+        return f"killed by {signal.Signals(-ended.code).name}{_hint(ended)}"
     return None
+
+
+def _hint(ended: Exit) -> str:
+    match -ended.code:
+        case signal.SIGKILL:
+            used_mb = ended.maxrss_kb // 1024
+            return f" (out of memory? It used {used_mb} MB at most)"
+        case signal.SIGSEGV | signal.SIGBUS | signal.SIGILL | signal.SIGFPE:
+            return " (a crash in native code)"
+        case _:
+            return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +186,14 @@ class _Attempt:
         ]
         self._more_logs: list[socket.socket] = []
         self._last_word: asyncio.Future[Exit] = self._loop.create_future()
-        self._overtime: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(
+            self._child, self._log, grace_s=host.grace_s, overtime_s=host.overtime_s
+        )
 
     async def run(self, orders: dict[str, Any]) -> TaskExecutionResult:
         """See the try through."""
         start_date = _now().isoformat()
-        self._loop.add_reader(self._channels.control.fileno(), self._hear_last_word)
+        self._loop.add_reader(self._channels.control.fileno(), self._hear)
         serving = asyncio.create_task(
             frames.serve(self._channels.requests, self._answer)
         )
@@ -224,7 +241,8 @@ class _Attempt:
             )
         finally:
             exited.cancel()
-        self._hear_last_word()  # Both may have come in one go.
+        while self._hear():  # Both may have come in one go.
+            pass
         return self._last_word.result() if self._last_word.done() else exited.result()
 
     async def _stop(self) -> None:
@@ -241,8 +259,7 @@ class _Attempt:
         await self._child.exited()
 
     def _settle(self) -> None:
-        if self._overtime is not None:
-            self._overtime.cancel()
+        self._deadlines.close()
         self._loop.remove_reader(self._channels.control.fileno())
         for lines in self._lines:
             lines.drain()
@@ -250,32 +267,28 @@ class _Attempt:
 
     async def _answer(self, kind: str, body: dict[str, Any]) -> frames.Reply:
         reply = await self._replies.answer(kind, body)
-        if self._overtime is None and self._replies.ending.state is not None:
-            self._overtime = self._loop.call_later(
-                self._host.overtime_s, self._end_overtime
-            )
+        if self._replies.ending.state is not None:
+            self._deadlines.reported()
         return reply
 
-    def _end_overtime(self) -> None:
-        self._log.say(
-            "error", "took too long after it reported its end: sending SIGTERM"
-        )
-        self._child.kill(signal.SIGTERM)
-        self._overtime = self._loop.call_later(
-            self._host.grace_s, self._child.kill, signal.SIGKILL
-        )
-
-    def _hear_last_word(self) -> None:
+    def _hear(self) -> bool:
+        """Take what the child says over control; False when there is no more."""
         if self._last_word.done():
-            return
+            return False
         try:
             heard = datagrams.receive(self._channels.control)
         except BlockingIOError:
-            return
-        self._loop.remove_reader(self._channels.control.fileno())
-        if heard is not None:
-            message, _ = heard
+            return False
+        if heard is None:
+            self._loop.remove_reader(self._channels.control.fileno())
+            return False
+        message, _ = heard
+        if "code" in message:
+            self._loop.remove_reader(self._channels.control.fileno())
             self._last_word.set_result(Exit(message["code"]))
+        else:
+            self._deadlines.limited(message["limit_s"])
+        return True
 
     def _another_log(self) -> int:
         ours, theirs = socket.socketpair()
@@ -287,11 +300,13 @@ class _Attempt:
     def _result(self, ended: Exit, start_date: str) -> TaskExecutionResult:
         reported = self._replies.ending.state
         state = final_state(ended.code, reported, is_retried=should_retry(self._task))
-        death = cause_of_death(ended) if state != reported else None
+        death = self._death(ended) if state != reported else None
         error = self._error(ended, death) if state in _FAILURES else None
         if death is not None:
             self._log.say("critical", death)
-            self._log.flush()
+        elif reported is None:
+            self._log.say("warning", _SILENT)
+        self._log.flush()
         return self._replies.outcome(
             state,
             start_date=start_date,
@@ -300,6 +315,12 @@ class _Attempt:
             log=str(self._log.file),
         )
 
+    def _death(self, ended: Exit) -> str | None:
+        is_aborted = ended.code == -signal.SIGABRT or ended.code == -signal.SIGKILL
+        if self._deadlines.reason is not None and is_aborted:
+            return self._deadlines.reason
+        return cause_of_death(ended)
+
     def _error(self, ended: Exit, death: str | None) -> str | None:
         """Say why the try failed: a line, and below it the traceback if there is one.
 
@@ -307,9 +328,10 @@ class _Attempt:
         """
         failure = self._log.failure()
         if failure is None or (death is not None and ended.code < 0):
-            return death
-        parts = (failure.error, failure.traceback, death)
-        return "\n".join(part.rstrip() for part in parts if part)
+            parts = [death, self._log.last_words() if death else None]
+        else:
+            parts = [failure.error, failure.traceback, death]
+        return "\n".join(part.rstrip() for part in parts if part) or None
 
 
 def _now() -> datetime:

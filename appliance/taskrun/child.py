@@ -2,14 +2,15 @@
 
 A try's descriptors are requests, stdout, stderr, logs and control, in this order. Over control the
 child is told what it may begin with (``{connections, variables}``, ids of what the run was
-submitted with) and sends ``{code}`` as its last word, when all output is written: ending a large
-process takes milliseconds, and its try is over before them.
+submitted with), tells when a time limit begins or is over (``{limit_s}``), and sends ``{code}`` as its last
+word, when all output is written: ending a large process takes milliseconds, and its try is over before them.
 """
 
 import json
 import os
 import socket
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from appliance.warm import datagrams, seams
@@ -28,10 +29,19 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
         os._exit(0)  # A spare nobody needed: no example for others.
     _begin(orders[0])
     itself = os.getpid()
+
+    def say(message: dict[str, Any]) -> None:
+        # Not in a process the task forked and let run on; and the task may have closed it.
+        if os.getpid() == itself:
+            with suppress(OSError):
+                datagrams.send(control, message)
+
+    seams.tell_time_limits(lambda limit_s: say({"limit_s": limit_s}))
     code = seams.exit_code_of(seams.run_task)
-    if os.getpid() == itself:  # Not a process the task forked and let run on.
-        os.close(seams.LOG_FD)
-        datagrams.send(control, {"code": code})
+    if os.getpid() == itself:
+        with suppress(OSError):
+            os.close(seams.LOG_FD)
+    say({"code": code})
     sys.exit(code)
 
 

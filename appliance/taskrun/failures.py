@@ -64,7 +64,10 @@ def _failure(event: Event) -> Failure:
         if refused := _REFUSED.search(error):
             error = refused["text"]
     elif event.get("event") == _EXITED:
-        error = f"SystemExit: {event.get('exit_code')}"
+        code = event.get("exit_code")
+        error = f"SystemExit: {code}"
+        if not code:
+            error += " (sys.exit fails a task in Airflow, whatever the code)"
     else:
         error = str(event.get("event", ""))
     lines = error.strip().splitlines() or [""]

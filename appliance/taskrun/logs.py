@@ -17,8 +17,10 @@ from typing import Any
 
 from appliance.dagrun.tries import ActivityTaskInput
 from appliance.taskrun.failures import Failure, Failures
+from appliance.taskrun.lastwords import LastWords
 from appliance.taskrun.logtext import render
 from appliance.taskrun.masking import Masker
+from appliance.taskrun.stumps import read_stump
 
 __all__ = ["FOLDER", "TryLog", "echo_to_stdout", "log_file", "render", "run_folder"]
 
@@ -83,6 +85,7 @@ class TryLog:
         name = f"{run.dag_id}.{task.task_id}{index}"
         self._mark = f"{name} try {task.try_number} | "
         self._failures = Failures()
+        self._last_words = LastWords()
         self._lines = bytearray()
         self._echoed: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -94,7 +97,7 @@ class TryLog:
         try:
             event = json.loads(line)
         except ValueError:
-            event = None
+            event = read_stump(line)
         if not isinstance(event, dict):
             self._output("error", "task.malformed", line)
             return
@@ -109,7 +112,8 @@ class TryLog:
 
     def stderr(self, line: bytes) -> None:
         """Keep what the child wrote to stderr."""
-        self._output("error", "task.stderr", line)
+        shown = self._output("error", "task.stderr", line)
+        self._last_words.hear(str(shown["event"]))
 
     def say(self, level: str, text: str) -> None:
         """Add what the appliance itself has to say about the try; ``level`` in lower case."""
@@ -118,6 +122,10 @@ class TryLog:
     def failure(self) -> Failure | None:
         """Return why the try failed, as far as its log tells."""
         return self._failures.text()
+
+    def last_words(self) -> str:
+        """Return the end of what the try wrote to stderr, in a few lines."""
+        return self._last_words.text()
 
     def flush(self) -> None:
         """Write what is waiting."""
@@ -133,9 +141,9 @@ class TryLog:
 
     close = flush
 
-    def _output(self, level: str, logger: str, line: bytes) -> None:
+    def _output(self, level: str, logger: str, line: bytes) -> dict[str, Any]:
         text = line.decode(errors="replace").rstrip()
-        self._keep(self._event(level, logger, text))
+        return self._keep(self._event(level, logger, text))
 
     def _event(self, level: str, logger: str, text: str) -> dict[str, Any]:
         timestamp = self._now().astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -146,7 +154,8 @@ class TryLog:
             "logger": logger,
         }
 
-    def _keep(self, event: dict[str, Any]) -> None:
+    def _keep(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Return it as it is kept."""
         event = self._masker.hide(event)
         text = event.get("event")
         if isinstance(text, str) and len(text) > _EVENT_CHARS:
@@ -162,6 +171,7 @@ class TryLog:
         elif self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_FLUSH_S, self.flush)
+        return event
 
     def _show(self, text: str) -> None:
         if len(text) > _ECHO_CHARS:

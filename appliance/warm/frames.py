@@ -3,7 +3,8 @@
 A frame is a big-endian 4-byte length and a msgpack array: requests ``[id, body, carrier?]``,
 responses ``[id, body?, error?]`` with trailing nulls left out. A body is an object whose ``type``
 names the message. The child has one request in flight and blocks until it is answered, so every
-request is: a handler that raises is answered in the error slot, never with silence.
+request is: a handler that raises is answered in the error slot, never with silence; so is a request that is
+larger than one process should take into memory for another.
 
 Source: Airflow 3.3: ``airflow/sdk/execution_time/comms.py``.
 """
@@ -21,6 +22,10 @@ import msgspec
 _LOG = logging.getLogger(__name__)
 _HEADER_BYTES = 4
 _CHUNK_BYTES = 65536
+_MOST_BYTES = 1 << 26
+_PREFIX_BYTES = 16
+_INTEGER_BYTES = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+"""First byte of a msgpack integer → how many follow it."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -61,9 +66,11 @@ async def serve(sock: socket.socket, answer: Answer) -> None:
     loop = asyncio.get_running_loop()
     reader = _Frames(sock)
     while (payload := await reader.next()) is not None:
-        number, body, *_ = _decode(payload)
-        kind = body.pop("type")
-        reply = await _answered(answer, kind, body)
+        if isinstance(payload, _Oversized):
+            number, reply = _number(payload.prefix), _too_large(payload.size_bytes)
+        else:
+            number, body, *_ = _decode(payload)
+            reply = await _answered(answer, body.pop("type"), body)
         frame = encode(number, reply)
         try:
             if reply.fds:
@@ -90,6 +97,28 @@ async def _answered(answer: Answer, kind: str, body: dict[str, Any]) -> Reply:
         return Reply(error={"error": "API_SERVER_ERROR", "detail": detail})
 
 
+def _number(prefix: bytes) -> int:
+    """Return the number of a request of which only the beginning is there."""
+    following = _INTEGER_BYTES.get(prefix[1], 0)
+    if following == 0:
+        return prefix[1]
+    return int.from_bytes(prefix[2 : 2 + following], "big")
+
+
+def _too_large(size_bytes: int) -> Reply:
+    message = (
+        f"{size_bytes >> 20} MB in one request; at most {_MOST_BYTES >> 20} MB are taken. "
+        "Keep a large value in a file or an object store and pass on where it is"
+    )
+    return Reply(error={"error": "API_SERVER_ERROR", "detail": {"message": message}})
+
+
+@dataclass(frozen=True, slots=True)
+class _Oversized:
+    size_bytes: int
+    prefix: bytes
+
+
 class _Frames:
     """Cuts the byte stream into payloads; one system call a small frame."""
 
@@ -97,15 +126,32 @@ class _Frames:
         self._sock = sock
         self._held = bytearray()
 
-    async def next(self) -> bytes | None:
+    async def next(self) -> bytes | _Oversized | None:
         if not await self._fill(_HEADER_BYTES):
             return None
-        end = _HEADER_BYTES + int.from_bytes(self._held[:_HEADER_BYTES], "big")
+        size_bytes = int.from_bytes(self._held[:_HEADER_BYTES], "big")
+        end = _HEADER_BYTES + size_bytes
+        if size_bytes > _MOST_BYTES:
+            return await self._skip(end)
         if not await self._fill(end):
             return None
         payload = bytes(self._held[_HEADER_BYTES:end])
         del self._held[:end]
         return payload
+
+    async def _skip(self, size_bytes: int) -> _Oversized | None:
+        """Let a frame go by and keep only its beginning."""
+        if not await self._fill(_HEADER_BYTES + _PREFIX_BYTES):
+            return None
+        prefix = bytes(self._held[_HEADER_BYTES : _HEADER_BYTES + _PREFIX_BYTES])
+        left_bytes = size_bytes
+        while left_bytes > len(self._held):
+            left_bytes -= len(self._held)
+            self._held.clear()
+            if not await self._fill(1):
+                return None
+        del self._held[:left_bytes]
+        return _Oversized(size_bytes - _HEADER_BYTES, prefix)
 
     async def _fill(self, size_bytes: int) -> bool:
         loop = asyncio.get_running_loop()

@@ -10,7 +10,8 @@ Messages on the channel (``appliance.warm.datagrams``), ours on the right:
      is_ahead} + fds                                      {op: spawned, token, pid}
                                                       {op: failed, token, error}
                                                       {op: exited, token, pid, code, maxrss_kb, cpu_s}
-    {op: kill, token, signal}       to the child's process group
+    {op: kill, token, signal}       to the child's process group and whom it started outside that;
+                                    what is left of them is killed when the child has ended
     {op: retire}                    exit after the last child
     end of file                     SIGTERM to every child's group, a short grace, SIGKILL, exit
 
@@ -30,11 +31,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from appliance.warm import datagrams, pages
+from appliance.warm import datagrams, kin, pages
 
 EXPENDABLE = 800
 """``oom_score_adj`` of children: out of memory must hit a try, never a zygote or the server."""
@@ -74,6 +76,8 @@ class _Nursery:
     poller: select.poll = field(default_factory=select.poll)
     is_retired: bool = False
     footprints: pages.Footprints = field(default_factory=pages.Footprints)
+    strays: dict[str, list[int]] = field(default_factory=dict)
+    """Token of a child that was signalled → pidfds of whom it started outside its group."""
 
     def watch(self) -> None:
         """Serve until the channel ends, or until retired and childless."""
@@ -151,15 +155,18 @@ class _Nursery:
         return code
 
     def kill(self, token: str, number: int) -> None:
-        """Signal the group of a child not reaped yet, so never a stranger with its old pid."""
+        """Signal a child not reaped yet, so never a stranger with its old pid."""
         for pid, owner in self.children.values():
             if owner == token:
-                _signal_group(pid, number)
+                strays = kin.signal_family(pid, number)
+                self.strays.setdefault(token, []).extend(strays)
 
     def reap(self, pidfd: int) -> None:
         pid, token = self.children.pop(pidfd)
         self.poller.unregister(pidfd)
         os.close(pidfd)
+        if token in self.strays:
+            kin.end_family(pid, self.strays.pop(token))
         _, status, usage = os.wait4(pid, 0)
         self.report(
             {
@@ -181,21 +188,16 @@ class _Nursery:
     def end_all(self, grace_s: float) -> None:
         """Let every child call its ``on_kill``, then kill what is left."""
         for pid, _ in self.children.values():
-            _signal_group(pid, signal.SIGTERM)
+            # The group alone: a zygote among them sees to its own children.
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGTERM)
         self.poller.unregister(self.channel)
         deadline = time.monotonic() + grace_s
         while self.children and (left_s := deadline - time.monotonic()) > 0:
             for fd, _ in self.poller.poll(left_s * 1000):
                 self.reap(fd)
-        for pid, _ in self.children.values():
-            _signal_group(pid, signal.SIGKILL)
-
-
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return  # It ended and has not been reaped yet.
+        for _, token in self.children.values():
+            self.kill(token, signal.SIGKILL)
 
 
 def _entry(name: str) -> Entry:

@@ -76,33 +76,6 @@ async def test_retries_are_airflows(
     assert result.state == state
 
 
-async def test_sys_exit_fails(box: Box) -> None:
-    result = await box.run("exits")
-
-    assert result.state == TaskState.FAILED
-    assert result.error is not None
-    assert result.error.startswith("SystemExit: 3")
-
-
-@pytest.mark.parametrize(
-    ("task_id", "conf", "cause"),
-    [
-        ("dies", {"signal": "SIGKILL"}, "killed by SIGKILL (out of memory?)"),
-        ("dies", {"signal": "SIGSEGV"}, "killed by SIGSEGV"),
-        ("leaves", {"code": 5}, "its process exited with code 5"),
-    ],
-)
-async def test_death_is_named_and_retried(
-    box: Box, task_id: str, conf: dict[str, Any], cause: str
-) -> None:
-    last = await box.run(task_id, conf=conf)
-    first = await box.run(task_id, conf=conf, max_tries=1)
-
-    assert (last.state, last.error) == (TaskState.FAILED, cause)
-    assert (first.state, first.error) == (TaskState.UP_FOR_RETRY, cause)
-    assert cause in box.log(last)
-
-
 async def test_what_was_logged_tells_more_than_an_exit_code(box: Box) -> None:
     result = await box.run("complains", conf={"code": 5})
 

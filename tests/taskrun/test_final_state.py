@@ -34,8 +34,13 @@ def test_final_state(
     [
         (Exit(0), None),
         (Exit(3), "its process exited with code 3"),
-        (Exit(-9), "killed by SIGKILL (out of memory?)"),
-        (Exit(-11), "killed by SIGSEGV"),
+        (Exit(-9), "killed by SIGKILL (out of memory? It used 0 MB at most)"),
+        (
+            Exit(-9, 2 << 20),
+            "killed by SIGKILL (out of memory? It used 2048 MB at most)",
+        ),
+        (Exit(-11), "killed by SIGSEGV (a crash in native code)"),
+        (Exit(-15), "killed by SIGTERM"),
         (Exit(-9, is_orphan=True), "killed: the process it was forked from died"),
     ],
 )

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import msgspec
+import pytest
 
 from appliance.warm.frames import Reply, encode, opening, serve
 
@@ -87,6 +88,18 @@ def test_large_and_cut_frames() -> None:
     assert exchange(large, silent) == [[1]]
     assert exchange(large[:-1], silent) == []
     assert exchange(large[:3], silent) == []
+
+
+@pytest.mark.parametrize("number", [1, 200, 70_000])
+def test_a_request_too_large_to_take_is_answered_without_taking_it(number: int) -> None:
+    large = request(number, {"type": "A", "text": "x" * 70_000_000})
+
+    refused, (last, body) = exchange(large + request(number + 1, {"type": "B"}), echo)
+
+    assert refused[:2] == [number, None]
+    assert "66 MB in one request; at most 64 MB" in refused[2]["detail"]["message"]
+    assert (last, body) == (number + 1, {"type": "B"})
+    assert exchange(large[:-1], echo) == []
 
 
 def test_handler_that_raises_is_an_error_reply() -> None:

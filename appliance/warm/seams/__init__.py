@@ -12,6 +12,7 @@ upgrade read this list against the new source:
 * ``sdk.execution_time.supervisor``: ``_reset_signals``, ``_reopen_std_io_handles``,
   ``_configure_logs_over_json_channel``, ``block_orm_access``, ``ensure_secrets_backend_loaded``
   (imported by name, at each use, by Variable and Connection).
+* ``sdk.execution_time.timeout``: ``timeout``, imported by name at each use, is ``TimeoutPosix``.
 * ``sdk.execution_time.secrets.ExecutionAPISecretsBackend`` asks the supervisor.
 * ``sdk.configuration._secrets_backend_cache``: search path → backends.
 * ``sdk.api.client.get_hostname`` and ``task_runner.get_hostname``: resolve DNS at each call.
@@ -28,6 +29,7 @@ upgrade read this list against the new source:
 """
 
 import atexit
+import faulthandler
 import gc
 import importlib.metadata
 import json
@@ -48,7 +50,8 @@ from airflow.providers.common.io.xcom import backend as object_store
 from airflow.sdk import configuration, serde
 from airflow.sdk._shared import secrets_masker
 from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
-from airflow.sdk.execution_time import comms, supervisor, task_runner
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.execution_time import comms, supervisor, task_runner, timeout
 from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.serialization.encoders import coerce_to_core_timetable
@@ -83,6 +86,7 @@ _require(dagbag, "BundleDagBag")
 _require(python_importer, "signal")
 _require(collection, "_find_all_assets")
 _require(secrets_masker, "redact")
+_require(timeout, "timeout", "TimeoutPosix")
 _require(configuration, "_secrets_backend_cache")
 _require(
     supervisor,
@@ -237,6 +241,34 @@ def take_channels(
     supervisor._reset_signals()  # noqa: SLF001 - a seam, listed above
     redirect_logs(logs_fd)
     supervisor._reopen_std_io_handles(requests, stdout, stderr)  # noqa: SLF001 - a seam, listed above
+    # What kills an interpreter leaves a traceback in the log; a copy, as user code may close fd 2.
+    faulthandler.enable(os.dup(stderr.fileno()))
+
+
+def tell_time_limits(tell: Callable[[float | None], None]) -> None:
+    """Call ``tell`` with the seconds when a time limit of Airflow's begins, with None when it is over.
+
+    It is over, too, when its interruption has reached Python code.
+    """
+
+    class Told(timeout.TimeoutPosix):  # type: ignore[misc]
+        def __enter__(self) -> Any:
+            tell(self.seconds)
+            return super().__enter__()
+
+        def handle_timeout(self, *signal_and_frame: Any) -> None:
+            tell(None)
+            try:
+                super().handle_timeout(*signal_and_frame)
+            except AirflowTaskTimeout as error:
+                error.add_note(f"The time limit was {self.seconds:g} s.")
+                raise
+
+        def __exit__(self, *error: object) -> None:
+            tell(None)
+            super().__exit__(*error)
+
+    timeout.timeout = Told
 
 
 def exit_code_of(target: Callable[[], None]) -> int:
@@ -252,8 +284,9 @@ def exit_code_of(target: Callable[[], None]) -> int:
     except SystemExit as stop:
         code = _code(stop)
     except Exception:  # noqa: BLE001 - the last frame of a process: say it and end
-        traceback.print_exc(file=sys.stderr)
         code = _DIED_ODDLY
+        with suppress(ValueError, OSError):  # User code may have closed it.
+            traceback.print_exc(file=sys.stderr)
     with suppress(AttributeError):
         atexit._run_exitfuncs()  # noqa: SLF001 - what Airflow does
     for stream in (sys.stdout, sys.stderr):

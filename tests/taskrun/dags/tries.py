@@ -67,21 +67,9 @@ with DAG(
         raise AirflowFailException("never again")
 
     @task
-    def exits():
-        sys.exit(3)
-
-    @task
-    def leaves(code):
-        os._exit(int(code))
-
-    @task
     def complains(code):
         logging.getLogger(__name__).error("the disk is full")
         os._exit(int(code))
-
-    @task
-    def dies(name):
-        os.kill(os.getpid(), getattr(signal, name))
 
     @task
     def kills_zygote():
@@ -92,6 +80,11 @@ with DAG(
     def waits(path):
         Path(path).touch()
         time.sleep(60)
+
+    @task
+    def waits_for(path):
+        while not Path(path).exists():
+            time.sleep(0.01)
 
     @task
     def leaves_process(path):
@@ -145,12 +138,10 @@ with DAG(
     answer()
     fails()
     fails_for_good()
-    exits()
-    leaves("{{ dag_run.conf.code }}")
     complains("{{ dag_run.conf.code }}")
-    dies("{{ dag_run.conf.signal }}")
     kills_zygote()
     waits("{{ dag_run.conf.path }}")
+    waits_for("{{ dag_run.conf.path }}")
     leaves_process("{{ dag_run.conf.path }}")
     task(prints.function, task_id="prints_much")(30_000_000)
     secret("db")
