@@ -57,7 +57,7 @@ def worker(box: Box, /) -> None:
     def announce(started: "Started") -> None:
         click.echo(banner(config, facts(config, started), cwd=Path.cwd()))
 
-    run(config, announce)
+    run(config, announce, box.load)
 
 
 @click.command(cls=Command, epilog="Example: appliance prepare")

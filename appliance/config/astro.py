@@ -53,7 +53,9 @@ def read(
     """
     if project is None:
         return Settings()
-    found = [project / name for name in _FILES if (project / name).is_file()]
+    paths = [project / name for name in _FILES]
+    references.files.update(paths)
+    found = [path for path in paths if path.is_file()]
     uninstalled = _uninstalled(project)
     if not found:
         return Settings(warnings=uninstalled)

@@ -7,7 +7,7 @@ documented follow. What a key may hold is a ``Kind``; one that nothing here fits
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,17 @@ def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:
     names = [name for name, key in KEYS.items() if _differs(old, new, key.sets)]
     live = [name for name in names if KEYS[name].is_live]
     return live, [name for name in names if name not in live]
+
+
+def with_live(old: Config, new: Config) -> Config:
+    """Return ``old`` with the keys of ``new`` that need no restart."""
+    told = {key.sets: attrgetter(key.sets)(new) for key in KEYS.values() if key.is_live}
+    parts: dict[str, Any] = {
+        part: replace(getattr(old, part), **under(told, part))
+        for part in {name.partition(".")[0] for name in told if "." in name}
+    }
+    own = {name: value for name, value in told.items() if "." not in name}
+    return replace(old, **parts, **own)
 
 
 def under(told: Mapping[str, Any], part: str) -> dict[str, Any]:

@@ -198,6 +198,10 @@ class DagActivities:
         self._dags = dags
         self._has_search_attributes = has_search_attributes
 
+    def reconfigure(self, config: Config) -> None:
+        """Start runs by this configuration from now on."""
+        self._config = config
+
     @activity.defn(name=messages.READ_DAG)
     async def read_dag(self, question: DagQuestion) -> DagAnswer:
         """Read a DAG and check that it can be run so; what speaks against it is the answer's ``refusal``."""

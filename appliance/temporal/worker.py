@@ -30,6 +30,7 @@ from temporalio.worker import Worker
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
+from appliance.temporal import reload
 from appliance.temporal.activities import (
     LAST_WORDS_S,
     DagActivities,
@@ -77,8 +78,8 @@ class Started:
 Announce = Callable[[Started], None]
 
 
-def run(config: Config, announce: Announce) -> None:
-    """Work until SIGTERM or SIGINT.
+def run(config: Config, announce: Announce, load: Callable[[], Config]) -> None:
+    """Work until SIGTERM or SIGINT; ``load`` reads the configuration again once it was saved.
 
     Raises:
         TemporalUnreachable: no server answered within a minute.
@@ -89,11 +90,12 @@ def run(config: Config, announce: Announce) -> None:
     )
     # How each failed try ended is in the history and in its log.
     logging.getLogger("temporalio").setLevel(logging.ERROR)
+    logging.getLogger(reload.__name__).setLevel(logging.INFO)
     shield_from_children()
-    asyncio.run(_work(config, announce))
+    asyncio.run(_work(config, announce, load))
 
 
-async def _work(config: Config, announce: Announce) -> None:
+async def _work(config: Config, announce: Announce, load: Callable[[], Config]) -> None:
     began = time.monotonic()
     ensure_key(config.key_file)
     keys = Keyring(config.key_file)
@@ -134,6 +136,8 @@ async def _work(config: Config, announce: Announce) -> None:
         listing = await (await workshop.folder()).listing()
         announce(Started(listing, server_s, airflow_s, ready_s))
         await stack.enter_async_context(answering(client, config))
+        apply = (workshop.reconfigure, dags.reconfigure)
+        await stack.enter_async_context(reload.reloading(config, load, apply))
         await stop.wait()
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -71,6 +70,10 @@ class Workshop:
         if self._zygote is not None:
             self._zygote.close()
 
+    def reconfigure(self, config: Config) -> None:
+        """Answer tries and parses that begin from now on by this configuration."""
+        self._config = config
+
     async def folder(self) -> DagFolder:
         """Return the DAG folder, as soon as there is a zygote to read it with."""
         await self._live_zygote()
@@ -124,7 +127,8 @@ class Workshop:
                     opened = await (await self.folder()).open(task.run.file)
                     if missing := _missing(task, opened):
                         return self._refuse(task, missing)
-                    return await host.run_try(
+                    in_force = replace(host, secrets=self._config.secrets)
+                    return await in_force.run_try(
                         task, zygote=opened.zygote, run=run, assets=opened.assets
                     )
                 except ZygoteLostError:
@@ -180,7 +184,7 @@ class Workshop:
                 root=self._config.dags.folder,
                 zygote=zygote,
                 settings=self._config.dags,
-                answers=partial(ParseAnswers, self._config.secrets, airflow_env),
+                answers=lambda: ParseAnswers(self._config.secrets, airflow_env),
                 clock=time.monotonic,
             )
         else:

@@ -1,0 +1,99 @@
+"""A box that runs: its configuration is saved, its logs are followed."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.box import RunningBox, running_box
+
+pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
+
+DAGS = Path(__file__).with_name("dags")
+CONF = "variables: {{colour: {colour}}}\nconnections: {{db: {{password: !file pw}}}}\n"
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("running")
+
+
+@pytest.fixture(scope="module")
+def box(folder: Path) -> Iterator[RunningBox]:
+    (folder / "pw").write_text("from-a-file\n")
+    (folder / "appliance.yaml").write_text(CONF.format(colour="red"))
+    environ = {"APPLIANCE_CONF": str(folder / "appliance.yaml")}
+    with running_box(dags=DAGS, folder=folder, environ=environ) as running:
+        yield running
+
+
+def settings(box: RunningBox) -> Any:
+    """Return what a task finds the settings to be."""
+    ended = box.submit("says_settings", "--wait", "-o", "json")
+    run_id = ended.json["run_id"]
+    (row,) = box.appliance("xcoms", "says_settings", run_id, "-o", "json").json
+    return row["value"]
+
+
+def until(fact: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_saved_file_is_in_force_and_a_bad_one_is_not(
+    box: RunningBox, folder: Path
+) -> None:
+    first = settings(box)
+    assert first == {"colour": "red", "connection": "from-a-file", "whole": None}
+
+    (folder / "appliance.yaml").write_text(CONF.format(colour="green") + "role: server")
+    until(lambda: "in force now: variables; needs a restart: role" in box.output())
+    assert settings(box)["colour"] == "green"
+
+    (folder / "appliance.yaml").write_text(CONF.format(colour="[blue") + "rol: x")
+    until(lambda: "saved with mistakes; nothing changes" in box.output())
+    (folder / "appliance.yaml").write_text(CONF.format(colour="green"))
+    until(lambda: "without mistakes again" in box.output())
+    assert settings(box)["colour"] == "green"
+    assert box.output().count("saved with mistakes") == 1
+
+
+def test_logs_of_mapped_tasks_and_retries_are_followed(
+    box: RunningBox, folder: Path
+) -> None:
+    gate = folder / "gate"
+    run = box.submit(
+        "chatters", "--conf", json.dumps({"gate": str(gate)}), "-o", "json"
+    )
+    run_id = run.json["run_id"]
+    command = [sys.executable, "-m", "appliance", "logs", "chatters", run_id]
+    with (folder / "followed").open("wb") as file:
+        following = subprocess.Popen(
+            [*command, "--follow"], env=dict(box.environ), stdout=file
+        )
+    lines = (folder / "followed").read_text
+    until(lambda: "chatter[1] try 2 | " in lines())
+    assert "the gate is open" not in lines()
+    gate.touch()
+    assert following.wait(PATIENCE_S) == 0
+
+    said = [line for line in lines().splitlines() if "speaks" in line]
+    assert sorted(line.split(" | ")[0] for line in said) == [
+        "chatter[0] try 1",
+        "chatter[1] try 1",
+        "chatter[1] try 2",
+    ]
+    assert "wait try 1 | " in lines()
+    assert lines().count("the gate is open") == 1
+    error = lines()[: lines().index("ValueError: not this")].splitlines()[-3:]
+    assert error[0].endswith(", in chatter")
+    assert error[1].endswith('raise ValueError("not this time")')
+    assert "/airflow/sdk/" not in lines()
