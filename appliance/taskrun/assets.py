@@ -27,6 +27,10 @@ class Assets:
         """Return message type → handler."""
         return {"GetAssetByName": self._by_name, "GetAssetByUri": self._by_uri}
 
+    def find(self, field: str, wanted: str) -> Asset | None:
+        """Return the asset with that ``name`` or ``uri``."""
+        return next((one for one in self._declared if one[field] == wanted), None)
+
     async def _by_name(self, body: Body) -> Reply:
         return self._answer("name", body["name"])
 
@@ -34,7 +38,7 @@ class Assets:
         return self._answer("uri", body["uri"])
 
     def _answer(self, field: str, wanted: str) -> Reply:
-        for asset in self._declared:
-            if asset[field] == wanted:
-                return result("AssetResult", **asset)
-        return not_found("ASSET_NOT_FOUND", **{field: wanted})
+        asset = self.find(field, wanted)
+        if asset is None:
+            return not_found("ASSET_NOT_FOUND", **{field: wanted})
+        return result("AssetResult", **asset)

@@ -41,6 +41,7 @@ from appliance.taskrun.replies import Replies
 from appliance.taskrun.runview import RunView
 from appliance.taskrun.spares import Prepared, Spares
 from appliance.taskrun.startup import should_retry, startup_details
+from appliance.taskrun.vault import Vaults
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH
 from appliance.warm import datagrams, frames
 from appliance.warm.control import Exit, Zygote
@@ -103,6 +104,8 @@ class TryHost:
     grace_s: float
     """Seconds a cancelled try gets to end after SIGTERM before it is killed."""
     spares: Spares
+    vaults: Vaults
+    """Where tries keep what others may read."""
     echo: Callable[[str], None] = echo_to_stdout
     overtime_s: float = OVERTIME_S
     max_map_length: int = MAX_MAP_LENGTH
@@ -175,7 +178,9 @@ class _Attempt:
             masker=masker,
             store=partial(objects.store, zygote, task.run),
             log_fd=self._another_log,
+            vaults=host.vaults,
             assets=assets,
+            airflow_env=host.airflow_env,
             max_map_length=host.max_map_length,
         )
         events = self._channels.logs

@@ -13,20 +13,21 @@ Source: Airflow 3.3: ``sdk/execution_time/comms.py`` (ToSupervisor).
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from appliance.config.model import Secrets
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
-from appliance.taskrun import stores
 from appliance.taskrun.assets import Asset, Assets
 from appliance.taskrun.endings import Ending, Endings
 from appliance.taskrun.history import History
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.runview import RunView
 from appliance.taskrun.secrets import SecretAnswers
-from appliance.taskrun.shapes import Body, Handler, later, rejected
+from appliance.taskrun.shapes import Body, Handler, answered, later, rejected
+from appliance.taskrun.stores import StateStores
+from appliance.taskrun.vault import Vaults
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH, Store, XComs
 from appliance.warm.frames import Reply
 
@@ -53,7 +54,9 @@ class Replies:
         masker: Masker,
         store: Store,
         log_fd: Callable[[], int],
+        vaults: Vaults,
         assets: Sequence[Asset] = (),
+        airflow_env: Mapping[str, str] | None = None,
         max_map_length: int = MAX_MAP_LENGTH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,7 +69,9 @@ class Replies:
             masker: Told every secret that is handed out.
             store: Puts an XCom the run has no room for elsewhere, returns the reference.
             log_fd: Opens another log channel and returns the child's end, which is closed after sending.
+            vaults: Where it keeps what others may read.
             assets: What its DAG file declares.
+            airflow_env: Airflow's settings.
             max_map_length: Airflow's ``core.max_map_length``.
             clock: Seconds from anywhere.
         """
@@ -77,14 +82,18 @@ class Replies:
         )
         self._endings = Endings()
         own = run.secrets if task.run.is_sealed else _nothing
-        answers = SecretAnswers(configured=secrets, own=own, masker=masker)
+        answers = SecretAnswers(
+            configured=secrets, own=own, written=vaults.variables, masker=masker
+        )
+        known = Assets(assets)
+        self._stores = StateStores(task, vaults, known, airflow_env or {})
         self._handlers: dict[str, Handler] = {
             **self._xcoms.handlers(),
             **self._endings.handlers(),
             **History(task, run, clock=clock).handlers(),
             **answers.handlers(),
-            **Assets(assets).handlers(),
-            **stores.handlers(),
+            **known.handlers(),
+            **self._stores.handlers(),
             **{kind: later(feature) for kind, feature in _LATER.items()},
             "ResendLoggingFD": self._another_log,
         }
@@ -104,7 +113,10 @@ class Replies:
         handler = self._handlers.get(kind)
         if handler is None:
             return rejected(f"the appliance does not know the request {kind}")
-        return await handler(body)
+        reply = await answered(handler, body)
+        if kind == "SucceedTask":
+            await self._stores.succeeded()
+        return reply
 
     def outcome(
         self,

@@ -1,4 +1,4 @@
-"""Connections and Variables: those the run was submitted with win over those of the configuration.
+"""Connections and Variables: those of the submission win over those tasks have written, these over the configuration's.
 
 The child asks Airflow's secrets backends and its environment by itself; what arrives here is the rest,
 and, for a run with its own, everything it was told to ask us first.
@@ -13,17 +13,17 @@ from appliance.config.model import Connection, Secrets
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.shapes import (
     DONE,
+    OK,
     Body,
     Handler,
-    later,
+    answered,
     later_text,
     not_found,
     refusal,
     result,
 )
+from appliance.taskrun.vault import Vault
 from appliance.warm.frames import Reply
-
-WRITES = "writing Variables at run time is"
 
 T = TypeVar("T")
 Own = Callable[[], Awaitable[Secrets | None]]
@@ -32,12 +32,14 @@ Own = Callable[[], Awaitable[Secrets | None]]
 class SecretAnswers:
     """The answers about connections and Variables; what they hand out is masked from then on."""
 
-    def __init__(self, *, configured: Secrets, own: Own, masker: Masker) -> None:
-        """Answer from ``own``, asked at most once and only when needed, then from ``configured``."""
+    def __init__(
+        self, *, configured: Secrets, own: Own, written: Vault, masker: Masker
+    ) -> None:
+        """Answer from ``own``, asked at most once and only when needed, then ``written``, then ``configured``."""
         self._configured = configured
+        self._written = written
         self._ask_own = own
         self._own: Secrets | None = None
-        self._is_asked = False
         self._masker = masker
 
     def handlers(self) -> dict[str, Handler]:
@@ -46,14 +48,15 @@ class SecretAnswers:
             "GetConnection": self._connection,
             "GetVariable": self._variable,
             "GetVariableKeys": self._variable_keys,
-            "PutVariable": later(WRITES),
-            "DeleteVariable": later(WRITES),
+            "PutVariable": self._put_variable,
+            "DeleteVariable": self._delete_variable,
             "MaskSecret": self._mask,
         }
 
     async def _connection(self, body: Body) -> Reply:
         conn_id = body["conn_id"]
-        for secrets in await self._layers():
+        own = await self._own_secrets()
+        for secrets in (own, self._configured):
             if (found := secrets.connections.get(conn_id)) is not None:
                 self._masker.add_connection(found)
                 return result("ConnectionResult", **_fields(conn_id, found))
@@ -61,22 +64,36 @@ class SecretAnswers:
 
     async def _variable(self, body: Body) -> Reply:
         key = body["key"]
-        for secrets in await self._layers():
-            if (value := secrets.variables.get(key)) is not None:
-                self._masker.add(value, key)
-                return result("VariableResult", key=key, value=value)
-        return not_found("VARIABLE_NOT_FOUND", key=key)
+        value = (await self._own_secrets()).variables.get(key)
+        if value is None:
+            kept = await self._written.get(key)
+            value = kept.value if kept else self._configured.variables.get(key)
+        if value is None:
+            return not_found("VARIABLE_NOT_FOUND", key=key)
+        self._masker.add(value, key)
+        return result("VariableResult", key=key, value=value)
+
+    async def _put_variable(self, body: Body) -> Reply:
+        key, value = body["key"], str(body["value"])
+        self._masker.add(value, key)
+        await self._written.put(key, value)
+        return DONE
+
+    async def _delete_variable(self, body: Body) -> Reply:
+        key = body["key"]
+        if key in self._configured.variables:
+            await self._written.put(key, None)
+        else:
+            await self._written.forget(key)
+        return OK
 
     async def _variable_keys(self, body: Body) -> Reply:
         prefix = body.get("prefix") or ""
-        keys = sorted(
-            {
-                key
-                for secrets in await self._layers()
-                for key in secrets.variables
-                if key.startswith(prefix)
-            }
-        )
+        written = await self._written.items()
+        gone = {key for key, kept in written.items() if kept.value is None}
+        known = (self._configured.variables.keys() | written.keys()) - gone
+        known |= (await self._own_secrets()).variables.keys()
+        keys = sorted(key for key in known if key.startswith(prefix))
         start = body.get("offset") or 0
         page = keys[start : start + body.get("limit", 1000)]
         return result("VariableKeysResult", keys=page, total_entries=len(keys))
@@ -85,22 +102,23 @@ class SecretAnswers:
         self._masker.add(body["value"], body.get("name"))
         return DONE
 
-    async def _layers(self) -> tuple[Secrets, ...]:
-        if not self._is_asked:
-            self._own = await self._ask_own()
-            self._is_asked = True
+    async def _own_secrets(self) -> Secrets:
         if self._own is None:
-            return (self._configured,)
-        return self._own, self._configured
+            self._own = await self._ask_own() or Secrets()
+        return self._own
 
 
 class ParseAnswers:
     """The answers to one process that reads a DAG file, which then may show what it was told."""
 
-    def __init__(self, configured: Secrets, airflow_env: Mapping[str, str]) -> None:
-        """Answer from ``configured``; ``airflow_env`` has Airflow's settings about masking."""
+    def __init__(
+        self, configured: Secrets, written: Vault, airflow_env: Mapping[str, str]
+    ) -> None:
+        """As ``SecretAnswers``; ``airflow_env`` has Airflow's settings about masking."""
         self._masker = Masker(airflow_env)
-        answers = SecretAnswers(configured=configured, own=_no_own, masker=self._masker)
+        answers = SecretAnswers(
+            configured=configured, own=_no_own, written=written, masker=self._masker
+        )
         self._handlers = answers.handlers()
 
     async def answer(self, kind: str, body: Body) -> Reply:
@@ -109,7 +127,7 @@ class ParseAnswers:
         if handler is None:
             text = f"{kind} asked while a DAG file is read: that is"
             return refusal(later_text(text))
-        return await handler(body)
+        return await answered(handler, body)
 
     def hide(self, value: T) -> T:
         """Return ``value`` without any secret the process has learnt."""

@@ -11,6 +11,7 @@ Source: Airflow 3.3: ``sdk/execution_time/supervisor.py`` (handle_requests), ``s
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from appliance.errors import ApplianceError
 from appliance.warm.frames import Reply
 
 Body = dict[str, Any]
@@ -36,6 +37,14 @@ def rejected(message: str, *, status: int = 400, reason: str | None = None) -> R
     if reason is not None:
         detail["reason"] = reason
     return Reply(error={"error": "API_SERVER_ERROR", "detail": detail})
+
+
+async def answered(handler: Handler, body: Body) -> Reply:
+    """Answer, or raise in the task what speaks against it."""
+    try:
+        return await handler(body)
+    except ApplianceError as err:
+        return refusal(str(err))
 
 
 def refusal(text: str) -> Reply:

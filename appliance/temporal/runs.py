@@ -1,14 +1,9 @@
-"""What a worker asks of the runs whose tries it holds, coalesced: one query a run is under way at a time.
-
-The server buffers a single query a run; many at once wait for one another.
-"""
+"""What a worker asks of the runs whose tries it holds, coalesced: one query about XComs a run is under way at a time."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
-from typing import TypeVar
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
@@ -20,21 +15,12 @@ from appliance.config.model import Secrets
 from appliance.dagrun.tries import XComRow
 from appliance.taskrun.runview import InstanceRow
 from appliance.temporal import messages
+from appliance.temporal.coalescing import Coalescing, each_once, patiently
 from appliance.temporal.keyring import Keyring
 from appliance.temporal.messages import RunSecretsAndConf, TaskRow, XComQuestion
 from appliance.temporal.sealing import unseal
 
-_T = TypeVar("_T")
 _KEEP_RUNS = 256
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-_PASSING = frozenset(
-    (
-        RPCStatusCode.UNAVAILABLE,
-        RPCStatusCode.DEADLINE_EXCEEDED,
-        RPCStatusCode.RESOURCE_EXHAUSTED,
-        RPCStatusCode.CANCELLED,
-    )
-)
 
 
 class Run:
@@ -46,22 +32,15 @@ class Run:
         self._workflow = workflow
         self._keys = keys
         self._facts: asyncio.Task[RunSecretsAndConf] | None = None
-        self._waiting: list[tuple[XComQuestion, asyncio.Future[list[XComRow]]]] = []
-        self._asking: asyncio.Task[None] | None = None
+        self._xcoms = Coalescing(each_once(self._query_xcoms))
 
     async def xcoms(self, task_ids: Sequence[str], *, key: str | None) -> list[XComRow]:
         """Return the XComs of these tasks (all map indexes); ``key`` None: every key."""
-        answer: asyncio.Future[list[XComRow]] = (
-            asyncio.get_running_loop().create_future()
-        )
-        self._waiting.append((XComQuestion(tuple(task_ids), key), answer))
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
-        return await answer
+        return await self._xcoms(XComQuestion(tuple(task_ids), key))
 
     async def instances(self, task_ids: Sequence[str] | None) -> list[InstanceRow]:
         """Return the instances of these tasks; of every task when None."""
-        rows: list[TaskRow] = await _patiently(
+        rows: list[TaskRow] = await patiently(
             lambda: self._handle.query(messages.STATES_QUERY, result_type=list[TaskRow])
         )
         return [
@@ -85,29 +64,12 @@ class Run:
         return await asyncio.shield(self._facts)
 
     async def _query_facts(self) -> RunSecretsAndConf:
-        facts: RunSecretsAndConf = await _patiently(
+        facts: RunSecretsAndConf = await patiently(
             lambda: self._handle.query(
                 messages.FACTS_QUERY, result_type=RunSecretsAndConf
             )
         )
         return facts
-
-    async def _ask(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            # Many tries ask the same, and an answer holds 2 MB.
-            questions = list(dict.fromkeys(question for question, _ in batch))
-            try:
-                answers = await _patiently(partial(self._query_xcoms, questions))
-            except Exception as err:  # noqa: BLE001  # whoever asked gets it
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(err)
-                continue
-            found = dict(zip(questions, answers, strict=True))
-            for question, answer in batch:
-                if not answer.done():
-                    answer.set_result(found[question])
 
     async def _query_xcoms(self, questions: list[XComQuestion]) -> list[list[XComRow]]:
         answers: list[list[XComRow]] = await self._handle.query(
@@ -162,18 +124,6 @@ class Runs:
             for pending in seen.pending_activities
             if pending.state == asked
         )
-
-
-async def _patiently(ask: Callable[[], Awaitable[_T]]) -> _T:
-    """Ask again while the server restarts: no try is to fail for that."""
-    for pause_s in _PAUSES_S:
-        try:
-            return await ask()
-        except RPCError as err:
-            if err.status not in _PASSING:
-                raise
-        await asyncio.sleep(pause_s)
-    return await ask()
 
 
 def _seconds(row: TaskRow) -> float | None:

@@ -51,6 +51,8 @@ from appliance.temporal.namespace import agree_on_key, prepare
 from appliance.temporal.registry import Registry
 from appliance.temporal.runs import Runs
 from appliance.temporal.starter import Starter
+from appliance.temporal.vault import AirflowVault
+from appliance.temporal.vaults import Vaults
 from appliance.temporal.workflow import AskApplianceWorker, ExecuteAirflowDagWorkflow
 from appliance.temporal.workshop import Workshop
 from appliance.warm.control import shield_from_children
@@ -100,7 +102,8 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
     ensure_key(config.key_file)
     keys = Keyring(config.key_file)
     async with AsyncExitStack() as stack:
-        workshop = await stack.enter_async_context(Workshop(config))
+        vaults = Vaults(config)
+        workshop = await stack.enter_async_context(Workshop(config, vaults))
         client, server_s = await _timed(
             dial(
                 config,
@@ -130,6 +133,7 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
         clerk = Clerk(client, Registry(client, config.temporal.task_queue))
         for worker in _workers(client, config, workshop, tries, dags, clerk):
             await stack.enter_async_context(worker)
+        await vaults.open(client, keys, declared=config.secrets.variables)
         starter = Starter(client, config, dags.read_dag)
         await stack.enter_async_context(opened(config, starter.start))
         ready_s = time.monotonic() - began
@@ -157,7 +161,12 @@ def _workers(
     shared = Worker(
         client,
         task_queue=queue,
-        workflows=[ExecuteAirflowDagWorkflow, AirflowDag, AskApplianceWorker],
+        workflows=[
+            ExecuteAirflowDagWorkflow,
+            AirflowDag,
+            AskApplianceWorker,
+            AirflowVault,
+        ],
         activities=[
             tries.run_airflow_task,
             dags.read_dag,

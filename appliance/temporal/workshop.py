@@ -26,6 +26,7 @@ from appliance.taskrun.logs import TryLog
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.secrets import ParseAnswers
 from appliance.taskrun.spares import Spares
+from appliance.taskrun.vault import Vaults
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH
 from appliance.temporal import outcomes
 from appliance.temporal.leases import Runner
@@ -41,9 +42,10 @@ _FORK_ATTEMPTS = 3
 class Workshop:
     """Use as an async context manager: the zygote starts on entering and ends with it."""
 
-    def __init__(self, config: Config) -> None:
-        """Nothing is started yet."""
+    def __init__(self, config: Config, vaults: Vaults) -> None:
+        """Nothing is started yet; ``vaults`` has what tasks keep for others."""
         self._config = config
+        self._vaults = vaults
         self._spares = Spares()
         self._zygote: Zygote | None = None
         self._folder: DagFolder | None = None
@@ -110,6 +112,7 @@ class Workshop:
             airflow_env=airflow_environment(config),
             grace_s=config.worker.grace_s,
             spares=self._spares,
+            vaults=self._vaults,
             overtime_s=airflow_number(
                 config, "CORE__TASK_SUCCESS_OVERTIME", OVERTIME_S
             ),
@@ -184,7 +187,9 @@ class Workshop:
                 root=self._config.dags.folder,
                 zygote=zygote,
                 settings=self._config.dags,
-                answers=lambda: ParseAnswers(self._config.secrets, airflow_env),
+                answers=lambda: ParseAnswers(
+                    self._config.secrets, self._vaults.variables, airflow_env
+                ),
                 clock=time.monotonic,
             )
         else:

@@ -17,6 +17,7 @@ from appliance.dagfile.folder import PRELOAD, DagFolder
 from appliance.taskrun.secrets import ParseAnswers
 from appliance.warm.control import Zygote
 from appliance.warm.frames import Reply
+from tests.fakes.vaults import FakeVault
 
 FROM_ENV = "of the environment"
 
@@ -54,7 +55,7 @@ class Overheard(ParseAnswers):
     """Notes what it is asked."""
 
     def __init__(self, secrets: Secrets, asked: list[str]) -> None:
-        super().__init__(secrets, {})
+        super().__init__(secrets, FakeVault(), {})
         self.asked = asked
 
     async def answer(self, kind: str, body: dict[str, Any]) -> Reply:

@@ -14,6 +14,7 @@ from appliance.taskrun.attempt import TryHost
 from appliance.taskrun.spares import Spares
 from appliance.warm.control import Zygote
 from tests.fakes.runs import FakeRun
+from tests.fakes.vaults import FakeVaults
 
 NOON = "2026-01-02T12:00:00+00:00"
 DAGS = Path(__file__).parent / "dags"
@@ -37,6 +38,7 @@ class Box:
             "airflow_env": {},
             "grace_s": 1.0,
             "spares": self.spares,
+            "vaults": FakeVaults(),
             "echo": self.printed.append,
         }
         return TryHost(**{**given, **changes})

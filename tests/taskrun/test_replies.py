@@ -15,6 +15,7 @@ from appliance.taskrun.replies import Replies
 from appliance.taskrun.runview import InstanceRow
 from appliance.warm.frames import Reply
 from tests.fakes.runs import NOON, RUN, FakeRun, a_try
+from tests.fakes.vaults import FakeVaults
 
 NOW = datetime(2026, 1, 2, 12, 0, 5, tzinfo=UTC)
 OWN = {"dag_id": "shop", "run_id": "manual__1"}
@@ -28,7 +29,8 @@ ASK: dict[str, Any] = {
     "run_ids": ["manual__1"],
 }
 TI = {"ti_id": "01234567-89ab-cdef-0123-456789abcdef"}
-STORE = {"key": "k", "value": 1}
+STORE = {"key": "k", "value": {"n": [1]}}
+HERE_ASSET = {"ByName": {"name": "a"}, "ByUri": {"uri": "s3://a"}}
 ASSET = {"name": "a", "uri": "s3://a", "group": "asset", "extra": {"owner": "me"}}
 DONE = None
 OK = {"type": "OKResponse", "ok": True}
@@ -182,8 +184,8 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
         {"prefix": "c", "limit": 1000, "offset": 0},
         {"type": "VariableKeysResult", "keys": ["color"], "total_entries": 1},
     ),
-    ("PutVariable", {"key": "a", "value": "b"}, "writing Variables at run time is"),
-    ("DeleteVariable", {"key": "a"}, "writing Variables at run time is"),
+    ("PutVariable", {"key": "a", "value": "b"}, DONE),
+    ("DeleteVariable", {"key": "a"}, OK),
     ("MaskSecret", {"value": "topsecret", "name": None}, DONE),
     ("ResendLoggingFD", {}, {"type": "SentFDs", "fds": [7]}),
     (
@@ -195,7 +197,7 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
             "detail": {"key": "k"},
         },
     ),
-    ("SetTaskStateStore", {**TI, **STORE}, "task state store are"),
+    ("SetTaskStateStore", {**TI, **STORE, "expires_at": NOW}, OK),
     ("DeleteTaskStateStore", {**TI, "key": "k"}, OK),
     ("ClearTaskStateStore", TI, OK),
     ("TriggerDagRun", {"dag_id": "other", "run_id": "r"}, "starting other DAG runs"),
@@ -217,24 +219,32 @@ for way in ("ByName", "ByUri"):
     TABLE += [
         (
             f"GetAssetStateStore{way}",
-            {"key": "k"},
+            {**HERE_ASSET[way], "key": "k"},
             {
                 "type": "ErrorResponse",
                 "error": "ASSET_STORE_NOT_FOUND",
                 "detail": {"key": "k"},
             },
         ),
-        (f"SetAssetStateStore{way}", STORE, "asset state store are"),
-        (f"DeleteAssetStateStore{way}", {"key": "k"}, OK),
-        (f"ClearAssetStateStore{way}", {}, OK),
+        (f"SetAssetStateStore{way}", {**HERE_ASSET[way], **STORE}, OK),
+        (f"DeleteAssetStateStore{way}", {**HERE_ASSET[way], "key": "k"}, OK),
+        (f"ClearAssetStateStore{way}", HERE_ASSET[way], OK),
     ]
 
 
 class Trial:
     """A try, its run and its answers; time stands still unless told otherwise."""
 
-    def __init__(self, view: FakeRun | None = None, **task: Any) -> None:
+    def __init__(
+        self,
+        view: FakeRun | None = None,
+        *,
+        vaults: FakeVaults | None = None,
+        airflow_env: dict[str, str] | None = None,
+        **task: Any,
+    ) -> None:
         self.run = view or FakeRun()
+        self.vaults = vaults or FakeVaults()
         self.masker = Masker()
         self.stored: list[XComRow] = []
         self.now_s = 0.0
@@ -242,6 +252,8 @@ class Trial:
             a_try(**task),
             assets=[ASSET, {**ASSET, "uri": "s3://again"}],
             run=self.run,
+            vaults=self.vaults,
+            airflow_env=airflow_env,
             secrets=Secrets(
                 connections={
                     "db": Connection(
@@ -484,3 +496,42 @@ def test_a_run_without_secrets_of_its_own_is_not_asked_for_them() -> None:
         body = sealed.ask("GetVariable", key="color").body
         assert body == {"type": "VariableResult", "key": "color", "value": "blue"}
     assert sealed.run.asked == ["secrets"]
+
+
+def test_the_state_of_a_task_is_its_instances_own_and_survives_retries() -> None:
+    vaults = FakeVaults()
+    first = Trial(vaults=vaults, map_index=1)
+    first.ask("SetTaskStateStore", **TI, **STORE, expires_at=None)
+
+    retry = Trial(vaults=vaults, map_index=1, try_number=2, ti_id="another")
+    other = Trial(vaults=vaults, map_index=2)
+
+    found = retry.ask("GetTaskStateStore", **TI, key="k").body
+    missed = other.ask("GetTaskStateStore", **TI, key="k").body
+    assert found == {"type": "TaskStateStoreResult", "value": {"n": [1]}}
+    assert missed is not None
+    assert missed["error"] == "TASK_STORE_NOT_FOUND"
+
+
+@pytest.mark.parametrize("setting", ["True", "False"])
+def test_state_goes_with_success_only_if_airflow_is_told_so(setting: str) -> None:
+    env = {"AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS": setting}
+    trial = Trial(airflow_env=env)
+    trial.ask("SetTaskStateStore", **TI, **STORE, expires_at=None)
+    trial.ask("SucceedTask", end_date=NOW)
+
+    found = trial.ask("GetTaskStateStore", **TI, key="k").body
+    assert found is not None
+    assert ("error" in found) == (setting == "True")
+
+
+def test_an_asset_has_one_state_by_whichever_name() -> None:
+    vaults = FakeVaults()
+    Trial(vaults=vaults).ask("SetAssetStateStoreByName", name="a", **STORE)
+
+    by_uri = Trial(vaults=vaults).ask("GetAssetStateStoreByUri", uri="s3://a", key="k")
+    unknown = Trial().ask("SetAssetStateStoreByName", name="x", **STORE)
+
+    assert by_uri.body == {"type": "AssetStateStoreResult", "value": {"n": [1]}}
+    assert unknown.error is not None
+    assert "Asset with name='x' not found" in unknown.error["detail"]["message"]

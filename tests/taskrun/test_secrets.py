@@ -6,7 +6,9 @@ from typing import Any
 from appliance.config.model import Connection, Secrets
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.secrets import ParseAnswers, SecretAnswers
+from appliance.taskrun.shapes import OK
 from appliance.warm.frames import Reply
+from tests.fakes.vaults import FakeVault
 
 CONFIGURED = Secrets(
     connections={"db": Connection("db", conn_type="mysql", password="pa55word")},  # noqa: S106 - made up
@@ -18,14 +20,26 @@ OWN = Secrets(
 )
 
 
-def ask(kind: str, own: Secrets | None = None, **body: Any) -> Reply:
+def ask(
+    kind: str,
+    own: Secrets | None = None,
+    *,
+    vault: FakeVault | None = None,
+    masker: Masker | None = None,
+    **body: Any,
+) -> Reply:
     async def get_own() -> Secrets | None:
         return own
 
     async def answered() -> Reply:
         return await answers.handlers()[kind](body)
 
-    answers = SecretAnswers(configured=CONFIGURED, own=get_own, masker=Masker())
+    answers = SecretAnswers(
+        configured=CONFIGURED,
+        own=get_own,
+        written=vault or FakeVault(),
+        masker=masker or Masker(),
+    )
     return asyncio.run(answered())
 
 
@@ -76,8 +90,49 @@ def test_keys_are_of_both_sorted_and_paged() -> None:
     }
 
 
+def test_what_a_task_wrote_wins_over_the_configuration_not_over_the_submission() -> (
+    None
+):
+    vault = FakeVault()
+    for key in ("a", "b", "new"):
+        assert ask("PutVariable", vault=vault, key=key, value="written") == Reply()
+
+    def read(key: str, own: Secrets | None = None) -> Any:
+        body = ask("GetVariable", own, vault=vault, key=key).body
+        assert body is not None
+        return body["value"]
+
+    assert [read(key) for key in ("a", "b", "new")] == ["written"] * 3
+    assert read("a", OWN) == "own"
+    keys = ask("GetVariableKeys", vault=vault, prefix="", limit=9).body
+    assert keys is not None
+    assert keys["keys"] == ["a", "b", "b_secret", "new"]
+
+
+def test_a_deleted_variable_is_gone_even_if_it_is_declared() -> None:
+    vault = FakeVault()
+    ask("PutVariable", vault=vault, key="new", value="written")
+    for key in ("a", "new"):
+        assert ask("DeleteVariable", vault=vault, key=key).body == OK.body
+        found = ask("GetVariable", vault=vault, key=key).body
+        assert found is not None
+        assert found["error"] == "VARIABLE_NOT_FOUND"
+    keys = ask("GetVariableKeys", vault=vault, prefix="", limit=9).body
+
+    assert keys is not None
+    assert keys["keys"] == ["b", "b_secret"]
+
+
+def test_what_a_task_writes_under_a_sensitive_name_is_masked() -> None:
+    masker = Masker()
+    ask("PutVariable", masker=masker, key="api_key", value="hunter22")
+    ask("PutVariable", masker=masker, key="color", value="crimson")
+
+    assert masker.hide("hunter22 crimson") == "*** crimson"
+
+
 async def test_a_dag_file_gets_variables_while_it_is_read_and_nothing_else() -> None:
-    answer = ParseAnswers(CONFIGURED, {}).answer
+    answer = ParseAnswers(CONFIGURED, FakeVault(), {}).answer
 
     variable = await answer("GetVariable", {"key": "b"})
     assert variable.body == {"type": "VariableResult", "key": "b", "value": "2"}

@@ -16,6 +16,7 @@ from appliance.temporal.runs import Runs
 from appliance.temporal.workshop import Workshop
 from appliance.warm.control import Zygote
 from tests.fakes.runs import FakeRun, a_try
+from tests.fakes.vaults import FakeVaults
 
 
 class FakeFolder:
@@ -40,7 +41,9 @@ class Sealed(FakeRun):
 async def test_secrets_that_cannot_be_opened_are_told_in_the_log(
     tmp_path: Path,
 ) -> None:
-    workshop = WithoutZygote(Config(file=tmp_path / "a.yaml", data=tmp_path))
+    workshop = WithoutZygote(
+        Config(file=tmp_path / "a.yaml", data=tmp_path), FakeVaults()
+    )
     task = a_try()
     task = replace(task, run=replace(task.run, is_sealed=True))
 

@@ -1,0 +1,254 @@
+"""What tasks keep for others, on a real server: durable, the same everywhere, and small in history."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer, Worker
+
+from appliance.config.model import Config, TemporalSettings
+from appliance.errors import ConfigError, DagError
+from appliance.taskrun.vault import Kept
+from appliance.temporal import vault as vault_module
+from appliance.temporal.keyring import Keyring, ensure_key, rotate
+from appliance.temporal.vault import AirflowVault
+from appliance.temporal.vaults import Vaults
+
+pytestmark = [
+    pytest.mark.needs_server,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(120),
+]
+
+CANARY = "hunter2-canary"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client() -> AsyncIterator[Client]:
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=shutil.which("temporal")
+    ) as server:
+        yield server.client
+
+
+class Appliance:
+    """One task queue with a worker on it, and a key file."""
+
+    def __init__(self, client: Client, folder: Path, queue: str) -> None:
+        self.client = client
+        self.key_file = folder / "keys"
+        self.queue = queue
+        ensure_key(self.key_file)
+
+    async def vaults(
+        self, *, declared: tuple[str, ...] = (), key_file: Path | None = None
+    ) -> Vaults:
+        """Do what a worker does at its start."""
+        settings = TemporalSettings(task_queue=self.queue)
+        vaults = Vaults(Config(file=Path("a"), data=Path("b"), temporal=settings))
+        keys = Keyring(key_file or self.key_file)
+        await vaults.open(self.client, keys, declared=declared)
+        return vaults
+
+    async def history(self) -> str:
+        name = f"variables-{self.queue}"
+        history = await self.client.get_workflow_handle(name).fetch_history()
+        return history.to_json()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def appliance(
+    client: Client, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Appliance]:
+    queue = request.node.name
+    async with Worker(client, task_queue=queue, workflows=[AirflowVault]):
+        yield Appliance(client, tmp_path, queue)
+
+
+async def test_what_one_worker_keeps_every_other_reads(appliance: Appliance) -> None:
+    one, other = await appliance.vaults(), await appliance.vaults()
+    assert await other.variables.get("a") is None
+
+    await one.variables.put("a", "1")
+    await one.variables.put("b", None)
+
+    assert await other.variables.get("a") == Kept("1")
+    assert await other.variables.items() == {"a": Kept("1"), "b": Kept(None)}
+    await other.variables.forget("a")
+    await other.variables.forget("never there")
+    assert await one.variables.get("a") is None
+
+
+async def test_values_are_sealed_in_history_and_names_are_not(
+    appliance: Appliance,
+) -> None:
+    vaults = await appliance.vaults()
+    await vaults.variables.put("api_key", CANARY)
+    history = await appliance.history()
+
+    assert "api_key" in json.dumps(_decoded(history))
+    assert CANARY not in json.dumps(_decoded(history))
+    replayer = Replayer(workflows=[AirflowVault])
+    name = f"variables-{appliance.queue}"
+    handle = appliance.client.get_workflow_handle(name)
+    await replayer.replay_workflow(await handle.fetch_history())
+
+
+async def test_many_writes_at_once_are_all_kept_and_history_stays_short(
+    appliance: Appliance,
+) -> None:
+    """More updates than a workflow takes at once, and more than fit into one history."""
+    vaults = [await appliance.vaults() for _ in range(4)]
+    name = f"variables-{appliance.queue}"
+    handle = appliance.client.get_workflow_handle(name)
+    await vaults[0].variables.put("first", "0")
+    first = (await handle.describe()).run_id
+
+    count = 0
+    while (await handle.describe()).run_id == first:
+        writes = (
+            vault.variables.put(f"{count}-{number}-{of}", str(of))
+            for of, vault in enumerate(vaults)
+            for number in range(30)
+        )
+        await asyncio.gather(*writes)
+        count += 1
+
+    found = await vaults[0].variables.items()
+    assert len(found) == 1 + count * 120
+    assert (await handle.describe()).history_length < vault_module._MOST_EVENTS
+
+
+async def test_what_was_terminated_is_still_read_and_started_again(
+    appliance: Appliance,
+) -> None:
+    vaults = await appliance.vaults()
+    handle = appliance.client.get_workflow_handle(f"variables-{appliance.queue}")
+    await vaults.variables.put("a", "1")
+
+    await handle.terminate()
+    assert await vaults.variables.get("a") == Kept("1")
+    await vaults.variables.put("b", "2")
+    assert await vaults.variables.items() == {"a": Kept("1"), "b": Kept("2")}
+
+    await handle.terminate()
+    await appliance.vaults()
+    seen = await handle.describe()
+    assert seen.status is not None
+    assert seen.status.name == "RUNNING"
+    assert await vaults.variables.get("b") == Kept("2")
+
+
+async def test_what_is_declared_wins_when_the_configuration_is_read(
+    appliance: Appliance,
+) -> None:
+    vaults = await appliance.vaults(declared=("a", "b"))
+    for key in ("a", "other"):
+        await vaults.variables.put(key, "written")
+    await vaults.variables.put("b", None)
+    assert await vaults.variables.get("a") == Kept("written")
+
+    await appliance.vaults(declared=("a", "b"))
+
+    assert await vaults.variables.items() == {"other": Kept("written")}
+
+
+async def test_a_rotation_loses_nothing_and_seals_afresh(appliance: Appliance) -> None:
+    vaults = await appliance.vaults()
+    await vaults.variables.put("a", "1")
+    old = appliance.key_file.read_text()
+
+    rotate(appliance.key_file)
+    assert await vaults.variables.get("a") == Kept("1")
+    await appliance.vaults()
+    new = appliance.key_file.read_text().removesuffix(old)
+    appliance.key_file.write_text(new)
+
+    assert await vaults.variables.get("a") == Kept("1")
+
+
+async def test_a_worker_without_the_key_is_told_which_one(
+    appliance: Appliance, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await (await appliance.vaults()).variables.put("a", "1")
+    ensure_key(tmp_path / "other")
+    rotate(tmp_path / "other")
+
+    stranger = await appliance.vaults(key_file=tmp_path / "other")
+
+    theirs = Keyring(appliance.key_file).fingerprint
+    with pytest.raises(ConfigError, match=f"'a', kept by a task in .*{theirs}"):
+        await stranger.variables.get("a")
+    assert theirs in caplog.text
+
+
+async def test_state_of_runs_and_assets_is_apart_and_expires(
+    appliance: Appliance,
+) -> None:
+    vaults = await appliance.vaults()
+    run, other = vaults.of_run("dag-a-1"), vaults.of_run("dag-a-2")
+    asset = vaults.of_asset("s3://" + "long/" * 300)
+
+    await run.put("k", "1", scope="t:-1")
+    await run.put("k", "2", scope="u:-1")
+    await run.put("old", "3", scope="t:-1", expires_at=time.time() - 1)
+    await asset.put("k", "4")
+
+    assert await run.get("k", scope="t:-1") == Kept("1")
+    assert await run.get("old", scope="t:-1") is None
+    assert await other.get("k", scope="t:-1") is None
+    assert await asset.get("k") == Kept("4")
+    await run.clear(scope="t:-1")
+    assert await run.items(scope="t:-1") == {}
+    assert await run.get("k", scope="u:-1") == Kept("2")
+
+
+async def test_what_there_is_no_room_for_is_refused_alone(appliance: Appliance) -> None:
+    vaults = await appliance.vaults()
+    big = "x" * 600_000
+    await vaults.variables.put("a", big)
+
+    ends = await asyncio.gather(
+        vaults.variables.put("b", big),
+        vaults.variables.put("c", "small"),
+        vaults.variables.put("d", "x" * 2_000_000),
+        return_exceptions=True,
+    )
+
+    assert [type(end) for end in ends] == [DagError, type(None), DagError]
+    assert "no room for what a task wrote" in str(ends[0])
+    await vaults.variables.put("a", "now small")
+    await vaults.variables.put("b", big)
+    assert await vaults.variables.get("c") == Kept("small")
+
+
+async def test_an_unused_vault_ends(client: Client) -> None:
+    contents = vault_module.Contents({"": {"a": vault_module.Item("x")}}, idle_s=0.2)
+    queue = "idle"
+    async with Worker(client, task_queue=queue, workflows=[AirflowVault]):
+        handle = await client.start_workflow(
+            AirflowVault.run, contents, id="idle", task_queue=queue
+        )
+        await handle.result()
+        assert (await handle.query(AirflowVault.contents)).items == {}
+
+
+def _decoded(history: str) -> object:
+    """Return the history with every payload in clear."""
+    import base64
+
+    def clear(value: object) -> object:
+        if isinstance(value, dict):
+            if isinstance(value.get("data"), str) and "metadata" in value:
+                return base64.b64decode(value["data"]).decode()
+            return {key: clear(item) for key, item in value.items()}
+        return [clear(item) for item in value] if isinstance(value, list) else value
+
+    return clear(json.loads(history))
