@@ -48,8 +48,6 @@ FAILING = {
     "core_examples:asset_alias_example_alias_consumer_with_no_taskflow": (
         "the assets of an alias"
     ),
-    "core_examples:example_task_state_store": "writes to the task state store",
-    "core_examples:example_task_state_store_mapped": "writes to the task state store",
 }
 """Case → the feature that is not built yet and that only shows when a task asks for it."""
 

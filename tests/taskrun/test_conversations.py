@@ -1,5 +1,6 @@
 """What real tasks ask in real children, and what becomes of the answers."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,10 @@ from appliance.dagrun.tries import TaskExecutionResult, XComRow
 from appliance.taskrun.assets import Asset
 from appliance.taskrun.attempt import TryHost
 from appliance.taskrun.runview import InstanceRow
+from appliance.taskrun.vault import Kept
 from appliance.warm.control import Zygote
 from tests.fakes.runs import FakeRun
+from tests.fakes.vaults import FakeVaults
 from tests.taskrun.conftest import Box, a_try
 
 pytestmark = [
@@ -180,13 +183,26 @@ async def test_earlier_xcoms_of_the_try_are_deleted(asker: Asker) -> None:
     assert result.deleted == (XComRow("items", -1, "old"),)
 
 
+async def test_what_a_task_writes_is_kept(asker: Asker) -> None:
+    vaults = FakeVaults()
+    host = asker.box.host(vaults=vaults)
+
+    for task_id in ("sets_variable", "keeps"):
+        result = await asker.run(task_id, host=host)
+        assert result.state == TaskState.SUCCESS, asker.box.log(result)
+
+    assert vaults.variables.kept == {"": {"a": Kept("b")}}
+    (state,) = vaults.others.values()
+    assert state.kept == {"keeps:-1": {"k": Kept("1")}}
+    month_s = 30 * 86400
+    assert state.expiries[0] == pytest.approx(time.time() + month_s, abs=3600)
+
+
 @pytest.mark.parametrize(
     ("task_id", "error"),
     [
         ("defers", "deferrable operators are"),
         ("triggers", "starting other DAG runs (TriggerDagRunOperator) is"),
-        ("sets_variable", "writing Variables at run time is"),
-        ("keeps", "writes to the task state store are"),
     ],
 )
 async def test_missing_feature_fails_the_try_by_name(

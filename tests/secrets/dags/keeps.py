@@ -1,0 +1,25 @@
+"""Variables that one run writes and another reads."""
+
+from airflow.sdk import DAG, Variable, task
+
+with DAG("writes"):
+
+    @task
+    def write(params=None, dag_run=None):
+        for key, value in dag_run.conf.items():
+            if value is None:
+                Variable.delete(key)
+            else:
+                Variable.set(key, value, serialize_json=isinstance(value, dict))
+            assert Variable.get(key, default=None) != "never"
+
+    write()
+
+with DAG("reads"):
+
+    @task
+    def read(dag_run=None):
+        keys = dag_run.conf["keys"]
+        return {key: Variable.get(key, default=None) for key in keys}
+
+    read()
