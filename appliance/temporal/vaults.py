@@ -1,7 +1,7 @@
 """The vaults of one appliance as its workers use them: seals what is put in, opens what is taken out.
 
-Variables that tasks write beat those of ``appliance.yaml`` until that is read again: then a declared one wins, for every
-worker, and what was written over it is forgotten.
+Variables that tasks write beat those of ``appliance.yaml`` until a worker reads that anew, at its start or because it was
+changed: then a declared one wins, for every worker, and what was written over it is forgotten.
 """
 
 import asyncio
@@ -50,6 +50,7 @@ class Vaults:
 
     def __init__(self, config: Config) -> None:
         """Connect to nothing yet."""
+        self._config = config
         self._queue = config.temporal.task_queue
         self._idle_s = max(config.temporal.retention_s, _LEAST_IDLE_S)
         self._link: asyncio.Future[tuple[Client, Keyring]] = (
@@ -57,15 +58,22 @@ class Vaults:
         )
         self.variables = Vault(self._link, f"variables-{self._queue}", self._queue)
         self._vaults: OrderedDict[str, Vault] = OrderedDict()
+        self._settling: asyncio.Task[None] | None = None
 
-    async def open(
-        self, client: Client, keys: Keyring, *, declared: Collection[str]
-    ) -> None:
-        """Begin; ``declared`` are the Variables of the configuration. Workers have to be polling."""
-        if not self._link.done():
-            self._link.set_result((client, keys))
+    async def open(self, client: Client, keys: Keyring) -> None:
+        """Begin. Workers have to be polling."""
+        self._link.set_result((client, keys))
+        await self._settle()
+
+    def reconfigure(self, config: Config) -> None:
+        """Let what another configuration declares win from now on."""
+        if config is not self._config:
+            self._config = config
+            self._settling = asyncio.create_task(self._settle())
+
+    async def _settle(self) -> None:
         try:
-            await self.variables.settle(declared)
+            await self.variables.settle(self._config.secrets.variables)
         except (RPCError, ConfigError) as err:
             _LOG.warning("Variables that tasks have written: %s", err)
 

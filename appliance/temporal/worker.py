@@ -133,14 +133,14 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
         clerk = Clerk(client, Registry(client, config.temporal.task_queue))
         for worker in _workers(client, config, workshop, tries, dags, clerk):
             await stack.enter_async_context(worker)
-        await vaults.open(client, keys, declared=config.secrets.variables)
+        await vaults.open(client, keys)
         starter = Starter(client, config, dags.read_dag)
         await stack.enter_async_context(opened(config, starter.start))
         ready_s = time.monotonic() - began
         listing = await (await workshop.folder()).listing()
         announce(Started(listing, server_s, airflow_s, ready_s))
         await stack.enter_async_context(answering(client, config))
-        apply = (workshop.reconfigure, dags.reconfigure)
+        apply = (workshop.reconfigure, dags.reconfigure, vaults.reconfigure)
         await stack.enter_async_context(reload.reloading(config, load, apply))
         await stop.wait()
 
