@@ -86,6 +86,10 @@ def connections(
             )
             problems.add(value.key_place, what)
             continue
+        if conn_id in _PARTS and value.written is not None:
+            what = f"'{conn_id}' is a key of a connection, indent it below its id"
+            problems.add(value.key_place, what)
+            continue
         connection = _connection(conn_id, value, problems)
         if connection:
             found[conn_id] = connection
@@ -104,7 +108,9 @@ def _connection(conn_id: str, value: Value, problems: Problems) -> Connection | 
             return _from_uri(conn_id, value, text, problems)
         case _:
             expected = "a URI or a mapping"
-            problems.add(value.place, fields.wrong_type(value, expected, secret=True))
+            hint = "; are its keys indented below it?" if value.data is None else ""
+            what = fields.wrong_type(value, expected, secret=True) + hint
+            problems.add(value.place, what)
             return None
 
 

@@ -23,6 +23,9 @@ Plain = str | int | float | bool | None
 Tree = "Plain | list[Value] | dict[str, Value]"
 
 _YAML = "tag:yaml.org,2002:"
+_PLAIN_TAGS = frozenset(
+    _YAML + name for name in ("str", "int", "float", "bool", "null", "timestamp")
+) | {f"{_YAML}value"}
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 _SHELL_VARIABLE = re.compile(r"\$[A-Za-z_]\w*")
@@ -187,7 +190,7 @@ class _Reading:
         if node.tag in ("!env", "!file"):
             found = self._found(node)
             return found, found, f"what {node.tag} gives"
-        if not node.tag.startswith(_YAML) or node.tag == f"{_YAML}binary":
+        if node.tag not in _PLAIN_TAGS:
             self._unknown_tag(node)
             return text, text, None
         if self._source.has_variables and "$" in text:

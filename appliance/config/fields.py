@@ -13,7 +13,7 @@ DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_DIGITS = 18
 _MOST_REPEATED = 60
-_LATER = frozenset({"pools", "schedules", "airflow", "include"})
+_LATER = frozenset({"pools", "schedules"})
 
 
 def section(
@@ -36,7 +36,10 @@ def section(
     if value is None or value.data is None:
         return {}
     if not isinstance(value.data, dict):
-        problems.add(value.place, wrong_type(value, "a mapping", secret=secret))
+        expected = "a mapping of " + ", ".join(sorted(keys))
+        if not value.name:
+            expected = "keys with values, such as 'role: all'"
+        problems.add(value.place, wrong_type(value, expected, secret=secret))
         return {}
     found = {}
     for key, item in value.data.items():
@@ -61,7 +64,8 @@ def named(value: Value, problems: Problems) -> dict[str, Value]:
     """Return the entries of a mapping whose keys are the user's own."""
     if isinstance(value.data, dict):
         return value.data
-    problems.add(value.place, wrong_type(value, "a mapping", secret=True))
+    expected = "a mapping, 'name: value' a line"
+    problems.add(value.place, wrong_type(value, expected, secret=True))
     return {}
 
 

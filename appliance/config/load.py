@@ -229,7 +229,7 @@ def _temporal(
     settings = TemporalSettings(**_given(told))
     _check_addresses(env, problems)
     if settings.address is None:
-        _check_ports(settings, problems)
+        _check_ports(settings, env, problems)
     return settings
 
 
@@ -252,14 +252,20 @@ def _check_addresses(env: Mapping[str, str], problems: Problems) -> None:
             problems.add(name, f"{what}, not {repeatable(env[name])}")
 
 
-def _check_ports(settings: TemporalSettings, problems: Problems) -> None:
-    ports = (settings.port, settings.ui_port, settings.metrics_port)
-    if len(set(ports)) != len(ports):
-        what = (
-            f"port {ports[0]}, ui_port {ports[1]} and metrics_port {ports[2]} "
-            "must differ"
-        )
-        problems.add("temporal", what)
+def _check_ports(
+    settings: TemporalSettings, env: Mapping[str, str], problems: Problems
+) -> None:
+    ports = {name: getattr(settings, name) for name in _PORTS.values()}
+    if len(set(ports.values())) == len(ports):
+        return
+    told = ", ".join(f"{name} {number}" for name, number in ports.items())
+    what = f"the ports must differ: {told}"
+    named = [variable for variable in _PORTS if variable in env]
+    written = [name for name in ports if f"temporal.{name}" in problems.places]
+    if named:
+        problems.add(named[-1], what)
+    else:
+        problems.add_for(f"temporal.{written[-1]}", what)
 
 
 def _worker(told: Mapping[str, Any], machine: limits.Machine) -> WorkerSettings:
@@ -305,13 +311,17 @@ def _check_role(config: Config, env: Mapping[str, str], problems: Problems) -> N
     where = "APPLIANCE_ROLE" if "APPLIANCE_ROLE" in env else "role"
     if config.role == "server" and config.temporal.address:
         what = (
-            "'server' runs the Temporal server here, but TEMPORAL_ADDRESS names "
-            f"another one ({config.temporal.address}); set one of the two"
+            "'server' runs the Temporal server here, but TEMPORAL_ADDRESS or "
+            f"temporal.address names another one ({config.temporal.address}); set one "
+            "of the two"
         )
-        problems.add(where, what)
+        problems.add_for(where, what)
     if config.role == "worker" and not config.temporal.address:
-        what = "'worker' needs TEMPORAL_ADDRESS, the host:port of the Temporal server"
-        problems.add(where, what)
+        what = (
+            "'worker' needs TEMPORAL_ADDRESS or temporal.address, the host:port of the "
+            "Temporal server"
+        )
+        problems.add_for(where, what)
 
 
 def _warnings(env: Mapping[str, str], config: Config) -> tuple[str, ...]:

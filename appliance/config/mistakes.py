@@ -19,7 +19,7 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
         r"found character '\\t'",
         "a tab, which YAML does not allow here; indent with spaces",
     ),
-    (r"found character '([@`%])'", "no value can start with this; {quote}"),
+    (r"found character '([@`%])'", "no value can start with {it}; {quote}"),
     (
         r"mapping values are not allowed.* again",
         "a second ': ' in this line; quote the value, or give each key its own line",
@@ -93,8 +93,13 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
         r"block mapping.*'<scalar>'|block mapping.*flow",
         "this does not continue the value before it; quote the whole value",
     ),
+    (r"document start.* end$", "the '...' above ends the document; remove it"),
     (
-        r"block mapping|document start",
+        r"document start",
+        "this does not continue what is above; is that indented, quoted, bracketed right?",
+    ),
+    (
+        r"block mapping",
         "this is not indented like the keys above it",
     ),
     (
@@ -122,8 +127,9 @@ def explained(err: yaml.YAMLError, text: str) -> tuple[int, int, str]:
     said = _said(err, text)
     what = _OTHER
     for pattern, words in _SAYINGS:
-        if re.search(pattern, said.text, re.DOTALL):
-            what = words.replace("{quote}", _QUOTE)
+        if match := re.search(pattern, said.text, re.DOTALL):
+            it = match[1] if "{it}" in words else ""
+            what = words.replace("{quote}", _QUOTE).replace("{it}", it)
             break
     line, column = (said.mark.line + 1, said.mark.column + 1) if said.mark else (1, 1)
     return line, column, f"not YAML: {what}"
@@ -138,15 +144,22 @@ def _said(err: yaml.YAMLError, written: str) -> _Said:
         line = written.splitlines()[mark.line] if mark.line < _lines(written) else ""
         if re.search(r":\s", line[: mark.column]):
             text += " again"
-        if "${" in line[: mark.column]:
+        if "${" in line[: mark.column + 1]:
             text += " variable"
-        if "document start" in text and re.search("^%", written, re.MULTILINE):
-            text += " directive"
+        if "document start" in text:
+            text += _before(written)
     # The end of the file is not where a quote that is never closed has to be looked for.
     is_start_meant = "quoted scalar" in text and "stream" in text
     if is_start_meant and err.context_mark is not None:
         mark = err.context_mark
     return _Said(text, mark)
+
+
+def _before(written: str) -> str:
+    """Say what may have ended the document too early."""
+    if re.search("^%", written, re.MULTILINE):
+        return " directive"
+    return " end" if re.search(r"^\.\.\.", written, re.MULTILINE) else ""
 
 
 def _lines(text: str) -> int:

@@ -26,6 +26,8 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: list[tuple[Place | str, str]] = []
+        self.places: dict[str, Place] = {}
+        """Where each key that says something is written."""
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -34,6 +36,10 @@ class Problems:
         """Note a problem at a place in a file or in an environment variable."""
         if (where, what) not in self._found:
             self._found.append((where, what))
+
+    def add_for(self, key: str, what: str) -> None:
+        """Note a problem of a key, where it is written if it is."""
+        self.add(self.places.get(key, key), what)
 
     def check(self) -> None:
         """Do nothing when nothing was found.

@@ -126,6 +126,7 @@ def read(root: Value | None, *, folder: Path, problems: Problems) -> dict[str, A
     """
     found: dict[str, Any] = {}
     for name, value in _values(root, problems).items():
+        problems.places[name] = value.place
         key = KEYS[name]
         told = key.kind.read(value, problems)
         if told is not None and name in _PATHS:
@@ -170,7 +171,10 @@ def _differs(old: Config, new: Config, attribute: str) -> bool:
 
 def _values(root: Value | None, problems: Problems) -> dict[str, Value]:
     """Return what is written for each key; an unknown key is a problem."""
-    top = fields.section(root, _names(""), problems, elsewhere=_elsewhere)
+    is_mapping = root is not None and isinstance(root.data, dict)
+    top = fields.section(
+        root, _names(""), problems, elsewhere=_elsewhere, secret=not is_mapping
+    )
     found: dict[str, Value] = {}
     for name, value in top.items():
         if name in SECTIONS:
@@ -189,6 +193,11 @@ def _names(section: str) -> frozenset[str]:
 
 def _elsewhere(key: str) -> str | None:
     """Say where a key belongs that is not known where it is written."""
+    if key == "airflow":
+        return (
+            "that is of airflow_settings.yaml; name its folder with APPLIANCE_PROJECT, "
+            "or move connections and variables to the start of a line"
+        )
     if key in _names(""):
         return "it belongs at the start of a line"
     for section in SECTIONS:

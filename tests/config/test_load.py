@@ -103,7 +103,7 @@ def test_temporal_host_is_accepted_with_a_notice(tmp_path: Path) -> None:
         ),
         ({"APPLIANCE_ROLE": "x"}, "APPLIANCE_ROLE: expected one of all, server, work"),
         ({"APPLIANCE_PORT": "0"}, "APPLIANCE_PORT: expected a port from 1 to 65535"),
-        ({"APPLIANCE_PORT": "8233"}, "temporal: port 8233, ui_port 8233 and metrics_"),
+        ({"APPLIANCE_PORT": "8233"}, "APPLIANCE_PORT: the ports must differ: port 8"),
         (
             {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "x"},
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT: expected seconds, not 'x'",
