@@ -30,6 +30,8 @@ class LogTail:
         self._patterns = [f"{task}/{mapped}/{file}"]
         if map_index is None:
             self._patterns.append(f"{task}/{file}")
+        if task_id is None:
+            self._patterns.append("on_*_callback.log")
         self._read: dict[Path, int] = {}
 
     def lines(self) -> Iterator[str]:
@@ -53,7 +55,9 @@ class LogTail:
 
 
 def _mark(path: Path) -> str:
-    """Name the try a log file belongs to."""
+    """Name the try, or the callbacks of the DAG, a log file belongs to."""
+    if path.stem.endswith("_callback"):
+        return path.stem
     words = dict(part.split("=", 1) for part in path.parts if "=" in part)
     index = f"[{words['map_index']}]" if "map_index" in words else ""
     return f"{words['task_id']}{index} try {path.stem.removeprefix('attempt=')}"

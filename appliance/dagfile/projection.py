@@ -56,6 +56,8 @@ DAG_FIELDS = (
     "max_active_runs",
     "dagrun_timeout",
     "catchup",
+    "has_on_success_callback",
+    "has_on_failure_callback",
 )
 
 _ACTIVE_FIELDS = (

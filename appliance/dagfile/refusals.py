@@ -93,19 +93,7 @@ def refusals(dag: Any, serialized: Mapping[str, Any]) -> list[Refusal]:
     return found
 
 
-_DAG_FEATURES = (
-    (
-        "a DAG-level on_success_callback",
-        "Give the callback to the last task instead.",
-        "has_on_success_callback",
-    ),
-    (
-        "a DAG-level on_failure_callback",
-        "Give the callback to the tasks instead, by default_args.",
-        "has_on_failure_callback",
-    ),
-    ("a deadline alert", "Remove deadline=.", "deadline"),
-)
+_DAG_FEATURES = (("a deadline alert", "Remove deadline=.", "deadline"),)
 """(name, hint, key of the serialized DAG)."""
 
 _TASK_FEATURES = (

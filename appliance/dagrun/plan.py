@@ -86,6 +86,8 @@ class Plan:
     fail_fast: bool = False
     max_active_tasks: int = 16
     dagrun_timeout_s: float | None = None
+    has_on_success_callback: bool = False
+    has_on_failure_callback: bool = False
 
     def __post_init__(self) -> None:
         for user, kind, name in self._names():
@@ -134,6 +136,7 @@ class Plan:
             fail_fast=data.get("fail_fast", False),
             max_active_tasks=data.get("max_active_tasks", 16),
             dagrun_timeout_s=data.get("dagrun_timeout"),
+            **{name: bool(data.get(name)) for name in _CALLBACKS},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -144,6 +147,7 @@ class Plan:
         data["max_active_tasks"] = self.max_active_tasks
         if self.dagrun_timeout_s is not None:
             data["dagrun_timeout"] = self.dagrun_timeout_s
+        data |= {name: True for name in _CALLBACKS if getattr(self, name)}
         data["tasks"] = {t: _write_task(task) for t, task in self.tasks.items()}
         if self.groups:
             data["groups"] = {
@@ -152,6 +156,8 @@ class Plan:
             }
         return data
 
+
+_CALLBACKS = ("has_on_success_callback", "has_on_failure_callback")
 
 _FIELDS: Mapping[str, str] = {
     "rule": "rule",

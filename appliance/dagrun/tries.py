@@ -44,6 +44,21 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DagCallback:
+    """What is called instead of a task: the callbacks of a DAG whose run has ended."""
+
+    is_failure: bool
+    reason: str
+    """Airflow's: success, task_failure, all_tasks_deadlocked, timed_out."""
+    end_date: str
+
+    @property
+    def name(self) -> str:
+        """The argument of the DAG that holds them."""
+        return "on_failure_callback" if self.is_failure else "on_success_callback"
+
+
+@dataclass(frozen=True, slots=True)
 class ActivityTaskInput:
     """Input of the activity ``run_airflow_task``: one try."""
 
@@ -65,6 +80,8 @@ class ActivityTaskInput:
     reschedules: int = 0
     first_start: str | None = None
     """Start of the first poke of this try; a sensor's timeout counts from here."""
+    callback: DagCallback | None = None
+    """Call this instead; the task named is then the one the callbacks are told of, an empty id for none."""
 
 
 @dataclass(frozen=True, slots=True)

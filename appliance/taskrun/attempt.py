@@ -40,7 +40,11 @@ from appliance.taskrun.masking import Masker
 from appliance.taskrun.replies import Replies
 from appliance.taskrun.runview import RunView
 from appliance.taskrun.spares import Prepared, Spares
-from appliance.taskrun.startup import should_retry, startup_details
+from appliance.taskrun.startup import (
+    callback_request,
+    should_retry,
+    startup_details,
+)
 from appliance.taskrun.vault import Vaults
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH
 from appliance.warm import datagrams, frames
@@ -231,6 +235,11 @@ class _Attempt:
 
     async def _send_orders(self, orders: dict[str, Any], start_date: str) -> None:
         conf = self._task.run.conf or {}
+        if self._task.callback is not None:
+            orders["callback"] = callback_request(self._task, conf=conf)
+            with suppress(BrokenPipeError, ConnectionResetError):  # As below.
+                datagrams.send(self._channels.control, orders)
+            return
         details = startup_details(self._task, conf=conf, start_date=start_date)
         frame = frames.opening(details)
         with suppress(BrokenPipeError, ConnectionResetError):  # It died; _end says how.

@@ -1,19 +1,23 @@
-"""What runs in the forked child: one try, or one errand about XComs. Imports Airflow.
+"""What runs in the forked child: one try, the callbacks of a DAG, or one errand about XComs. Imports Airflow.
 
 A try's descriptors are requests, stdout, stderr, logs and control, in this order. Over control the
 child is told what it may begin with (``{connections, variables}``, ids of what the run was
-submitted with), tells when a time limit begins or is over (``{limit_s}``), and sends ``{code}`` as its last
-word, when all output is written: ending a large process takes milliseconds, and its try is over before them.
+submitted with; ``callback``, what to call instead of running a task), tells when a time limit begins or is
+over (``{limit_s}``), and sends ``{code}`` as its last word, when all output is written: ending a large process
+takes milliseconds, and its try is over before them.
 """
 
 import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from appliance.warm import datagrams, seams
+from appliance.warm.seams import callbacks
 
 
 def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -37,7 +41,7 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
                 datagrams.send(control, message)
 
     seams.tell_time_limits(lambda limit_s: say({"limit_s": limit_s}))
-    code = seams.exit_code_of(seams.run_task)
+    code = seams.exit_code_of(_work(orders[0]))
     if os.getpid() == itself:
         with suppress(OSError):
             os.close(seams.LOG_FD)
@@ -53,6 +57,13 @@ def store_xcom(_args: dict[str, Any], fds: list[int]) -> None:
 def resolve_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
     """Turn the list of stored values in the first descriptor into what they stand for."""
     _errand(fds[0], lambda given: [seams.resolve_xcom(value) for value in given])
+
+
+def _work(orders: dict[str, Any]) -> Callable[[], None]:
+    """Return what the child is for: a try, or what is called when a run has ended."""
+    if (request := orders.get("callback")) is None:
+        return seams.run_task
+    return partial(callbacks.run, request)
 
 
 def _begin(orders: dict[str, Any]) -> None:

@@ -50,6 +50,26 @@ def log_file(
     return folder / f"attempt={try_number}.log"
 
 
+def _file_of(task: ActivityTaskInput) -> PurePosixPath:
+    run = task.run
+    if task.callback is not None:
+        return run_folder(run.dag_id, run.run_id) / f"{task.callback.name}.log"
+    return log_file(
+        run.dag_id,
+        run.run_id,
+        task.task_id,
+        map_index=task.map_index,
+        try_number=task.try_number,
+    )
+
+
+def _name_of(task: ActivityTaskInput) -> str:
+    if task.callback is not None:
+        return task.callback.name
+    index = f"[{task.map_index}]" if task.map_index >= 0 else ""
+    return f"{task.task_id}{index} try {task.try_number}"
+
+
 def echo_to_stdout(text: str) -> None:
     """Write whole lines to the process's stdout, whatever its encoding is."""
     sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
@@ -69,21 +89,12 @@ class TryLog:
         echo: Callable[[str], None] = echo_to_stdout,
     ) -> None:
         """Write below the folder ``data``; earlier lines of the same try stay (a sensor's pokes share a file)."""
-        run = task.run
-        self.file = log_file(
-            run.dag_id,
-            run.run_id,
-            task.task_id,
-            map_index=task.map_index,
-            try_number=task.try_number,
-        )
+        self.file = _file_of(task)
         self._path = data / self.file
         self._masker = masker
         self._now = now
         self._echo = echo
-        index = f"[{task.map_index}]" if task.map_index >= 0 else ""
-        name = f"{run.dag_id}.{task.task_id}{index}"
-        self._mark = f"{name} try {task.try_number} | "
+        self._mark = f"{task.run.dag_id}.{_name_of(task)} | "
         self._failures = Failures()
         self._last_words = LastWords()
         self._lines = bytearray()

@@ -28,17 +28,7 @@ def startup_details(
     run = task.run
     return {
         "type": "StartupDetails",
-        "ti": {
-            "id": task.ti_id,
-            "task_id": task.task_id,
-            "dag_id": run.dag_id,
-            "run_id": run.run_id,
-            "try_number": task.try_number,
-            "map_index": task.map_index,
-            "dag_version_id": _DAG_VERSION,
-            "queue": "default",
-            "context_carrier": {},
-        },
+        "ti": _instance(task),
         "dag_rel_path": run.file,
         "bundle_info": {"name": BUNDLE, "version": None},
         "start_date": start_date,
@@ -53,20 +43,59 @@ def startup_details(
     }
 
 
+def callback_request(
+    task: ActivityTaskInput, *, conf: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what Airflow's DAG processor is asked when the callbacks of a DAG are due."""
+    callback = task.callback
+    assert callback is not None  # noqa: S101 - asked only then
+    return {
+        "type": "DagCallbackRequest",
+        "filepath": task.run.file,
+        "bundle_name": BUNDLE,
+        "bundle_version": None,
+        "msg": callback.reason,
+        "dag_id": task.run.dag_id,
+        "run_id": task.run.run_id,
+        "is_failure_callback": callback.is_failure,
+        "context_from_server": {
+            "dag_run": dag_run(task, conf),
+            "last_ti": _instance(task) if task.task_id else None,
+        },
+    }
+
+
+def _instance(task: ActivityTaskInput) -> dict[str, Any]:
+    return {
+        "id": task.ti_id,
+        "task_id": task.task_id,
+        "dag_id": task.run.dag_id,
+        "run_id": task.run.run_id,
+        "try_number": task.try_number,
+        "map_index": task.map_index,
+        "dag_version_id": _DAG_VERSION,
+        "queue": "default",
+        "context_carrier": {},
+    }
+
+
 def dag_run(task: ActivityTaskInput, conf: dict[str, Any]) -> dict[str, Any]:
     """Return the run as the SDK's ``DagRun`` model wants it; all its required fields are here."""
-    run = task.run
+    run, callback = task.run, task.callback
+    state = "running"
+    if callback is not None:
+        state = "failed" if callback.is_failure else "success"
     return {
         "dag_id": run.dag_id,
         "run_id": run.run_id,
         "run_type": run.run_type,
-        "state": "running",
+        "state": state,
         "logical_date": run.logical_date,
         "data_interval_start": run.data_interval_start,
         "data_interval_end": run.data_interval_end,
         "run_after": run.run_after,
         "start_date": run.start_date,
-        "end_date": None,
+        "end_date": callback.end_date if callback else None,
         "conf": conf,
         "triggering_user_name": run.triggering_user,
         "consumed_asset_events": [],

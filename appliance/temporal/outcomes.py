@@ -52,6 +52,8 @@ def given(task: ActivityTaskInput) -> dict[str, Any]:
     body = {name: getattr(task, name) for name in _INPUT_FIELDS}
     body["run"] = {name: getattr(task.run, name) for name in _FACTS_FIELDS}
     body["xcoms"] = [_row(row) for row in task.xcoms]
+    if task.callback is None:
+        del body["callback"]
     return body
 
 

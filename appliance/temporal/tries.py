@@ -15,14 +15,21 @@ from temporalio.workflow import ActivityCancellationType
 
 from appliance.dagrun.events import Event, StartTask, TryLost
 from appliance.dagrun.machine import DagRun
-from appliance.dagrun.tries import ActivityTaskInput, RunFacts, TaskExecutionResult
+from appliance.dagrun.tries import (
+    ActivityTaskInput,
+    DagCallback,
+    RunFacts,
+    TaskExecutionResult,
+)
 from appliance.temporal import details, messages, outcomes
 from appliance.temporal.ledger import MAPPED_TRY_XCOM_BYTES, TRY_XCOM_BYTES, Ledger
+from appliance.temporal.messages import TaskRow
 
 _ONCE = RetryPolicy(maximum_attempts=1)
 _NO_LIMIT = timedelta(days=3650)
 _LEASE = timedelta(seconds=60)
 _REATTACH = timedelta(seconds=30)
+_CALLS = 3
 _ACTIVATION_XCOM_BYTES = 1024 * 1024
 """XComs sent along with all tries started in one workflow task; a response above 4 MB ends the workflow."""
 
@@ -68,6 +75,21 @@ class Tries:
         if self._running:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
+    async def call_back(self, callback: DagCallback, about: TaskRow | None) -> None:
+        """Call the callbacks of the DAG, again when the call vanished with its worker; its end changes nothing."""
+        task = ActivityTaskInput(
+            run=self._facts,
+            task_id=about.task_id if about else "",
+            map_index=about.map_index if about else -1,
+            try_number=about.try_number if about else 0,
+            max_tries=0,
+            ti_id=str(workflow.uuid4()),
+            callback=callback,
+        )
+        for _ in range(_CALLS):
+            if isinstance(await self._outcome(task), TaskExecutionResult):
+                return
+
     def _input(self, start: StartTask) -> ActivityTaskInput:
         instance = (start.task_id, start.map_index)
         limit = TRY_XCOM_BYTES if start.map_index < 0 else MAPPED_TRY_XCOM_BYTES
@@ -94,13 +116,7 @@ class Tries:
 
     async def _run_try(self, task: ActivityTaskInput) -> None:
         instance = (task.task_id, task.map_index)
-        outcome = await self._execute(task, messages.ACTIVITY, None)
-        while outcome is outcomes.Gone.NOT_BEGUN and not _is_stopped():
-            outcome = await self._execute(task, messages.ACTIVITY, None)
-        if isinstance(outcome, outcomes.Lease) and not _is_stopped():
-            outcome = await self._execute(
-                task, messages.REATTACH_ACTIVITY, outcome.queue
-            )
+        outcome = await self._outcome(task)
         if isinstance(outcome, TaskExecutionResult):
             self._ledger.ended(instance, outcome)
             self._report(outcomes.ended(task, outcome))
@@ -113,6 +129,18 @@ class Tries:
                 self._machine.never_began(*this)
         if self._running.get(instance) is asyncio.current_task():
             del self._running[instance]
+
+    async def _outcome(
+        self, task: ActivityTaskInput
+    ) -> TaskExecutionResult | outcomes.Lease | outcomes.Gone:
+        outcome = await self._execute(task, messages.ACTIVITY, None)
+        while outcome is outcomes.Gone.NOT_BEGUN and not _is_stopped():
+            outcome = await self._execute(task, messages.ACTIVITY, None)
+        if isinstance(outcome, outcomes.Lease) and not _is_stopped():
+            outcome = await self._execute(
+                task, messages.REATTACH_ACTIVITY, outcome.queue
+            )
+        return outcome
 
     async def _execute(
         self, task: ActivityTaskInput, activity: str, queue: str | None
@@ -128,7 +156,7 @@ class Tries:
                 heartbeat_timeout=_LEASE,
                 retry_policy=_ONCE,
                 cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=details.summary(task.task_id, task.map_index, task.try_number),
+                summary=_summary(task),
             )
         except ActivityError as err:
             outcome = outcomes.classify(err)
@@ -136,6 +164,12 @@ class Tries:
                 return outcomes.failed(task, _iso_now(), str(err.cause))
             return outcome
         return outcomes.result_of(result)
+
+
+def _summary(task: ActivityTaskInput) -> str:
+    if task.callback is not None:
+        return task.callback.name
+    return details.summary(task.task_id, task.map_index, task.try_number)
 
 
 def _is_stopped() -> bool:

@@ -29,8 +29,8 @@ with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.machine import DagRun
     from appliance.dagrun.plan import Plan
     from appliance.dagrun.states import RunState, TaskState
-    from appliance.dagrun.tries import RunFacts, XComRow
-    from appliance.temporal import attributes, details, limits, messages
+    from appliance.dagrun.tries import DagCallback, RunFacts, XComRow
+    from appliance.temporal import attributes, callbacks, details, limits, messages
     from appliance.temporal.ledger import Ledger, shorten
     from appliance.temporal.messages import (
         AskInput,
@@ -114,7 +114,7 @@ class ExecuteAirflowDagWorkflow:
             self._set_state("failed")
             await self._turn.over(RunState.FAILED, self._facts, self.task_states())
             raise
-        return await self._conclude()
+        return await self._conclude(machine)
 
     @workflow.query(name=messages.STATES_QUERY)
     def task_states(self) -> list[TaskRow]:
@@ -250,7 +250,7 @@ class ExecuteAirflowDagWorkflow:
 
     # -- after the last task ----------------------------------------------------
 
-    async def _conclude(self) -> DagExecutionResult:
+    async def _conclude(self, machine: DagRun) -> DagExecutionResult:
         assert self._finish is not None  # noqa: S101  # the loop has ended
         rows = self.task_states()
         await self._turn.over(self._finish.state, self._facts, rows)
@@ -267,6 +267,16 @@ class ExecuteAirflowDagWorkflow:
             tasks_total=len(rows),
         )
         self._set_state(result.state)
+        callback = DagCallback(
+            is_failure=result.state == "failed",
+            reason=self._finish.reason,
+            end_date=result.end_date,
+        )
+        if getattr(machine.plan, f"has_{callback.name}"):
+            about = callbacks.subject(
+                rows, callback.reason, upstreams_of=machine.direct_upstreams
+            )
+            await self._tries.call_back(callback, about)
         if result.state == "failed":
             raise ApplicationError(
                 _failure_text(self._finish.reason, rows),

@@ -205,7 +205,7 @@ def _missing(task: ActivityTaskInput, opened: OpenFile) -> str | None:
         return "\n".join(map(str, opened.errors))
     if facts is None:
         what = f'the DAG "{task.run.dag_id}"'
-    elif task.task_id not in facts.plan["tasks"]:
+    elif task.callback is None and task.task_id not in facts.plan["tasks"]:
         what = f'the task "{task.task_id}"'
     else:
         return None

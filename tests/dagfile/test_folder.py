@@ -465,18 +465,23 @@ class Mine(BaseOperator):
         await box.folder.check(dag_id="one")
 
 
-@pytest.mark.parametrize(
-    ("argument", "feature"),
-    [
-        ("on_failure_callback=print", "a DAG-level on_failure_callback"),
-        ("on_success_callback=[print]", "a DAG-level on_success_callback"),
-    ],
-)
-async def test_features_of_the_dag_itself_are_refused(
-    box: Box, argument: str, feature: str
-) -> None:
-    box.write("one.py", f"{IMPORTS}\ndag = DAG('one', {argument})\n")
-    with pytest.raises(DagError, match=f'one.py: DAG "one" uses {feature}'):
+async def test_features_of_the_dag_itself_are_refused(box: Box) -> None:
+    alert = (
+        "DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(1), "
+        "AsyncCallback('one.call'))"
+    )
+    box.write(
+        "one.py",
+        f"""{IMPORTS}
+from datetime import timedelta
+from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
+
+async def call(**kwargs): ...
+
+dag = DAG('one', deadline={alert})
+""",
+    )
+    with pytest.raises(DagError, match=r'one\.py: DAG "one" uses a deadline alert'):
         await box.folder.check(dag_id="one")
 
 
@@ -492,7 +497,7 @@ from airflow.providers.standard.sensors.python import PythonSensor
 from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 from airflow.providers.standard.sensors.date_time import DateTimeSensor
 
-with DAG("one", fail_fast=False):
+with DAG("one", on_success_callback=print, on_failure_callback=[print]):
     FileSensor(task_id="file", filepath="x")
     FileSensor.partial(task_id="files").expand(filepath=["x"])
     PythonSensor(task_id="poke", python_callable=print, mode="reschedule")

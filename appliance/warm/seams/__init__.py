@@ -20,6 +20,8 @@ upgrade read this list against the new source:
   ``sdk.log.load_remote_log_handler``, ``sdk.listener.get_listener_manager``: filled lazily.
 * ``sdk._shared.observability.metrics.stats._get_registry``: reads a YAML file on first use.
 * ``sdk._shared.secrets_masker.redact`` knows what ``Variable.get`` and ``Connection.get`` gave.
+* ``dag_processing.processor._execute_callbacks`` takes a bag and requests, and asks
+  ``task_runner.SUPERVISOR_COMMS``.
 * ``dag_processing.importers.python_importer.signal``: the module it sets handlers with;
   ``serialization.encoders.coerce_to_core_timetable``.
 * ``dag_processing.collection._find_all_assets`` of ``LazyDeserializedDAG``: what it would register.
