@@ -21,6 +21,8 @@ _PROVIDER_IMPORT = re.compile(r"airflow\.providers\.([\w.]+)")
 _SQL_OPERATOR = re.compile(
     r"\b(?:Postgres|MySql|MsSql|Sqlite|Oracle|Trino|Vertica|Jdbc|Snowflake|Presto)Operator\b"
 )
+_MOST_CHARS = 4000
+_SOURCE_CHARS = 300
 _TWO_PART = frozenset(
     ("apache", "atlassian", "cncf", "common", "dbt", "microsoft", "alibaba", "ai")
 )
@@ -46,12 +48,16 @@ def explain(
         user_roots: Folders of the user's own code.
     """
     frames = [
-        _Frame(match["path"], int(match["line"]), (match["source"] or "").strip())
+        _Frame(
+            match["path"],
+            int(match["line"]),
+            (match["source"] or "").strip()[:_SOURCE_CHARS],
+        )
         for match in _FRAME.finditer(text)
     ]
     own = [frame for frame in frames if _is_in(frame.path, [path])]
     deep = [frame for frame in frames if _is_in(frame.path, user_roots)]
-    lines = [_exception(text) if frames else text.strip()]
+    lines = [_shortened(_exception(text) if frames else text.strip())]
     if own and own[-1].source:
         lines.append(f"    {own[-1].source}")
     if deep and own and not _is_in(deep[-1].path, [path]):
@@ -85,6 +91,12 @@ def _exception(text: str) -> str:
     while lines and (not lines[0].strip() or lines[0].startswith(" ")):
         lines.pop(0)
     return "\n".join(lines).strip()
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _MOST_CHARS:
+        return text
+    return f"{text[:_MOST_CHARS]}... ({len(text) - _MOST_CHARS} more characters)"
 
 
 def _hint(lines: Sequence[str]) -> str | None:

@@ -5,16 +5,19 @@ whichever process imports them.
 """
 
 import atexit
+import gc
 import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 _THREADS = Path("/proc/self/task")
 _DESCRIPTORS = Path("/proc/self/fd")
+_HARMLESS = frozenset(("/dev/null", "/dev/random", "/dev/urandom"))
 _MT_FRESH = (623, 0x80000000)
 """Position and first word of numpy's global generator as long as nobody has used it."""
 
@@ -25,7 +28,7 @@ class Leftovers:
     def __init__(self, user_roots: Sequence[Path]) -> None:
         self._user_roots = user_roots
         self._threads = _native_threads()
-        self._descriptors = _channels()
+        self._descriptors = _descriptors()
         self._random = random.getstate()
         self._register = atexit.register
         self._exit_functions = 0
@@ -36,10 +39,11 @@ class Leftovers:
         atexit.register = self._register
         checks = {
             "starts threads": self._has_threads(),
-            "opens sockets or pipes": bool(_channels() - self._descriptors),
+            "opens files, sockets or pipes": bool(_descriptors() - self._descriptors),
             "starts processes": _has_children(),
             "registers exit functions": self._exit_functions > 0,
             "uses the global random generator": self._has_drawn(),
+            "makes a random generator": self._has_generator(),
         }
         return [words for words, is_so in checks.items() if is_so]
 
@@ -73,6 +77,38 @@ class Leftovers:
         _, key, position, *_ = numpy_random.get_state()
         return (position, int(key[0])) != _MT_FRESH
 
+    def _has_generator(self) -> bool:
+        """Whether there is a generator that copies of this process would draw the same numbers from.
+
+        Those that third-party modules keep for themselves were made on import.
+        """
+        kinds = tuple(_generator_kinds())
+        made = [one for one in gc.get_objects() if issubclass(type(one), kinds)]
+        made = [one for one in made if not isinstance(one, random.SystemRandom)]
+        modules: list[object] = list(sys.modules.values())
+        theirs = {
+            id(vars(one))
+            for one in modules
+            if isinstance(one, ModuleType) and not self._is_own(one)
+        }
+        return any(
+            all(id(holder) not in theirs for holder in gc.get_referrers(one))
+            for one in made
+        )
+
+    def _is_own(self, module: ModuleType) -> bool:
+        file = vars(module).get("__file__")  # Looked up so, no lazy module is loaded.
+        return file is not None and any(
+            Path(file).is_relative_to(root) for root in self._user_roots
+        )
+
+
+def _generator_kinds() -> Iterator[type]:
+    yield random.Random
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        yield numpy_random.Generator
+        yield numpy_random.RandomState
+
 
 def _native_threads() -> dict[str, str]:
     """Thread id → name, of this process's kernel threads."""
@@ -85,15 +121,15 @@ def _native_threads() -> dict[str, str]:
     return names
 
 
-def _channels() -> set[str]:
-    """Return the sockets and pipes this process holds."""
+def _descriptors() -> set[str]:
+    """Return what this process holds open and would share with a fork, down to the place in a file."""
     held = set()
     for descriptor in _DESCRIPTORS.iterdir():
         try:
             target = os.readlink(descriptor)  # noqa: PTH115 - the text, not a path
         except OSError:
             continue  # The listing's own descriptor.
-        if target.startswith(("socket:", "pipe:", "anon_inode:")):
+        if target not in _HARMLESS:
             held.add(target + descriptor.name)
     return held
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 from appliance.config.model import DagSettings
 from appliance.dagfile.explanation import crash_line
 from appliance.dagfile.facts import FileError
+from appliance.dagfile.output import Output
 from appliance.warm import frames
 from appliance.warm.control import Child, Zygote, ZygoteLostError
 
@@ -24,6 +25,7 @@ _T = TypeVar("_T")
 _KILL_AFTER_S = 3.0
 """Seconds beyond its own time limit a child gets, which it should not need."""
 _LAST_LINES = 5
+_LINE_CHARS = 300
 _LISTING_S = 60.0
 _SHOWN = frozenset(("error", "errors"))
 """What of a report is said in the file's own words."""
@@ -139,7 +141,8 @@ class Readers:
         """Say of a file what became of the process that read it."""
         last = death.output.strip().splitlines()[-_LAST_LINES:]
         line = crash_line(death.output, self._root / file)
-        return FileError(file, line, "\n    ".join([str(death), *last]))
+        shown = [text[:_LINE_CHARS] for text in last]
+        return FileError(file, line, "\n    ".join([str(death), *shown]))
 
     async def _stand_in(self, modules: Sequence[str]) -> Zygote:
         """Make a zygote with these modules imported, or as many as leave it forkable."""
@@ -175,7 +178,7 @@ class Readers:
             return await answers.answer(kind, body)
 
         with _channels() as (output, ours, theirs):
-            fds = [theirs.fileno(), output] if is_asking else [output]
+            fds = [theirs.fileno(), output.fd] if is_asking else [output.fd]
             child, made = await zygote.fork_zygote(entry, {**self._place, **args}, fds)
             theirs.close()
             try:
@@ -183,7 +186,7 @@ class Readers:
                     report = await _report(child, made, output, timeout_s)
             except TimeoutError:
                 _end(child, made)
-                text = answers.hide(_text(output))
+                text = answers.hide(output.text())
                 raise ReaderError(_too_long(timeout_s), text) from None
             except ReaderError as death:
                 _end(child, made)
@@ -197,22 +200,17 @@ class Readers:
 
 
 @contextmanager
-def _channels() -> Iterator[tuple[int, socket.socket, socket.socket]]:
-    """Make a memory file for a child's output and a socket for its questions."""
-    output = os.memfd_create("output")
+def _channels() -> Iterator[tuple[Output, socket.socket, socket.socket]]:
+    """Make a pipe for a child's output and a socket for its questions."""
+    output = Output()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
     try:
         yield output, ours, theirs
     finally:
-        os.close(output)
+        output.close()
         ours.close()
         theirs.close()
-
-
-def _text(output: int) -> str:
-    size_bytes = os.fstat(output).st_size
-    return os.pread(output, size_bytes, 0).decode(errors="replace")
 
 
 @asynccontextmanager
@@ -227,7 +225,7 @@ async def _answering(ours: socket.socket, answer: frames.Answer) -> AsyncIterato
 
 
 async def _report(
-    child: Child, made: Zygote, output: int, timeout_s: float
+    child: Child, made: Zygote, output: Output, timeout_s: float
 ) -> dict[str, Any]:
     """Return a child's report, or raise what became of it.
 
@@ -241,7 +239,7 @@ async def _report(
         exit_ = await child.exited()
         if exit_.is_orphan:
             raise
-    text = _text(output)
+    text = output.text()
     if _WATCHDOG in text:
         raise ReaderError(_too_long(timeout_s), text)
     raise ReaderError(_fate(exit_.code), text)

@@ -58,12 +58,17 @@ def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
     place = Place.of(args)
     place.put_on_path()
     seams.let_crashes_kill()
+    itself = os.getpid()
     with output_to(fds[2]), _time_limit(args["timeout_s"], fds[2]):
         bag, report = _read(place, questions)
+        if os.getpid() != itself:
+            os._exit(0)  # Forked by the file, and let run on.
     datagrams.send(channel, {"op": "ready", **report})
     if report["reasons"] or not args["is_kept"]:
         # With the processes it may have left, which nobody else would end.
-        os.killpg(0, signal.SIGKILL)
+        if os.getpgrp() == itself:
+            os.killpg(itself, signal.SIGKILL)
+        os.kill(itself, signal.SIGKILL)
     seams.inject(bag, place.root)
     seams.freeze()
     zygote.serve(channel)

@@ -3,14 +3,10 @@
 import asyncio
 import time
 import zipfile
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from appliance.config.model import DagSettings
 from appliance.errors import DagError
-from appliance.warm.control import Zygote
 from tests.dagfile.conftest import Box
 
 pytestmark = [
@@ -193,54 +189,6 @@ async def test_a_broken_file_hides_no_other(box: Box) -> None:
     assert (await box.folder.check(dag_id="good")).file == "good.py"
     with pytest.raises(DagError, match=r"^broken\.py:3: ZeroDivisionError"):
         await box.folder.check(dag_id="broken")
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("import sys; sys.exit(3)", "one.py:2: SystemExit: 3"),
-        ("import os; os._exit(3)", "it ended the process reading it, with exit code 3"),
-        (
-            "import ctypes; ctypes.string_at(0)",
-            "one.py:2: the process reading it was killed by SIGSEGV",
-        ),
-        ("import os, signal; os.kill(os.getpid(), 9)", "for want of memory"),
-        ("raise KeyboardInterrupt", "one.py:2: KeyboardInterrupt"),
-        ("def f(:", "one.py:2: SyntaxError: invalid syntax\n    def f(:"),
-    ],
-)
-async def test_what_a_file_does_to_its_reader_is_told(
-    box: Box, line: str, says: str
-) -> None:
-    box.write("one.py", f"import airflow\n{line}  # dag\n")
-    box.write("good.py", ONE.format(dag_id="good", task="first"))
-    listing = await box.folder.listing()
-    assert [dag.dag_id for dag in listing.dags] == ["good"]
-    assert says in str(listing.errors[0])
-    with pytest.raises(DagError):
-        await box.folder.check(dag_id="x", dag_file="one.py")
-
-
-@pytest.mark.parametrize(
-    ("loop", "says"),
-    [
-        ("while True: pass", "one.py:5: airflow.sdk.exceptions.AirflowTaskTimeout"),
-        (
-            "while True:\n    try:\n        time.sleep(9)\n    except BaseException: 0",
-            "reading it took more than 1 s",
-        ),
-    ],
-)
-async def test_a_file_that_loops_is_stopped(
-    tmp_path: Path, zygote: Zygote, settings: DagSettings, loop: str, says: str
-) -> None:
-    box = Box(tmp_path, zygote, replace(settings, import_timeout_s=1.0))
-    box.write("one.py", f"import airflow  # dag\n\nimport time\n\n{loop}\n")
-    started = time.monotonic()
-    (error,) = (await box.folder.listing()).errors
-    assert says in str(error)
-    assert error.line is not None
-    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(
