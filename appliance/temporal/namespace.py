@@ -89,7 +89,7 @@ async def _register_attributes(client: Client) -> bool:
     service = client.operator_service
     try:
         known = await service.list_search_attributes(
-            ListSearchAttributesRequest(namespace=client.namespace)
+            ListSearchAttributesRequest(namespace=client.namespace), retry=True
         )
         missing = {
             name: kind
@@ -100,7 +100,8 @@ async def _register_attributes(client: Client) -> bool:
             await service.add_search_attributes(
                 AddSearchAttributesRequest(
                     namespace=client.namespace, search_attributes=missing
-                )
+                ),
+                retry=True,
             )
     except RPCError as err:
         _LOG.warning(
