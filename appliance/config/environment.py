@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from appliance.config.model import Config
 from appliance.errors import ConfigError
@@ -45,7 +46,14 @@ _IGNORED = frozenset(
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
         "CORE__SIMPLE_AUTH_MANAGER_USERS",
         "CORE__SQL_ALCHEMY_CONN",
+        "LOGGING__BASE_LOG_FOLDER",
     }
+)
+_YES = ("true", "t", "1")
+_REMOTE_LOGS = (
+    "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS",
+    "AIRFLOW__LOGGING__REMOTE_LOGGING_CMD",
+    "AIRFLOW__LOGGING__REMOTE_LOGGING_SECRET",
 )
 _READ_BY_TASKS = frozenset(
     {
@@ -76,7 +84,7 @@ def airflow_environment(config: Config) -> dict[str, str]:
     """Return what is added to the environment of every process that imports Airflow.
 
     The user's own settings win, but for those that would have Airflow look for DAG
-    files elsewhere than the appliance does.
+    files, or logs, elsewhere than the appliance does.
     """
     home = config.data / "airflow"
     dags = str(config.dags.folder)
@@ -92,15 +100,25 @@ def airflow_environment(config: Config) -> dict[str, str]:
         "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH": f"file://{config.data}/xcom",
         "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": str(_XCOM_THRESHOLD_BYTES),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/unused.db",
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(config.data / "logs"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     fixed = {
         "AIRFLOW__CORE__DAGS_FOLDER": dags,
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(config.data / "logs"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(config.dags.plugins_folder),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
     }
     return defaults | config.airflow_env | fixed | _import_path(config)
+
+
+def may_have_remote_logs(config: Config) -> bool:
+    """Whether Airflow may be configured to keep logs elsewhere; only Airflow itself knows for sure."""
+    told = airflow_environment(config)
+    home = Path(told["AIRFLOW_HOME"])
+    if Path(told.get("AIRFLOW_CONFIG", home / "airflow.cfg")).exists():
+        return True
+    switch = told.get("AIRFLOW__LOGGING__REMOTE_LOGGING", "")
+    return switch.lower() in _YES or any(map(told.get, _REMOTE_LOGS))
 
 
 def _import_path(config: Config) -> dict[str, str]:

@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from appliance.config.model import Secrets
@@ -37,6 +37,7 @@ from appliance.taskrun.channels import MAX_EVENT_BYTES, Lines
 from appliance.taskrun.deadlines import Deadlines
 from appliance.taskrun.logs import TryLog, echo_to_stdout
 from appliance.taskrun.masking import Masker
+from appliance.taskrun.remotelogs import RemoteLogs
 from appliance.taskrun.replies import Replies
 from appliance.taskrun.runview import RunView
 from appliance.taskrun.spares import Prepared, Spares
@@ -113,6 +114,7 @@ class TryHost:
     echo: Callable[[str], None] = echo_to_stdout
     overtime_s: float = OVERTIME_S
     max_map_length: int = MAX_MAP_LENGTH
+    remote_logs: RemoteLogs | None = None
 
     async def run_try(
         self,
@@ -137,10 +139,13 @@ class TryHost:
         attempt = _Attempt(
             self, task, prepared=prepared, zygote=zygote, run=run, assets=assets
         )
+        remote, log = self.remote_logs, attempt.log_file
+        upload = remote.begin(task, log) if remote else None
         try:
             return await attempt.run(orders)
         finally:
-            self.spares.keep(attempt.clear_away())
+            end = attempt.clear_away()
+            self.spares.keep(end if upload is None else upload.after(end))
             self.spares.refill(zygote)
 
 
@@ -198,6 +203,11 @@ class _Attempt:
         self._deadlines = Deadlines(
             self._child, self._log, grace_s=host.grace_s, overtime_s=host.overtime_s
         )
+
+    @property
+    def log_file(self) -> PurePosixPath:
+        """Where its log is, relative to the data folder."""
+        return self._log.file
 
     async def run(self, orders: dict[str, Any]) -> TaskExecutionResult:
         """See the try through."""

@@ -11,13 +11,14 @@ import json
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
 from appliance.warm import datagrams, seams
-from appliance.warm.seams import callbacks
+from appliance.warm.seams import callbacks, remotelogs
 
 
 def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -64,6 +65,23 @@ def _work(orders: dict[str, Any]) -> Callable[[], None]:
     if (request := orders.get("callback")) is None:
         return seams.run_task
     return partial(callbacks.run, request)
+
+
+def upload_log(_args: dict[str, Any], fds: list[int]) -> None:
+    """Upload the log ``{file, start, ti}`` of the first descriptor; write what went wrong to it.
+
+    Questions for connections go over the second.
+    """
+    questions = socket.socket(fileno=fds[1])
+
+    def work(given: dict[str, Any]) -> str | None:
+        try:
+            remotelogs.upload(**given, questions=questions)
+        except Exception:  # noqa: BLE001 - the user's class decides what is raised
+            return traceback.format_exc()
+        return None
+
+    _errand(fds[0], work)
 
 
 def _begin(orders: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ def startup_details(
     run = task.run
     return {
         "type": "StartupDetails",
-        "ti": _instance(task),
+        "ti": instance(task),
         "dag_rel_path": run.file,
         "bundle_info": {"name": BUNDLE, "version": None},
         "start_date": start_date,
@@ -60,12 +60,13 @@ def callback_request(
         "is_failure_callback": callback.is_failure,
         "context_from_server": {
             "dag_run": dag_run(task, conf),
-            "last_ti": _instance(task) if task.task_id else None,
+            "last_ti": instance(task) if task.task_id else None,
         },
     }
 
 
-def _instance(task: ActivityTaskInput) -> dict[str, Any]:
+def instance(task: ActivityTaskInput) -> dict[str, Any]:
+    """Return the task instance as the SDK's ``TaskInstance`` model wants it."""
     return {
         "id": task.ti_id,
         "task_id": task.task_id,

@@ -14,7 +14,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from appliance.config.environment import airflow_environment, airflow_number
+from appliance.config.environment import (
+    airflow_environment,
+    airflow_number,
+    may_have_remote_logs,
+)
 from appliance.config.model import Config
 from appliance.dagfile.facts import CheckedDag, Listing, OpenFile
 from appliance.dagfile.folder import PRELOAD, DagFolder
@@ -24,6 +28,7 @@ from appliance.taskrun import objects
 from appliance.taskrun.attempt import OVERTIME_S, TryHost
 from appliance.taskrun.logs import TryLog
 from appliance.taskrun.masking import Masker
+from appliance.taskrun.remotelogs import RemoteLogs
 from appliance.taskrun.secrets import ParseAnswers
 from appliance.taskrun.spares import Spares
 from appliance.taskrun.vault import Vaults
@@ -119,6 +124,7 @@ class Workshop:
             max_map_length=int(
                 airflow_number(config, "CORE__MAX_MAP_LENGTH", MAX_MAP_LENGTH)
             ),
+            remote_logs=self._remote_logs() if may_have_remote_logs(config) else None,
         )
 
         async def run_try(task: ActivityTaskInput) -> TaskExecutionResult:
@@ -146,6 +152,14 @@ class Workshop:
             )
 
         return run_try
+
+    def _remote_logs(self) -> RemoteLogs:
+        return RemoteLogs(self._config.data, self._live_zygote, self._answers)
+
+    def _answers(self) -> ParseAnswers:
+        """Answer something outside a try about connections and Variables as they are now."""
+        airflow_env = airflow_environment(self._config)
+        return ParseAnswers(self._config.secrets, self._vaults.variables, airflow_env)
 
     def _refuse(self, task: ActivityTaskInput, why: str) -> TaskExecutionResult:
         """Fail a try that cannot begin, and leave a log that says so."""
@@ -187,9 +201,7 @@ class Workshop:
                 root=self._config.dags.folder,
                 zygote=zygote,
                 settings=self._config.dags,
-                answers=lambda: ParseAnswers(
-                    self._config.secrets, self._vaults.variables, airflow_env
-                ),
+                answers=self._answers,
                 clock=time.monotonic,
             )
         else:

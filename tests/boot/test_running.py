@@ -11,12 +11,20 @@ from typing import Any
 import pytest
 
 from tests.box import RunningBox, running_box
+from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
 
 DAGS = Path(__file__).with_name("dags")
-CONF = "variables: {{colour: {colour}}}\nconnections: {{db: {{password: !file pw}}}}\n"
+CONF = """\
+variables: {{colour: {colour}}}
+connections:
+  db: {{password: !file pw}}
+  log_store: {{conn_type: aws, host: {store}, password: s3cret-key}}
+"""
 PATIENCE_S = 60.0
+TRIES = ((0, 1), (1, 1), (1, 2))
+"""Map index and number of the tries of ``chatter``."""
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +35,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def box(folder: Path) -> Iterator[RunningBox]:
     (folder / "pw").write_text("from-a-file\n")
-    (folder / "appliance.yaml").write_text(CONF.format(colour="red"))
-    environ = {"APPLIANCE_CONF": str(folder / "appliance.yaml")}
+    save(folder, "red")
+    environ = {
+        "APPLIANCE_CONF": str(folder / "appliance.yaml"),
+        "AIRFLOW__LOGGING__REMOTE_LOGGING": "True",
+        "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": "s3://bucket/logs",
+        "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "log_store",
+        "PYTHONPATH": f"{ROOT}:{ROOT}/tests/fakes/amazon",
+    }
     with running_box(dags=DAGS, folder=folder, environ=environ) as running:
         yield running
+
+
+def save(folder: Path, colour: str, more: str = "", store: str = "") -> None:
+    text = CONF.format(colour=colour, store=store or folder / "store") + more
+    (folder / "appliance.yaml").write_text(text)
 
 
 def settings(box: RunningBox) -> Any:
@@ -54,13 +73,13 @@ def test_a_saved_file_is_in_force_and_a_bad_one_is_not(
     first = settings(box)
     assert first == {"colour": "red", "connection": "from-a-file", "whole": None}
 
-    (folder / "appliance.yaml").write_text(CONF.format(colour="green") + "role: server")
+    save(folder, "green", "role: server")
     until(lambda: "in force now: variables; needs a restart: role" in box.output())
     assert settings(box)["colour"] == "green"
 
-    (folder / "appliance.yaml").write_text(CONF.format(colour="[blue") + "rol: x")
+    save(folder, "blue", "rol: x")
     until(lambda: "saved with mistakes; nothing changes" in box.output())
-    (folder / "appliance.yaml").write_text(CONF.format(colour="green"))
+    save(folder, "green")
     until(lambda: "without mistakes again" in box.output())
     assert settings(box)["colour"] == "green"
     assert box.output().count("saved with mistakes") == 1
@@ -97,3 +116,33 @@ def test_logs_of_mapped_tasks_and_retries_are_followed(
     assert error[0].endswith(", in chatter")
     assert error[1].endswith('raise ValueError("not this time")')
     assert "/airflow/sdk/" not in lines()
+
+
+def test_logs_are_uploaded_as_airflow_is_told_to(box: RunningBox, folder: Path) -> None:
+    gate = folder / "open"
+    gate.touch()
+    conf = json.dumps({"gate": str(gate)})
+    run = box.submit("chatters", "--conf", conf, "--wait", "-o", "json")
+    logs = Path("dag_id=chatters", f"run_id={run.json['run_id']}", "task_id=chatter")
+    store, local = folder / "store/bucket/logs" / logs, box.data / "logs" / logs
+    names = [f"map_index={index}/attempt={attempt}" for index, attempt in TRIES]
+    for name, (index, attempt) in zip(names, TRIES, strict=True):
+        of = store / f"{name}.of"
+        until(of.exists)
+        assert of.read_text() == f"chatter {index} {attempt}\n"
+        kept = (local / f"{name}.log").read_text()
+        assert (store / f"{name}.log").read_text() == kept
+        events = [json.loads(line)["event"] for line in kept.splitlines()]
+        shown = (local / f"{name}.shown").read_text().splitlines()
+        assert [json.loads(line) for line in shown] == events
+
+
+def test_an_upload_that_fails_is_told_without_secrets(
+    box: RunningBox, folder: Path
+) -> None:
+    save(folder, "green", store="broken")
+    until(lambda: "in force now: connections" in box.output())
+    assert box.submit("says_settings", "--wait").code == 0
+    until(lambda: "attempt=1.log cannot be uploaded" in box.output())
+    assert "ConnectionError: *** was not let in" in box.output()
+    assert "s3cret-key" not in box.output()

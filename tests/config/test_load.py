@@ -148,8 +148,14 @@ def test_misspelt_variable_of_ours_is_told(tmp_path: Path) -> None:
 
 def test_airflow_is_told_where_things_are(tmp_path: Path) -> None:
     environment = airflow_environment(
-        loaded(tmp_path, AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH="s3://b")
+        loaded(
+            tmp_path,
+            AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH="s3://b",
+            AIRFLOW__LOGGING__BASE_LOG_FOLDER="/elsewhere",
+        )
     )
+    logs = environment["AIRFLOW__LOGGING__BASE_LOG_FOLDER"]
+    assert logs == f"{tmp_path}/.appliance/logs"
     assert environment["AIRFLOW_HOME"] == f"{tmp_path}/.appliance/airflow"
     assert environment["AIRFLOW__CORE__DAGS_FOLDER"] == f"{tmp_path}/dags"
     assert environment["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"] == "s3://b"
