@@ -29,6 +29,8 @@ class DagFacts:
     tags: tuple[str, ...] = ()
     assets: tuple[dict[str, Any], ...] = ()
     """Name, URI, group and extra of its inlets, outlets, and what its schedule waits for."""
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    """Task ids by task group."""
 
 
 @dataclass(frozen=True, slots=True)

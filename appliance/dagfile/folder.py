@@ -187,6 +187,18 @@ class DagFolder:
         start, end = await self._interval(opened, question)
         return CheckedDag(dag_id, file, opened.file_hash, facts.plan, start, end)
 
+    async def facts(self, dag_id: str) -> DagFacts:
+        """Return what is known of a DAG as it is now.
+
+        Raises:
+            DagError: There is none.
+        """
+        now = await self._look(0)
+        opened = await self._open(await self._find(dag_id, now), now)
+        if dag_id not in opened.dags:
+            raise refused.not_in_file(dag_id, opened)
+        return opened.dags[dag_id]
+
     async def _interval(
         self, opened: OpenFile, question: dict[str, Any]
     ) -> tuple[str | None, str | None]:
@@ -322,4 +334,5 @@ def _facts(dag_id: str, raw: Mapping[str, Any]) -> DagFacts:
         owners=tuple(raw["owners"]),
         tags=tuple(raw["tags"]),
         assets=tuple(raw["assets"]),
+        groups=raw["groups"],
     )

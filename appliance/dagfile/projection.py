@@ -89,6 +89,24 @@ def project(serialized: Mapping[str, Any]) -> dict[str, Any]:
     return plan
 
 
+def task_groups(serialized: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the task ids of each task group, those of the groups in it included."""
+    found: dict[str, list[str]] = {}
+
+    def walk(group: Mapping[str, Any]) -> list[str]:
+        task_ids: list[str] = []
+        for child_id, (kind, child) in group["children"].items():
+            if kind == "taskgroup":
+                found[child_id] = walk(child)
+                task_ids += found[child_id]
+            else:
+                task_ids.append(child_id)
+        return task_ids
+
+    walk(serialized["dag"]["task_group"])
+    return found
+
+
 def task_fields(
     serialized: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -5,7 +5,8 @@ for at the top of the file. What was found goes over the control channel as the 
 ``ready`` message:
 
     hash                sha256 of the file as it was read
-    dags                id → plan, refusals, description, schedule, owners, tags, assets
+    dags                id → plan, refusals, description, schedule, owners, tags, assets,
+                        groups
     errors              {file, line, error}
     reasons             why tries must read the file themselves, "the file ..."
     sources             the user's own files it imported
@@ -36,7 +37,7 @@ from appliance.dagfile.explanation import explain
 from appliance.dagfile.facts import FileError
 from appliance.dagfile.leftovers import Leftovers
 from appliance.dagfile.place import Place, output_to
-from appliance.dagfile.projection import project
+from appliance.dagfile.projection import project, task_groups
 from appliance.dagfile.refusals import refusals
 from appliance.warm import datagrams, seams, zygote
 
@@ -150,6 +151,7 @@ def _dags(
                 "owners": sorted({task.owner for task in dag.tasks if task.owner}),
                 "tags": sorted(dag.tags),
                 "assets": seams.declared_assets(serialized),
+                "groups": task_groups(serialized),
             },
         )
 

@@ -128,22 +128,9 @@ _TASK_FEATURES = (
         lambda task: task.is_a("HITLOperator"),
     ),
     _Feature(
-        "TriggerDagRunOperator",
-        "Starting another DAG's run from a task is not built yet.",
-        lambda task: task.is_a("TriggerDagRunOperator"),
-    ),
-    _Feature(
-        "ExternalTaskSensor",
-        "Waiting for another DAG's run is not built yet.",
-        lambda task: task.is_a("ExternalTaskSensor"),
-    ),
-    _Feature(
         "a deferrable operator",
         "Set deferrable=False, or use the operator that does not defer.",
-        lambda task: (
-            not task.is_a("HITLOperator", "TriggerDagRunOperator", "ExternalTaskSensor")
-            and task.is_deferring
-        ),
+        lambda task: not task.is_a("HITLOperator") and task.is_deferring,
     ),
     _Feature(
         "run_as_user",

@@ -50,11 +50,13 @@ class RunQuestion:
     states: tuple[str, ...] | None = None
     before: str | None = None
     """Only runs with an earlier logical date."""
+    until: str | None = None
+    """Only runs whose logical date (or, without one, the time they were due) is not later."""
     is_dated: bool = False
     """Only runs with a logical date."""
     no_manual: bool = False
     most: int | None = None
-    """How many to answer with, newest logical date first."""
+    """How many to answer with, newest first."""
     with_tasks: bool = False
 
 
@@ -122,7 +124,9 @@ class Roster:
         """Return the runs asked for."""
         found = [card for card in self._all() if _fits(card, question)]
         if question.most is not None:
-            found.sort(key=lambda card: card.logical_date or "", reverse=True)
+            found.sort(
+                key=lambda card: card.logical_date or card.run_after, reverse=True
+            )
             del found[question.most :]
         return found
 
@@ -177,6 +181,7 @@ def _fits(card: RunCard, asked: RunQuestion) -> bool:
         asked.logical_dates is None or date in asked.logical_dates,
         asked.states is None or card.state in asked.states,
         asked.before is None or (date is not None and date < asked.before),
+        asked.until is None or (date or card.run_after) <= asked.until,
         not asked.is_dated or date is not None,
         not asked.no_manual or card.run_type != "manual",
     )

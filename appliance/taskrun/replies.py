@@ -26,13 +26,13 @@ from appliance.taskrun.masking import Masker
 from appliance.taskrun.runview import RunView
 from appliance.taskrun.secrets import SecretAnswers
 from appliance.taskrun.shapes import Body, Handler, answered, later, rejected
+from appliance.taskrun.starts import Starts
 from appliance.taskrun.stores import StateStores
 from appliance.taskrun.vault import Vaults
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH, Store, XComs
 from appliance.warm.frames import Reply
 
 _LATER = {
-    "TriggerDagRun": "starting other DAG runs (TriggerDagRunOperator) is",
     "GetAssetsByAlias": "looking up the assets of an alias is",
     "GetAssetEventByAsset": "asset events are",
     "GetAssetEventByAssetAlias": "asset events are",
@@ -91,6 +91,7 @@ class Replies:
             **self._xcoms.handlers(),
             **self._endings.handlers(),
             **History(task, run, clock=clock).handlers(),
+            **Starts(task, run).handlers(),
             **answers.handlers(),
             **known.handlers(),
             **self._stores.handlers(),

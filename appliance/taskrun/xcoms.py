@@ -7,10 +7,11 @@ Source: Airflow 3.3: ``api_fastapi/execution_api/routes/xcoms.py``.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+from appliance.dagrun.roster import RunQuestion
 from appliance.dagrun.tries import ActivityTaskInput, XComRow
-from appliance.taskrun.runview import RunView
+from appliance.taskrun.runview import OtherRun, RunView
 from appliance.taskrun.shapes import (
     DONE,
     Body,
@@ -31,6 +32,8 @@ FRESH_S = 2.0
 """How long an answer of the run is good for. A task that is still running may push meanwhile, and a try may
 wait for that; but a loop over a thousand items must not ask a thousand times."""
 
+_MOST_PRIOR = 100
+"""Earlier runs that ``include_prior_dates`` looks at."""
 SMALL_BYTES = 128
 """Values up to this size stay inline whatever the budget: a reference is no smaller."""
 REFERENCE_BYTES = 1024
@@ -89,25 +92,19 @@ class XComs:
         }
 
     async def _get(self, body: Body) -> Reply:
-        if refused := self._elsewhere(body):
-            return refused
         place = self._place(body)
-        if place in self._pushed:
+        if self._is_own(body) and place in self._pushed:
             return _value(place, self._pushed[place])
-        rows = [] if place in self._deleted else await self._rows(body)
-        found = next((row for row in rows if row.map_index == place[1]), None)
-        if found is None and body.get("include_prior_dates"):
-            return _other_runs()
-        return _value(place, found)
+        async for rows in self._generations(body):
+            for row in rows:
+                if row.map_index == place[1]:
+                    return _value(place, row)
+        return _value(place, None)
 
     async def _count(self, body: Body) -> Reply:
-        if refused := self._elsewhere(body):
-            return refused
         return result("XComCountResponse", len=len(await self._rows(body)))
 
     async def _item(self, body: Body) -> Reply:
-        if refused := self._elsewhere(body):
-            return refused
         rows = await self._rows(body)
         try:
             return result("XComSequenceIndexResult", root=rows[body["offset"]].value)
@@ -117,11 +114,10 @@ class XComs:
             return not_found("XCOM_NOT_FOUND", **{name: body[name] for name in named})
 
     async def _slice(self, body: Body) -> Reply:
-        if refused := self._elsewhere(body):
-            return refused
-        rows = await self._rows(body)
-        if not rows and body.get("include_prior_dates"):
-            return _other_runs()
+        rows: list[XComRow] = []
+        async for older in self._generations(body):
+            rows = [*older, *rows]
+        rows.sort(key=lambda row: row.map_index)
         chosen = rows[slice(body["start"], body["stop"], body["step"])]
         return result("XComSequenceSliceResult", root=[row.value for row in chosen])
 
@@ -175,6 +171,11 @@ class XComs:
 
     async def _rows(self, body: Body) -> list[XComRow]:
         """Return one key of one task, in map_index order, as this try sees it."""
+        if not self._is_own(body):
+            question = RunQuestion(run_ids=(body["run_id"],))
+            for run in await self._run.others.find(body["dag_id"], question):
+                return await _rows_of(run, body)
+            return []
         task_id, key = body["task_id"], body["key"]
         only = (*self._own, key)
         if (task_id, -1) == self._own and (
@@ -204,11 +205,38 @@ class XComs:
             self._heard[task_id, key] = heard
         return heard[1]
 
+    async def _generations(self, body: Body) -> AsyncIterator[list[XComRow]]:
+        """Yield the rows of the run in question, then of earlier ones if they are asked for, newest first."""
+        yield await self._rows(body)
+        if not body.get("include_prior_dates"):
+            return
+        dag_id, run_id = body["dag_id"], body["run_id"]
+        until = await self._date(dag_id, run_id)
+        if until is None:
+            return
+        question = RunQuestion(until=until, most=_MOST_PRIOR)
+        for run in await self._run.others.find(dag_id, question):
+            if run.card.run_id != run_id:
+                yield await _rows_of(run, body)
+
+    async def _date(self, dag_id: str, run_id: str) -> str | None:
+        """Return the moment a run stands for; None when there is no such run."""
+        own = self._task.run
+        if (dag_id, run_id) == (own.dag_id, own.run_id):
+            return own.logical_date or own.run_after
+        question = RunQuestion(run_ids=(run_id,))
+        for run in await self._run.others.find(dag_id, question):
+            return run.card.logical_date or run.card.run_after
+        return None
+
     def _elsewhere(self, body: Body) -> Reply | None:
-        own = (self._task.run.dag_id, self._task.run.run_id)
-        if (body["dag_id"], body["run_id"]) == own:
+        if self._is_own(body):
             return None
-        return refusal(later_text("XComs of another DAG run are"))
+        return refusal(later_text("changing XComs of another DAG run is"))
+
+    def _is_own(self, body: Body) -> bool:
+        own = (self._task.run.dag_id, self._task.run.run_id)
+        return (body["dag_id"], body["run_id"]) == own
 
     @property
     def _own(self) -> tuple[str, int]:
@@ -227,9 +255,9 @@ def _value(place: _Place, row: XComRow | None) -> Reply:
     return result("XComResult", key=place[2], value=None if row is None else row.value)
 
 
-def _other_runs() -> Reply:
-    """Refuse to say "nothing" where an earlier run may have pushed a value."""
-    return refusal(later_text("XComs of earlier DAG runs (include_prior_dates) are"))
+async def _rows_of(run: OtherRun, body: Body) -> list[XComRow]:
+    rows = await run.xcoms([body["task_id"]], key=body["key"])
+    return sorted(rows, key=lambda row: row.map_index)
 
 
 def _size_bytes(value: object) -> int:

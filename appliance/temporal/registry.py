@@ -1,9 +1,9 @@
 """What a worker asks and tells the workflows that stand for DAGs (``appliance.temporal.dag``)."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from temporalio.client import (
     Client,
@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from appliance.dagrun.roster import RunCard, RunQuestion
 from appliance.dagrun.states import RunState
 from appliance.temporal import messages, packing
+from appliance.temporal.coalescing import Coalescing
 from appliance.temporal.messages import (
     Closing,
     DagState,
@@ -41,19 +42,14 @@ class Registry:
         """``queue``: the task queue of the workers."""
         self._client = client
         self._queue = queue
-        self._waiting: dict[str, list[tuple[Entry, asyncio.Future[bool]]]] = (
-            defaultdict(list)
-        )
-        self._entering: dict[str, asyncio.Task[None]] = {}
+        self._entering: dict[str, Coalescing[Entry, bool]] = {}
 
     async def enter(self, entry: Entry) -> bool:
         """Announce a run; tell whether it may run now. Many at once become one request a DAG."""
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting[entry.dag_id].append((entry, answer))
-        if entry.dag_id not in self._entering:
-            task = asyncio.create_task(self._enter_all(entry.dag_id))
-            self._entering[entry.dag_id] = task
-        return await answer
+        dag_id = entry.dag_id
+        if dag_id not in self._entering:
+            self._entering[dag_id] = Coalescing(partial(self._enter, dag_id))
+        return await self._entering[dag_id](entry)
 
     async def close(self, closing: Closing) -> None:
         """Tell how a run ended."""
@@ -111,20 +107,6 @@ class Registry:
         )
         gone = await self._gone(holders)
         return _named(list(gone.values())) if holders else None
-
-    async def _enter_all(self, dag_id: str) -> None:
-        while batch := self._waiting.pop(dag_id, None):
-            try:
-                answers = await self._enter(dag_id, [entry for entry, _ in batch])
-            except Exception as err:  # noqa: BLE001  # whoever asked gets it
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(err)
-                continue
-            for (_, answer), is_admitted in zip(batch, answers, strict=True):
-                if not answer.done():
-                    answer.set_result(is_admitted)
-        del self._entering[dag_id]
 
     async def _enter(self, dag_id: str, entries: Sequence[Entry]) -> list[bool]:
         answers: list[bool] = await self._client.execute_update_with_start_workflow(

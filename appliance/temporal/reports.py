@@ -24,6 +24,10 @@ class SubmitRequest:
     """None: made in Airflow's form, ``manual__<ISO time>``."""
     secrets: Secrets | None = None
     """Connections and variables of this run alone."""
+    run_type: str = "manual"
+    run_after: str | None = None
+    """None: the logical date."""
+    triggering_user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

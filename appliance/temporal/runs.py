@@ -13,7 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Secrets
 from appliance.dagrun.tries import XComRow
-from appliance.taskrun.runview import InstanceRow
+from appliance.taskrun.runview import InstanceRow, OtherRuns
 from appliance.temporal import messages
 from appliance.temporal.coalescing import Coalescing, each_once, patiently
 from appliance.temporal.keyring import Keyring
@@ -26,8 +26,11 @@ _KEEP_RUNS = 256
 class Run:
     """One run, as the tries of this worker see it."""
 
-    def __init__(self, client: Client, workflow: str, keys: Keyring) -> None:
+    def __init__(
+        self, client: Client, workflow: str, keys: Keyring, others: OtherRuns
+    ) -> None:
         """Nothing is asked yet."""
+        self.others = others
         self._handle = client.get_workflow_handle(workflow)
         self._workflow = workflow
         self._keys = keys
@@ -44,7 +47,7 @@ class Run:
             lambda: self._handle.query(messages.STATES_QUERY, result_type=list[TaskRow])
         )
         return [
-            InstanceRow(row.task_id, row.map_index, row.state, _seconds(row))
+            instance_row(row)
             for row in rows
             if task_ids is None or row.task_id in task_ids
         ]
@@ -81,8 +84,9 @@ class Run:
 class Runs:
     """The runs this worker has lately run tries of."""
 
-    def __init__(self, client: Client, keys: Keyring) -> None:
-        """``keys`` open what submissions sealed."""
+    def __init__(self, client: Client, keys: Keyring, others: OtherRuns) -> None:
+        """``keys`` open what submissions sealed; ``others``: what tries may ask about other runs."""
+        self._others = others
         self._client = client
         self._keys = keys
         self._runs: OrderedDict[str, Run] = OrderedDict()
@@ -91,7 +95,8 @@ class Runs:
         """Return the run that is this workflow."""
         run = self._runs.get(workflow)
         if run is None:
-            run = self._runs[workflow] = Run(self._client, workflow, self._keys)
+            run = Run(self._client, workflow, self._keys, self._others)
+            self._runs[workflow] = run
             if len(self._runs) > _KEEP_RUNS:
                 self._runs.popitem(last=False)
         self._runs.move_to_end(workflow)
@@ -124,6 +129,19 @@ class Runs:
             for pending in seen.pending_activities
             if pending.state == asked
         )
+
+
+def instance_row(row: TaskRow) -> InstanceRow:
+    """Return a task instance as tries are told of it."""
+    return InstanceRow(
+        row.task_id,
+        row.map_index,
+        row.state,
+        _seconds(row),
+        row.try_number,
+        row.start_date,
+        row.end_date,
+    )
 
 
 def _seconds(row: TaskRow) -> float | None:

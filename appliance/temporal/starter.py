@@ -1,14 +1,24 @@
 """Starts runs: has the DAG read and checked, then starts the workflow that is the run."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Config
+from appliance.dagrun.roster import RunCard
 from appliance.errors import DagError
 from appliance.temporal import attributes, messages
 from appliance.temporal.connection import ui_url, workflow_id
@@ -18,11 +28,13 @@ from appliance.temporal.messages import (
     DagAnswer,
     DagExecutionInput,
     DagQuestion,
+    RunSecretsAndConf,
     utc,
 )
 from appliance.temporal.reports import SubmitRequest, Submitted
 from appliance.temporal.sealing import seal
 
+_END_S = 60.0
 Read = Callable[[DagQuestion], Awaitable[DagAnswer]]
 
 
@@ -42,6 +54,44 @@ class Starter:
             DagError: the DAG cannot be run so, or the run id is used already.
             ConfigError: its secrets cannot be sealed.
         """
+        name, given = await self._prepare(request)
+        await self._start(name, given, WorkflowIDReusePolicy.REJECT_DUPLICATE)
+        return Submitted(
+            request.dag_id, given.run_id or "", name, ui_url(self._config, name)
+        )
+
+    async def start_again(self, request: SubmitRequest, card: RunCard | None) -> None:
+        """End a run if it still goes on, and start it again with what it was started with.
+
+        Args:
+            request: What to start if nothing is known of it any more.
+            card: What is known of the run.
+
+        Raises:
+            DagError: the DAG cannot be run so, or the run does not end.
+        """
+        if card is not None:
+            handle = self._client.get_workflow_handle(card.workflow_id)
+            await _end(handle)
+            facts = await _facts(handle)
+            request = replace(
+                request,
+                conf=facts.conf if facts else request.conf,
+                logical_date=card.logical_date,
+                run_type=card.run_type,
+                run_after=card.run_after,
+                triggering_user=card.triggering_user,
+            )
+            name, given = await self._prepare(request)
+            given = replace(
+                given, lane=card.lane, sealed=facts.sealed if facts else None
+            )
+        else:
+            name, given = await self._prepare(request)
+        await self._start(name, given, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
+
+    async def _prepare(self, request: SubmitRequest) -> tuple[str, DagExecutionInput]:
+        """Check the DAG; return the id of the workflow and its input."""
         now = datetime.now(UTC).isoformat()  # noqa: TID251  # the run begins here
         try:
             date = utc(request.logical_date or now)
@@ -60,28 +110,37 @@ class Starter:
             run_id=run_id,
             logical_date=date,
             conf=request.conf,
-            run_after=date,
+            run_type=request.run_type,
+            run_after=request.run_after or date,
+            triggering_user=request.triggering_user,
             dag_file=request.dag_file,
             sealed=sealed,
             dag=dag,
         )
         what = "conf, connections, variables and what is known of the DAG are"
         check_size(asdict(given), what, "Make the conf smaller.")
-        await self._start(name, given, run_id)
-        return Submitted(request.dag_id, run_id, name, ui_url(self._config, name))
+        return name, given
 
     async def _checked(
         self, request: SubmitRequest, run_id: str, date: str
     ) -> DagAnswer:
         question = DagQuestion(
-            request.dag_id, request.dag_file, request.conf, run_id, date
+            request.dag_id,
+            request.dag_file,
+            request.conf,
+            run_id,
+            date,
+            request.run_type,
         )
         answer = await self._read(question)
         if answer.refusal is not None:
             raise DagError(answer.refusal)
         return answer
 
-    async def _start(self, name: str, given: DagExecutionInput, run_id: str) -> None:
+    async def _start(
+        self, name: str, given: DagExecutionInput, reuse: WorkflowIDReusePolicy
+    ) -> None:
+        run_id = given.run_id or ""
         is_searchable = given.dag is not None and given.dag.has_search_attributes
         found_by = attributes.of_run(
             given.dag_id, run_id, given.run_type, given.logical_date
@@ -92,7 +151,7 @@ class Starter:
                 given,
                 id=name,
                 task_queue=self._config.temporal.task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_reuse_policy=reuse,
                 search_attributes=found_by if is_searchable else None,
                 static_summary=shortened(f"{given.dag_id} · {run_id}"),
             )
@@ -102,3 +161,40 @@ class Starter:
                 f"another, or look at that run: appliance runs wait {given.dag_id} "
                 f"{run_id}"
             ) from err
+
+
+async def _end(handle: WorkflowHandle[Any, Any]) -> None:
+    """End a run and wait until it has.
+
+    Raises:
+        DagError: it does not end.
+    """
+    try:
+        await handle.cancel()
+    except RPCError as err:
+        if err.status == RPCStatusCode.NOT_FOUND:
+            return  # It has ended already.
+        raise
+    try:
+        with suppress(WorkflowFailureError):
+            await asyncio.wait_for(handle.result(), _END_S)
+    except TimeoutError as err:
+        raise DagError(
+            f"{handle.id} is to be started again, and has not ended {_END_S:g} s "
+            "after it was cancelled"
+        ) from err
+
+
+async def _facts(handle: WorkflowHandle[Any, Any]) -> RunSecretsAndConf | None:
+    """Return what a run was started with; None when nobody knows any more."""
+    try:
+        facts: RunSecretsAndConf = await handle.query(
+            messages.FACTS_QUERY, result_type=RunSecretsAndConf
+        )
+    except WorkflowQueryFailedError:
+        return None
+    except RPCError as err:
+        if err.status == RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return facts

@@ -48,6 +48,7 @@ from appliance.temporal.journal import Journal
 from appliance.temporal.keyring import Keyring, ensure_key
 from appliance.temporal.leases import Leases
 from appliance.temporal.namespace import agree_on_key, prepare
+from appliance.temporal.neighbours import Neighbours
 from appliance.temporal.registry import Registry
 from appliance.temporal.runs import Runs
 from appliance.temporal.starter import Starter
@@ -125,16 +126,18 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
         journal = Journal(config.data / "worker" / "tries")
         await _report_lost(client, journal)
         _, airflow_s = await _timed(workshop.folder(), began)
-        runs = Runs(client, keys)
+        registry = Registry(client, config.temporal.task_queue)
+        dags = DagActivities(config, workshop, has_search_attributes=has_attributes)
+        starter = Starter(client, config, dags.read_dag)
+        neighbours = Neighbours(client, registry, starter, workshop.facts)
+        runs = Runs(client, keys, neighbours)
         leases = Leases(workshop.runner(runs), parallelism=config.worker.parallelism)
         queue = _own_queue(config)
         tries = TryActivities(leases, journal, queue=queue, runs=runs)
-        dags = DagActivities(config, workshop, has_search_attributes=has_attributes)
-        clerk = Clerk(client, Registry(client, config.temporal.task_queue))
+        clerk = Clerk(client, registry)
         for worker in _workers(client, config, workshop, tries, dags, clerk):
             await stack.enter_async_context(worker)
         await vaults.open(client, keys)
-        starter = Starter(client, config, dags.read_dag)
         await stack.enter_async_context(opened(config, starter.start))
         ready_s = time.monotonic() - began
         listing = await (await workshop.folder()).listing()

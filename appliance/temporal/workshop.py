@@ -20,7 +20,7 @@ from appliance.config.environment import (
     may_have_remote_logs,
 )
 from appliance.config.model import Config
-from appliance.dagfile.facts import CheckedDag, Listing, OpenFile
+from appliance.dagfile.facts import CheckedDag, DagFacts, Listing, OpenFile
 from appliance.dagfile.folder import PRELOAD, DagFolder
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import ConfigError, DagError
@@ -99,6 +99,10 @@ class Workshop:
             opened = await folder.open(found.file)
             self._spares.refill(opened.zygote)
         return found
+
+    async def facts(self, dag_id: str) -> DagFacts:
+        """As ``DagFolder.facts``."""
+        return await (await self.folder()).facts(dag_id)
 
     async def listing(self) -> Listing:
         """Return every DAG of the folder, and every file that cannot be read."""

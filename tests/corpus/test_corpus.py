@@ -39,7 +39,6 @@ REFUSED = {
     "core_examples:example_branch_dop_operator_v3": "depends_on_past",
     "core_examples:example_time_delta_sensor_async": "a deferrable operator",
     "std_examples:example_hitl_operator@reject": "an operator that waits for a person",
-    "std_examples:example_trigger_controller_dag": "TriggerDagRunOperator",
 }
 """Case → the feature that is not built yet, in the words of the refusal."""
 

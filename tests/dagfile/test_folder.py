@@ -370,8 +370,6 @@ REFUSED = {
     "start_from_trigger": "DateTimeSensorAsync("
     "task_id='t', target_time='x', start_from_trigger=True)",
     "an operator that waits for a person": "ApprovalOperator(task_id='t', subject='x')",
-    "TriggerDagRunOperator": "TriggerDagRunOperator(task_id='t', trigger_dag_id='x')",
-    "ExternalTaskSensor": "ExternalTaskSensor(task_id='t', external_dag_id='x')",
     "a deferrable operator": "FileSensor(task_id='t', filepath='x', deferrable=True)",
     "run_as_user": "BashOperator(task_id='t', bash_command='', run_as_user='joe')",
 }
@@ -379,9 +377,7 @@ IMPORTS = """
 from airflow.sdk import DAG, BaseOperator, task
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
-from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
 from airflow.providers.standard.sensors.filesystem import FileSensor
 """
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from appliance.config.model import Secrets
+from appliance.dagrun.roster import Roster, RunCard, RunQuestion
 from appliance.dagrun.tries import ActivityTaskInput, RunFacts, XComRow
-from appliance.taskrun.runview import InstanceRow
+from appliance.taskrun.runview import InstanceRow, RunWish
 
 NOON = "2026-01-02T12:00:00+00:00"
 
@@ -38,6 +39,48 @@ def a_try(**changes: Any) -> ActivityTaskInput:
 
 
 @dataclass
+class FakeNeighbour:
+    """Another run."""
+
+    card: RunCard
+    tasks: list[InstanceRow] = field(default_factory=list)
+    rows: list[XComRow] = field(default_factory=list)
+
+    async def instances(self) -> Sequence[InstanceRow]:
+        """Return its instances."""
+        return self.tasks
+
+    async def xcoms(
+        self, task_ids: Sequence[str], *, key: str | None
+    ) -> Sequence[XComRow]:
+        """Return the rows of these tasks."""
+        return [r for r in self.rows if r.task_id in task_ids and key in (None, r.key)]
+
+
+@dataclass
+class FakeNeighbours:
+    """Other runs, all of one DAG."""
+
+    runs: list[FakeNeighbour] = field(default_factory=list)
+    wishes: list[RunWish] = field(default_factory=list)
+
+    async def find(self, _dag_id: str, question: RunQuestion) -> list[FakeNeighbour]:
+        """Return the runs a roster finds."""
+        by_id = {run.card.run_id: run for run in self.runs}
+        roster = Roster(closed={run_id: run.card for run_id, run in by_id.items()})
+        return [by_id[card.run_id] for card in roster.find(question)]
+
+    async def groups(self, _dag_id: str) -> dict[str, list[str]]:
+        """Return one group."""
+        return {"group": ["group.one", "group.two"]}
+
+    async def start(self, wish: RunWish) -> bool:
+        """Remember the wish; there is a run already if one of this id is known."""
+        self.wishes.append(wish)
+        return all(run.card.run_id != wish.run_id for run in self.runs)
+
+
+@dataclass
 class FakeRun:
     """Rows of XComs and instances, and secrets of the run's own."""
 
@@ -45,6 +88,7 @@ class FakeRun:
     tasks: list[InstanceRow] = field(default_factory=list)
     own: Secrets | None = None
     asked: list[object] = field(default_factory=list)
+    others: FakeNeighbours = field(default_factory=FakeNeighbours)
 
     async def xcoms(
         self, task_ids: Sequence[str], *, key: str | None

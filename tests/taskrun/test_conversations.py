@@ -202,7 +202,6 @@ async def test_what_a_task_writes_is_kept(asker: Asker) -> None:
     ("task_id", "error"),
     [
         ("defers", "deferrable operators are"),
-        ("triggers", "starting other DAG runs (TriggerDagRunOperator) is"),
     ],
 )
 async def test_missing_feature_fails_the_try_by_name(

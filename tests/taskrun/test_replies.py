@@ -8,13 +8,21 @@ from typing import Any
 import pytest
 
 from appliance.config.model import Connection, Secrets
-from appliance.dagrun.states import TaskState
+from appliance.dagrun.roster import RunCard
+from appliance.dagrun.states import RunState, TaskState
 from appliance.dagrun.tries import XComRow
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.replies import Replies
 from appliance.taskrun.runview import InstanceRow
 from appliance.warm.frames import Reply
-from tests.fakes.runs import NOON, RUN, FakeRun, a_try
+from tests.fakes.runs import (
+    NOON,
+    RUN,
+    FakeNeighbour,
+    FakeNeighbours,
+    FakeRun,
+    a_try,
+)
 from tests.fakes.vaults import FakeVaults
 
 NOW = datetime(2026, 1, 2, 12, 0, 5, tzinfo=UTC)
@@ -32,6 +40,23 @@ TI = {"ti_id": "01234567-89ab-cdef-0123-456789abcdef"}
 STORE = {"key": "k", "value": {"n": [1]}}
 HERE_ASSET = {"ByName": {"name": "a"}, "ByUri": {"uri": "s3://a"}}
 ASSET = {"name": "a", "uri": "s3://a", "group": "asset", "extra": {"owner": "me"}}
+EARLIER = "2026-01-01T12:00:00+00:00"
+BEFORE: dict[str, Any] = {
+    **OWN,
+    "run_id": "manual__0",
+    "logical_date": EARLIER,
+    "data_interval_start": EARLIER,
+    "data_interval_end": NOON,
+    "run_after": EARLIER,
+    "start_date": EARLIER,
+    "end_date": EARLIER,
+    "run_type": "manual",
+    "state": "success",
+    "conf": None,
+    "triggering_user_name": None,
+    "consumed_asset_events": [],
+    "partition_key": None,
+}
 DONE = None
 OK = {"type": "OKResponse", "ok": True}
 
@@ -55,8 +80,27 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
         {**HERE, "map_index": None},
         {"type": "XComResult", "key": "return_value", "value": None},
     ),
-    ("GetXCom", {**HERE, "run_id": "other"}, "XComs of another DAG run are"),
-    ("GetXCom", {**HERE, "key": "k", "include_prior_dates": True}, "XComs of earlier"),
+    (
+        "GetXCom",
+        {**HERE, "run_id": "manual__0", "map_index": 1},
+        {"type": "XComResult", "key": "return_value", "value": 21},
+    ),
+    (
+        "GetXCom",
+        {**HERE, "run_id": "unknown"},
+        {"type": "XComResult", "key": "return_value", "value": None},
+    ),
+    (
+        "GetXCom",
+        {**HERE, "key": "k", "include_prior_dates": True},
+        {"type": "XComResult", "key": "k", "value": "earlier"},
+    ),
+    (
+        "GetXComSequenceSlice",
+        {**HERE, "include_prior_dates": True, "start": 0, "stop": 4, "step": None},
+        {"type": "XComSequenceSliceResult", "root": [20, 10, 21, 11]},
+    ),
+    ("SetXCom", {**HERE, "run_id": "other", "value": 1}, "another DAG run is"),
     ("GetXComCount", HERE, {"type": "XComCountResponse", "len": 3}),
     (
         "GetXComSequenceItem",
@@ -84,12 +128,26 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
     ("DeleteXCom", HERE, DONE),
     ("GetTICount", {**ASK, "states": None}, {"type": "TICount", "count": 3}),
     ("GetTICount", {**ASK, "states": ["null"]}, {"type": "TICount", "count": 1}),
-    ("GetTICount", {**ASK, "dag_id": "other", "states": None}, "other DAG runs are"),
-    ("GetTICount", {**ASK, "run_ids": None, "states": None}, "other DAG runs are"),
-    ("GetTICount", {**ASK, "task_group_id": "g", "states": None}, "of a task group"),
+    (
+        "GetTICount",
+        {**ASK, "run_ids": ["manual__0"], "states": ["success"]},
+        {"type": "TICount", "count": 2},
+    ),
+    (
+        "GetTICount",
+        {**ASK, "run_ids": None, "logical_dates": [EARLIER], "states": None},
+        {"type": "TICount", "count": 2},
+    ),
+    (
+        "GetTICount",
+        {**ASK, "task_ids": None, "task_group_id": "group", "states": None},
+        {"type": "TICount", "count": 1},
+    ),
+    ("GetTICount", {**ASK, "task_group_id": "g", "states": None}, "Task group g not"),
+    ("GetTaskStates", {**ASK, "task_group_id": "g"}, "Task group g not found"),
     (
         "GetTaskStates",
-        {**ASK, "run_ids": None, "logical_dates": [datetime.fromisoformat(NOON)]},
+        ASK,
         {
             "type": "TaskStatesResult",
             "task_states": {
@@ -99,6 +157,14 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
                     "items_2": None,
                 }
             },
+        },
+    ),
+    (
+        "GetTaskStates",
+        {**ASK, "run_ids": None, "logical_dates": [datetime.fromisoformat(EARLIER)]},
+        {
+            "type": "TaskStatesResult",
+            "task_states": {"manual__0": {"items_0": "success", "items_1": "success"}},
         },
     ),
     (
@@ -124,6 +190,16 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
         {"type": "DRCount", "count": 1},
     ),
     (
+        "GetDRCount",
+        {**OWN, "run_ids": None, "logical_dates": None, "states": ["success"]},
+        {"type": "DRCount", "count": 1},
+    ),
+    (
+        "GetDRCount",
+        {**OWN, "run_ids": ["manual__0"], "logical_dates": None, "states": ["failed"]},
+        {"type": "DRCount", "count": 0},
+    ),
+    (
         "GetDagRun",
         OWN,
         {
@@ -144,10 +220,59 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
         },
     ),
     ("GetDagRunState", OWN, {"type": "DagRunStateResult", "state": "running"}),
-    ("GetDagRunState", {**OWN, "run_id": "other"}, "other DAG runs are"),
-    ("GetPrevSuccessfulDagRun", TI, {"type": "PrevSuccessfulDagRunResult"}),
-    ("GetPreviousDagRun", {"dag_id": "shop"}, "other DAG runs are"),
-    ("GetPreviousTI", {"dag_id": "shop"}, "other DAG runs are"),
+    (
+        "GetDagRunState",
+        {**OWN, "run_id": "manual__0"},
+        {"type": "DagRunStateResult", "state": "success"},
+    ),
+    ("GetDagRunState", {**OWN, "run_id": "unknown"}, "'unknown' was not found"),
+    ("GetDagRun", {**OWN, "run_id": "unknown"}, "'unknown' was not found"),
+    ("GetDagRun", {**OWN, "run_id": "manual__0"}, {"type": "DagRunResult", **BEFORE}),
+    (
+        "GetPrevSuccessfulDagRun",
+        TI,
+        {
+            "type": "PrevSuccessfulDagRunResult",
+            "data_interval_start": EARLIER,
+            "data_interval_end": NOON,
+            "start_date": EARLIER,
+            "end_date": EARLIER,
+        },
+    ),
+    (
+        "GetPreviousDagRun",
+        {"dag_id": "shop", "logical_date": datetime.fromisoformat(NOON)},
+        {"type": "PreviousDagRunResult", "dag_run": BEFORE},
+    ),
+    (
+        "GetPreviousDagRun",
+        {"dag_id": "shop", "logical_date": NOON, "state": "failed"},
+        {"type": "PreviousDagRunResult", "dag_run": None},
+    ),
+    (
+        "GetPreviousTI",
+        {"dag_id": "shop", "task_id": "items", "logical_date": NOON, "map_index": 1},
+        {
+            "type": "PreviousTIResult",
+            "task_instance": {
+                "task_id": "items",
+                "dag_id": "shop",
+                "run_id": "manual__0",
+                "logical_date": EARLIER,
+                "start_date": EARLIER,
+                "end_date": NOON,
+                "state": "success",
+                "try_number": 2,
+                "map_index": 1,
+                "duration": 1.5,
+            },
+        },
+    ),
+    (
+        "GetPreviousTI",
+        {"dag_id": "shop", "task_id": "items", "state": "failed"},
+        {"type": "PreviousTIResult", "task_instance": None},
+    ),
     (
         "GetTaskRescheduleStartDate",
         TI,
@@ -200,7 +325,17 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
     ("SetTaskStateStore", {**TI, **STORE, "expires_at": NOW}, OK),
     ("DeleteTaskStateStore", {**TI, "key": "k"}, OK),
     ("ClearTaskStateStore", TI, OK),
-    ("TriggerDagRun", {"dag_id": "other", "run_id": "r"}, "starting other DAG runs"),
+    ("TriggerDagRun", {"dag_id": "other", "run_id": "r", "logical_date": NOON}, OK),
+    (
+        "TriggerDagRun",
+        {"dag_id": "other", "run_id": "manual__0"},
+        {"type": "ErrorResponse", "error": "DAGRUN_ALREADY_EXISTS", "detail": {}},
+    ),
+    (
+        "TriggerDagRun",
+        {"dag_id": "other", "run_id": "r", "logical_date": None, "run_after": NOON},
+        "without a logical date is",
+    ),
     ("GetAssetByName", {"name": "a"}, {"type": "AssetResult", **ASSET}),
     ("GetAssetByUri", {"uri": "s3://a"}, {"type": "AssetResult", **ASSET}),
     (
@@ -291,14 +426,37 @@ class Trial:
 
 def items() -> FakeRun:
     return FakeRun(
+        others=FakeNeighbours([earlier()]),
         rows=[
             XComRow("items", index, "return_value", 10 + index) for index in (2, 0, 1)
         ],
         tasks=[
             InstanceRow("items", index, state, 1.5)
             for index, state in enumerate(("success", "failed", None))
-        ],
+        ]
+        + [InstanceRow("group.one", -1, None)],
     )
+
+
+def earlier() -> FakeNeighbour:
+    card = RunCard(
+        run_id="manual__0",
+        workflow_id="dag-shop-manual__0",
+        run_type="manual",
+        run_after=EARLIER,
+        logical_date=EARLIER,
+        data_interval_start=EARLIER,
+        data_interval_end=NOON,
+        state=RunState.SUCCESS,
+        start_date=EARLIER,
+        end_date=EARLIER,
+    )
+    tasks = [
+        InstanceRow("items", index, "success", 1.5, 2, EARLIER, NOON)
+        for index in range(2)
+    ]
+    rows = [XComRow("items", index, "return_value", 20 + index) for index in range(2)]
+    return FakeNeighbour(card, tasks, [*rows, XComRow("items", -1, "k", "earlier")])
 
 
 @pytest.mark.parametrize(

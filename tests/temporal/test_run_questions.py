@@ -11,6 +11,7 @@ from appliance.dagrun.tries import XComRow
 from appliance.temporal.keyring import Keyring
 from appliance.temporal.messages import XComQuestion
 from appliance.temporal.runs import Run
+from tests.fakes.runs import FakeNeighbours
 
 
 class FakeHandle:
@@ -37,7 +38,8 @@ class FakeClient:
 
 
 def run_asking(handle: FakeHandle) -> Run:
-    return Run(cast(Client, FakeClient(handle)), "dag-x-y", cast(Keyring, None))
+    client = cast(Client, FakeClient(handle))
+    return Run(client, "dag-x-y", cast(Keyring, None), FakeNeighbours())
 
 
 async def test_many_tries_that_ask_the_same_cost_one_answer() -> None:

@@ -1,0 +1,117 @@
+"""Tasks start runs of other DAGs, wait for them, and are told what became of them, earlier runs of their own included."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.box import RunningBox, running_box
+
+pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(240)]
+
+DAGS = Path(__file__).parent / "dags"
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
+    folder = tmp_path_factory.mktemp("neighbours")
+    with running_box(dags=DAGS, folder=folder) as started:
+        yield started
+
+
+def run(
+    box: RunningBox, dag_id: str, *words: str, **conf: Any
+) -> tuple[str, dict[str, str]]:
+    """Run a DAG to its end; return its state and those of its tasks."""
+    wanted = ("--conf", json.dumps(conf), "--wait", "-o", "json")
+    done = box.submit(dag_id, *words, *wanted, timeout_s=150)
+    assert done.stdout, done.stderr
+    body = done.json
+    return body["state"], {row["task_id"]: row["state"] for row in body["tasks"]}
+
+
+def returned(box: RunningBox, dag_id: str, run_id: str, task_id: str) -> Any:
+    done = box.appliance("xcoms", dag_id, run_id, "-o", "json")
+    (value,) = [
+        row["value"]
+        for row in done.json
+        if (row["task_id"], row["key"]) == (task_id, "return_value")
+    ]
+    return value
+
+
+def test_a_task_starts_a_run_waits_for_it_and_reads_what_it_left(
+    box: RunningBox,
+) -> None:
+    state, _ = run(box, "parent", "--run-id", "p", child="c")
+
+    assert state == "success"
+    assert returned(box, "parent", "p", "asks") == {
+        "xcom": "from the parent",
+        "state": "success",
+        "count": 2,
+        "states": {"c": {"says": "success", "group.one": "success"}},
+        "in_group": 1,
+        "runs": 1,
+    }
+    (row,) = [
+        row
+        for row in box.appliance("runs", "list", "child", "-o", "json").json
+        if row["run_id"] == "c"
+    ]
+    assert (row["run_type"], row["state"]) == ("operator_triggered", "success")
+
+
+def test_a_run_id_that_is_used_fails_skips_or_runs_again(box: RunningBox) -> None:
+    run(box, "child", "--run-id", "twice", word="first")
+
+    assert run(box, "parent", child="twice")[0] == "failed"
+    assert run(box, "skips_what_is_there", child="twice") == (
+        "success",
+        {"starts": "skipped"},
+    )
+    assert run(box, "resets", child="twice")[0] == "success"
+    assert returned(box, "child", "twice", "says") == "first"
+
+
+def test_a_sensor_finds_the_run_of_its_logical_date(box: RunningBox) -> None:
+    date = ("--logical-date", "2026-03-01")
+    run(box, "child", *date)
+
+    state, tasks = run(box, "watcher", *date)
+
+    earlier = tasks.pop("earlier")
+    assert tasks == {"run": "success", "task": "success", "group": "success"}
+    assert (state, earlier) == ("failed", "failed")  # nobody ran the day before
+
+
+def test_a_sensor_fails_when_the_run_has(box: RunningBox) -> None:
+    date = ("--logical-date", "2026-03-11")
+    run(box, "child", *date, fails=True)
+
+    _, tasks = run(box, "watcher", *date)
+
+    assert set(tasks.values()) == {"failed"}
+
+
+def test_a_run_knows_its_predecessors(box: RunningBox) -> None:
+    def ran(name: str, day: int, **conf: Any) -> dict[str, Any]:
+        date = ("--run-id", name, "--logical-date", f"2026-04-{day:02}")
+        run(box, "remembers", *date, **conf)
+        looked: dict[str, Any] = returned(box, "remembers", name, "looks_back")
+        return looked
+
+    first = ran("one", 1)
+    second = ran("two", 2, fails=True)
+    third = ran("three", 3, fails=True)
+
+    assert first["previous"] is None
+    assert first["prev_end_date_success"] == ""
+    assert (second["previous"], second["previous_state"]) == ("one", "success")
+    assert second["previous_instance"] == ["one", "success"]
+    assert second["last_value"] == "one"
+    assert third["previous"] == "two"
+    assert third["prev_data_interval_start_success"].startswith("2026-04-0")
+    assert third["last_value"] == "one"
