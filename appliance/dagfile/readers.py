@@ -28,6 +28,7 @@ _LAST_LINES = 5
 _LINE_CHARS = 300
 _LISTING_S = 60.0
 _SHOWN = frozenset(("error", "errors"))
+_SHOWN_OF_A_DAG = ("description", "owners", "tags", "refusals")
 """What of a report is said in the file's own words."""
 _WATCHDOG = "Timeout ("
 """How faulthandler's dump begins when it ends a process that does not heed its time limit."""
@@ -196,6 +197,8 @@ class Readers:
                 raise
         for shown in _SHOWN & report.keys():
             report[shown] = answers.hide(report[shown])
+        for facts in report.get("dags", {}).values():
+            facts |= {name: answers.hide(facts[name]) for name in _SHOWN_OF_A_DAG}
         return _Told(report, made, any(kind != "MaskSecret" for kind in asked))
 
 

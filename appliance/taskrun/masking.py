@@ -9,13 +9,14 @@ Source: Airflow 3.3: ``airflow/settings.py`` (_configure_secrets_masker), ``sdk/
 
 import importlib.util
 import json
+import re
 import sys
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from appliance.config.model import Connection
 
@@ -26,6 +27,10 @@ _MODULE = "appliance_secrets_masker"
 _MIN_LENGTH = "AIRFLOW__LOGGING__MIN_LENGTH_MASKED_SECRET"
 _NAMES = "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES"
 _HIDE = "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS"
+_ESCAPES = (repr, json.dumps, partial(json.dumps, ensure_ascii=False))
+_QUOTES = (quote, partial(quote, safe=""), quote_plus)
+_LEAST_LINE = 8
+"""Shorter lines of a secret are not secret by themselves, such as a brace."""
 _DEPTH = 100
 """Airflow stops masking strings at depth 5, which the exceptions of an exception group are beyond."""
 
@@ -50,14 +55,32 @@ class Masker:
 
     def add(self, secret: object, name: str | None = None) -> None:
         """Hide ``secret``, text or a structure of texts; with a name, only if that names something sensitive."""
-        if secret:
-            self._masker.add_mask(secret, name)
+        match secret:
+            case str():
+                self._add_text(secret, name)
+            case Mapping():
+                for key, item in secret.items():
+                    self.add(item, str(key))
+            case Iterable():
+                for item in secret:
+                    self.add(item, name)
+            case _:
+                pass  # A number, or nothing.
+
+    def _add_text(self, secret: str, name: str | None) -> None:
+        masker = self._masker
+        masker.add_mask(secret, name)
+        if re.escape(secret) in masker.patterns:
+            more = {re.escape(form) for form in _forms(secret)} - masker.patterns
+            if more:
+                masker.patterns |= more
+                # Sorted, so that other tries with these secrets need not compile it again.
+                masker.replacer = re.compile("|".join(sorted(masker.patterns)))
 
     def add_connection(self, connection: Connection) -> None:
-        """Hide the password, also as it looks in a URI, and the extra, also its sensitive fields."""
+        """Hide the password, and the extra, also its sensitive fields."""
         if connection.password:
             self.add(connection.password)
-            self.add(quote(connection.password, safe=""))
         if connection.extra:
             self.add(connection.extra)
             self.add(_decoded(connection.extra))
@@ -66,6 +89,22 @@ class Masker:
         """Return ``value``, text or JSON, with every secret replaced by ``***``."""
         hidden: T = self._masker.redact(value, max_depth=_DEPTH)
         return hidden
+
+
+def _forms(secret: str) -> set[str]:
+    """Return what a secret looks like in text that people see: in JSON, in a URI, in the ``repr`` of what holds it.
+
+    Of a secret of several lines also each line, since output is masked line by line.
+    """
+    lines = {line.strip() for line in secret.splitlines()}
+    texts = {secret, *(line for line in lines if len(line) >= _LEAST_LINE)}
+    escaped = {escape(text)[1:-1] for text in texts for escape in _ESCAPES}
+    # A traceback shows the repr of a list in the repr of an exception.
+    twice = {escape(text)[1:-1] for text in escaped for escape in (repr, json.dumps)}
+    # A connection's URI has its extra as JSON.
+    quotable = (secret, json.dumps(secret)[1:-1])
+    quoted = {quote_(text) for text in quotable for quote_ in _QUOTES}
+    return texts | escaped | twice | quoted
 
 
 def _decoded(extra: str) -> dict[str, Any]:

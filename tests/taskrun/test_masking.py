@@ -1,7 +1,9 @@
 """What is hidden, and what is not: Airflow's own rules."""
 
+import json
 import subprocess
 import sys
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -21,6 +23,41 @@ def test_a_connection_is_hidden_wherever_its_parts_appear() -> None:
     assert masker.hide("mysql://u:p%40ss%2Fw0rd@db") == "mysql://u:***@db"
     assert masker.hide("key abcdefgh") == "key ***"
     assert masker.hide('{"api_key": "abcdefgh", "n": 1}') == "***"
+
+
+AWKWARD = "p@ss\"w'0r\\d ü"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        AWKWARD,
+        repr(AWKWARD),
+        repr(ValueError([AWKWARD])),
+        repr(ValueError(repr([AWKWARD]))),
+        json.dumps({"a": AWKWARD}),
+        json.dumps({"a": AWKWARD}, ensure_ascii=False),
+        json.dumps(json.dumps({"a": AWKWARD})),
+        f"http://{quote(AWKWARD, safe='')}@host",
+        f"?extra={quote_plus(json.dumps({'a': AWKWARD}))}",
+    ],
+)
+def test_a_secret_is_hidden_however_it_is_quoted(text: str) -> None:
+    masker = Masker()
+    masker.add(AWKWARD)
+
+    assert "w'0r" not in masker.hide(text)
+    assert "0r" not in masker.hide(text)
+
+
+def test_each_line_of_a_secret_is_hidden_by_itself() -> None:
+    """Output is masked line by line, and a traceback shows them all in one."""
+    masker = Masker()
+    masker.add({"private_key": "-----BEGIN-----\n  MIIBVgIBADAN\n{\n-----END-----\n"})
+
+    assert masker.hide("  MIIBVgIBADAN") == "  ***"
+    assert "MII" not in masker.hide(repr({"k": "-----BEGIN-----\n  MIIBVgIBADAN\n"}))
+    assert masker.hide("{") == "{"
 
 
 @pytest.mark.parametrize(
