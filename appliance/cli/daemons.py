@@ -87,7 +87,7 @@ def prepare(box: Box, /) -> None:
 @click.command(cls=Command, epilog="Example: appliance health")
 @pass_box
 def health(box: Box, /) -> None:
-    """Say whether server and worker are well; 3 if not."""
+    """Say whether server and worker are well, 3 if not, and what the disk holds."""
     import asyncio
 
     from appliance.boot.health import health as examine
@@ -100,11 +100,24 @@ def health(box: Box, /) -> None:
 
     found = asyncio.run(examine(config, probe))
     click.echo("\n".join(found.lines))
-    unsafe = data_warning(config)
-    if unsafe:
-        click.echo(f"WARNING   {unsafe}", err=True)
+    for warning in (*_disk(config), data_warning(config)):
+        if warning:
+            click.echo(f"WARNING   {warning}", err=True)
     if not found.ok:
         raise TemporalUnreachable("")
+
+
+def _disk(config: "Config") -> "list[str]":
+    """Say what the data folder takes; return what someone should know about that."""
+    from appliance.boot.disk import measure
+
+    if not config.data.is_dir():
+        return []
+    disk = measure(config.data)
+    click.echo(f"{'disk':<9} {disk.line}")
+    if not disk.is_scarce:
+        return []
+    return [f"The disk of {config.data} is nearly full."]
 
 
 @click.command(cls=Command, epilog="Example: appliance version")

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from appliance.warm import datagrams, seams
-from appliance.warm.seams import callbacks, remotelogs
+from appliance.warm.seams import callbacks, remotelogs, xcoms
 
 
 def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -52,12 +52,12 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
 
 def store_xcom(_args: dict[str, Any], fds: list[int]) -> None:
     """Put ``{value, where}`` from the first descriptor away; write what to keep to it."""
-    _errand(fds[0], lambda given: seams.store_xcom(given["value"], **given["where"]))
+    _errand(fds[0], lambda given: xcoms.store(given["value"], **given["where"]))
 
 
 def resolve_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
     """Turn the list of stored values in the first descriptor into what they stand for."""
-    _errand(fds[0], lambda given: [seams.resolve_xcom(value) for value in given])
+    _errand(fds[0], lambda given: [xcoms.resolve(value) for value in given])
 
 
 def _work(orders: dict[str, Any]) -> Callable[[], None]:
@@ -65,6 +65,16 @@ def _work(orders: dict[str, Any]) -> Callable[[], None]:
     if (request := orders.get("callback")) is None:
         return seams.run_task
     return partial(callbacks.run, request)
+
+
+def purge_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
+    """Delete XComs of the list of ``[dag_id, run_id]`` in the first descriptor."""
+
+    def work(runs: list[list[str]]) -> None:
+        for dag_id, run_id in runs:
+            xcoms.purge(dag_id, run_id)
+
+    _errand(fds[0], work)
 
 
 def upload_log(_args: dict[str, Any], fds: list[int]) -> None:

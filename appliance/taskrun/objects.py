@@ -37,6 +37,11 @@ async def resolve(zygote: Zygote, rows: Sequence[XComRow]) -> list[XComRow]:
     return [replace(row, value=value) for row, value in zip(rows, values, strict=True)]
 
 
+async def purge(zygote: Zygote, runs: Sequence[tuple[str, str]]) -> None:
+    """Delete what the backend has put away for these runs, by ids of DAG and run."""
+    await _errand(zygote, "purge_xcoms", list(runs))
+
+
 async def _errand(zygote: Zygote, function: str, given: Any) -> Any:
     """Run a function of ``taskrun.child`` in a child, its argument and result in a memfd."""
     with os.fdopen(os.memfd_create(function), "r+b") as paper:

@@ -30,7 +30,7 @@ from temporalio.worker import Worker
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
-from appliance.temporal import reload
+from appliance.temporal import reload, retention
 from appliance.temporal.activities import (
     LAST_WORDS_S,
     DagActivities,
@@ -93,7 +93,8 @@ def run(config: Config, announce: Announce, load: Callable[[], Config]) -> None:
     )
     # How each failed try ended is in the history and in its log.
     logging.getLogger("temporalio").setLevel(logging.ERROR)
-    logging.getLogger(reload.__name__).setLevel(logging.INFO)
+    for module in (reload, retention):
+        logging.getLogger(module.__name__).setLevel(logging.INFO)
     shield_from_children()
     asyncio.run(_work(config, announce, load))
 
@@ -144,6 +145,9 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
         announce(Started(listing, server_s, airflow_s, ready_s))
         await stack.enter_async_context(answering(client, config))
         apply = (workshop.reconfigure, dags.reconfigure, vaults.reconfigure)
+        await stack.enter_async_context(
+            retention.keeping(client, config, workshop.purge)
+        )
         await stack.enter_async_context(reload.reloading(config, load, apply))
         await stop.wait()
 

@@ -31,6 +31,7 @@ from appliance.taskrun.masking import Masker
 from appliance.taskrun.remotelogs import RemoteLogs
 from appliance.taskrun.secrets import ParseAnswers
 from appliance.taskrun.spares import Spares
+from appliance.taskrun.traces import Trace
 from appliance.taskrun.vault import Vaults
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH
 from appliance.temporal import outcomes
@@ -111,6 +112,11 @@ class Workshop:
     async def resolve(self, rows: Sequence[XComRow]) -> list[XComRow]:
         """Return XComs with every reference replaced by what it stands for."""
         return await objects.resolve(await self._live_zygote(), rows)
+
+    async def purge(self, traces: Sequence[Trace]) -> None:
+        """Delete XComs of these runs, wherever the backend has put them."""
+        runs = [(trace.dag_id, trace.run_id) for trace in traces]
+        await objects.purge(await self._live_zygote(), runs)
 
     def runner(self, runs: Runs) -> Runner:
         """Return what runs a try, asking its run through ``runs``."""

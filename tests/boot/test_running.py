@@ -1,6 +1,8 @@
 """A box that runs: its configuration is saved, its logs are followed."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -23,6 +25,8 @@ connections:
   log_store: {{conn_type: aws, host: {store}, password: s3cret-key}}
 """
 PATIENCE_S = 60.0
+LEFT = ("logs/dag_id=d/run_id=r/task_id=t/attempt=1.log", "xcom/d/r/t/x.json")
+"""What a run left that the server has no longer."""
 TRIES = ((0, 1), (1, 1), (1, 2))
 """Map index and number of the tries of ``chatter``."""
 
@@ -36,6 +40,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def box(folder: Path) -> Iterator[RunningBox]:
     (folder / "pw").write_text("from-a-file\n")
     save(folder, "red")
+    for path in LEFT:
+        file = folder / "data" / path
+        file.parent.mkdir(parents=True)
+        file.write_text("{}")
+        for one in (file, *file.parents[:3]):
+            os.utime(one, (1, 1))
     environ = {
         "APPLIANCE_CONF": str(folder / "appliance.yaml"),
         "AIRFLOW__LOGGING__REMOTE_LOGGING": "True",
@@ -50,6 +60,15 @@ def box(folder: Path) -> Iterator[RunningBox]:
 def save(folder: Path, colour: str, more: str = "", store: str = "") -> None:
     text = CONF.format(colour=colour, store=store or folder / "store") + more
     (folder / "appliance.yaml").write_text(text)
+
+
+def test_what_runs_left_goes_with_them_and_health_tells_the_disk(
+    box: RunningBox,
+) -> None:
+    until(lambda: "deleted logs and XComs of 1 run" in box.output())
+    assert not any((box.data / path).exists() for path in LEFT)
+    health = box.appliance("health").stdout.splitlines()
+    assert re.fullmatch(r"disk +database [\d.]+ [kM]B.*; .* free", health[-1])
 
 
 def settings(box: RunningBox) -> Any:

@@ -201,6 +201,21 @@ async def test_large_xcom_goes_to_the_object_store_and_back(box: Box) -> None:
     assert read.xcoms[0].value.startswith("file://")
 
 
+async def test_xcoms_in_the_object_store_are_purged_by_run(box: Box) -> None:
+    made = await box.run("large")
+    file = Path(made.xcoms[0].value.removeprefix("file://"))
+    beside = box.data / "beside"
+    beside.mkdir()
+
+    await objects.purge(
+        box.zygote, [("tries", "other"), ("..", "beside"), (".", "tries")]
+    )
+    assert file.exists()  # noqa: ASYNC240 - a look
+    assert beside.exists()
+    await objects.purge(box.zygote, [("tries", "manual__1")])
+    assert not file.parents[1].exists()
+
+
 @pytest.mark.parametrize("task_id", ["rich", "points"])
 async def test_xcom_over_budget_is_stored(box: Box, task_id: str) -> None:
     made = await box.run(task_id, xcom_budget_bytes=10)

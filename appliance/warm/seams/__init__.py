@@ -25,16 +25,12 @@ upgrade read this list against the new source:
 * ``dag_processing.importers.python_importer.signal``: the module it sets handlers with;
   ``serialization.encoders.coerce_to_core_timetable``.
 * ``dag_processing.collection._find_all_assets`` of ``LazyDeserializedDAG``: what it would register.
-* ``sdk.execution_time.xcom.XCom``: the configured backend;
-  ``providers.common.io.xcom.backend``: ``_get_threshold`` and ``XComDecoder`` are looked up in the
-  module; ``sdk.serde._match`` decides which classes are deserialized.
 """
 
 import atexit
 import faulthandler
 import gc
 import importlib.metadata
-import json
 import os
 import signal
 import socket
@@ -43,19 +39,17 @@ import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from airflow.dag_processing import collection, dagbag
 from airflow.dag_processing.importers import python_importer
-from airflow.providers.common.io.xcom import backend as object_store
-from airflow.sdk import configuration, serde
+from airflow.sdk import configuration
 from airflow.sdk._shared import secrets_masker
 from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time import comms, supervisor, task_runner, timeout
 from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend
-from airflow.sdk.execution_time.xcom import XCom
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.serialization.serialized_objects import LazyDeserializedDAG
 
@@ -341,28 +335,3 @@ def _put_first(backend: BaseSecretsBackend) -> None:
         return [backend, *load()]
 
     supervisor.ensure_secrets_backend_loaded = with_submitted
-
-
-def store_xcom(value: Any, **where: Any) -> Any:
-    """Put away an XCom the backend left inline, as if its threshold were 0; return the reference.
-
-    Only Airflow's object storage backend can; with any other the value comes back as it is.
-    """
-    if not issubclass(XCom, object_store.XComObjectStorageBackend):
-        return value
-    object_store._get_threshold = lambda: 0  # noqa: SLF001 - a seam, listed above
-    # The value was made by this DAG's own code: nothing is gained by refusing its classes.
-    serde._match = lambda _: True  # noqa: SLF001 - a seam, listed above
-    return XCom.serialize_value(serde.deserialize(value), **where)
-
-
-def resolve_xcom(stored: Any) -> Any:
-    """Follow a reference to the JSON it stands for; anything else comes back as it is."""
-    if not isinstance(stored, str):
-        return stored
-    # The file holds what serde made: to show it, no class of the DAG need be imported.
-    object_store.XComDecoder = json.JSONDecoder
-    value = XCom.deserialize_value(SimpleNamespace(value=stored))
-    if issubclass(XCom, object_store.XComObjectStorageBackend):
-        return value
-    return serde.serialize(value)
