@@ -98,16 +98,6 @@ _DAG_FEATURES = (("a deadline alert", "Remove deadline=.", "deadline"),)
 
 _TASK_FEATURES = (
     _Feature(
-        "depends_on_past",
-        "Remove depends_on_past=True.",
-        lambda task: task.fields.get("depends_on_past"),
-    ),
-    _Feature(
-        "wait_for_downstream",
-        "Remove wait_for_downstream=True.",
-        lambda task: task.fields.get("wait_for_downstream"),
-    ),
-    _Feature(
         "a pool other than default_pool",
         "Remove pool=.",
         lambda task: task.fields.get("pool", "default_pool") != "default_pool",

@@ -1,6 +1,6 @@
 """Whether one task instance may run now, and the state it takes when it never will.
 
-Every dependency is asked even when an earlier one has refused, in this order: time, trigger rule, branch
+Every dependency is asked even when an earlier one has refused, in this order: time, earlier runs, trigger rule, branch
 decisions, mapping sources; later ones may still set the state, and the last writer wins. (Airflow keeps them in
 a set ordered by object addresses; this is the order they are written in.)
 
@@ -57,10 +57,11 @@ class Dependencies:
             now: The time; None to leave retry and reschedule times out of account.
         """
         in_time = now is None or is_due(instance, now)
+        past = instance.task.task_id not in self.board.awaits_past
         rule = self._trigger_rule(instance)
         followed = self._is_followed(instance)
         mapped = self._mapping_sources(instance)
-        return in_time and rule and followed and mapped
+        return in_time and past and rule and followed and mapped
 
     def _trigger_rule(self, instance: Instance) -> bool:
         node = self.board.nodes[instance.task.task_id]

@@ -49,6 +49,13 @@ class TryResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class PastMet:
+    """What these tasks depend on in earlier runs (``depends_on_past``) has come."""
+
+    task_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached:
     """A time the machine asked to be woken at has come."""
 
@@ -58,7 +65,7 @@ class CancelRequested:
     """Somebody wants the run to end now: it fails, and only teardowns are still run."""
 
 
-Event = TryEnded | TryLost | TryResumed | TimeReached | CancelRequested
+Event = TryEnded | TryLost | TryResumed | PastMet | TimeReached | CancelRequested
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ tasks to look at again and the observer never fall behind.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from appliance.dagrun import expansion
@@ -119,6 +119,8 @@ class Board:
     deadlock_exempt: int = 0
     """Unfinished instances in whose presence Airflow looks for no deadlock."""
     deferred: int = 0
+    awaits_past: set[str] = field(default_factory=set)
+    """Tasks that depend on an earlier run which has not come so far."""
     has_skip_verdicts: bool = False
     _changed: dict[Instance, None] = field(default_factory=dict)
 
@@ -131,6 +133,19 @@ class Board:
             for down in node.links.down:
                 self.nodes[down].rows_above += len(node.instances)
             self.dirty[node.task.task_id] = None
+            if node.task.depends_on_past:
+                self.awaits_past.add(node.task.task_id)
+
+    @property
+    def is_past_awaited(self) -> bool:
+        """Whether an unfinished task waits for an earlier run."""
+        return any(self.nodes[task_id].unfinished for task_id in self.awaits_past)
+
+    def meet_past(self, task_ids: Iterable[str]) -> None:
+        """Take in that what these tasks depend on in earlier runs has come."""
+        for task_id in task_ids:
+            self.awaits_past.discard(task_id)
+            self.dirty[task_id] = None
 
     def find(self, key: InstanceKey) -> Instance | None:
         """Return the instance of this key, if there is one."""

@@ -23,6 +23,7 @@ from appliance.dagrun.events import (
     Decision,
     Event,
     FinishRun,
+    PastMet,
     StartTask,
     StopTask,
     TimeReached,
@@ -187,21 +188,26 @@ class DagRun:
 
     def _apply(self, event: Event) -> None:
         match event:
-            case TryEnded():
-                instance = self._running(event)
-                if instance is not None:
-                    self._end_try(instance, event)
-            case TryLost():
-                instance = self._running(event)
-                if instance is not None:
-                    self._lose_try(instance)
+            case TryEnded() | TryLost():
+                self._take_end(event)
             case TryResumed():
                 self._resume_try(event)
+            case PastMet(task_ids):
+                self._board.meet_past(task_ids)
             case TimeReached():
                 self._alarm.ring(self._now)
             case CancelRequested():
                 self._is_cancelled = True
                 stops.mark_failed(self._instances(), self._board.set_state)
+
+    def _take_end(self, event: TryEnded | TryLost) -> None:
+        instance = self._running(event)
+        if instance is None:
+            return
+        if isinstance(event, TryEnded):
+            self._end_try(instance, event)
+        else:
+            self._lose_try(instance)
 
     def _running(self, event: TryEnded | TryLost) -> Instance | None:
         instance = self._board.find((event.task_id, event.map_index))

@@ -134,7 +134,7 @@ class Pass:
         blocked for good does end.
         """
         board = self.board
-        if board.in_hand and not board.has_skip_verdicts:
+        if board.is_past_awaited or (board.in_hand and not board.has_skip_verdicts):
             return False
         if board.deadlock_exempt and self._is_anything_coming():
             return False

@@ -39,6 +39,10 @@ class TaskSpec:
     """Factor by which the retry delay grows from try to try; 0 and 1 keep it constant."""
     max_retry_delay_s: float | None = None
     depends_on_past: bool = False
+    wait_for_downstream: bool = False
+    """Whether it depends on what came after it in the past, too."""
+    ignore_first_depends_on_past: bool = False
+    """Whether a past without this task is no hindrance."""
     can_skip_downstream: bool = False
     """Whether this is a branch or a short circuit."""
     is_empty: bool = False
@@ -169,6 +173,8 @@ _FIELDS: Mapping[str, str] = {
     "backoff": "backoff",
     "max_delay": "max_retry_delay_s",
     "past": "depends_on_past",
+    "wait_down": "wait_for_downstream",
+    "ignore_first": "ignore_first_depends_on_past",
     "skipmixin": "can_skip_downstream",
     "empty": "is_empty",
     "max_dag": "max_active_tis_per_dag",

@@ -20,6 +20,11 @@ _FRESH: tuple[Any, ...] = (None, 0, 0, 0, 0.0, False)
 def write(board: Board) -> dict[str, Any]:
     """Write all instances, and what their ends have left behind."""
     nodes = board.nodes.items()
+    met = [
+        task_id
+        for task_id, node in nodes
+        if node.task.depends_on_past and task_id not in board.awaits_past
+    ]
     rows = {task_id: _write_rows(node) for task_id, node in nodes}
     return {
         "tasks": {task_id: row for task_id, row in rows.items() if row != [[-1, -1]]},
@@ -33,6 +38,7 @@ def write(board: Board) -> dict[str, Any]:
             for task_id, node in nodes
             if node.skip_verdicts
         },
+        **({"past_met": met} if met else {}),
     }
 
 
@@ -78,6 +84,7 @@ def read(board: Board, data: Mapping[str, Any]) -> None:
         for index, verdict, ids in verdicts:
             instance = board.nodes[task_id].instances[index]
             board.record_verdict(instance, (verdict, tuple(ids)))
+    board.meet_past(data.get("past_met", ()))
     board.take_snapshot()
     board.dirty.clear()
     board.read_live.clear()

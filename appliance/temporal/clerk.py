@@ -4,6 +4,7 @@ An activity that waits fails until it has what it waits for: its next try leaves
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,17 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 
-from appliance.dagrun.roster import Roster
+from appliance.dagrun.past import is_met
+from appliance.dagrun.roster import Roster, RunQuestion
+from appliance.dagrun.states import RunState
 from appliance.temporal import messages, packing
-from appliance.temporal.messages import Closing, Entry, LostRun
+from appliance.temporal.messages import (
+    Closing,
+    Entry,
+    FoundRun,
+    LostRun,
+    PastQuestion,
+)
 from appliance.temporal.registry import Registry, dag_workflow_id
 
 _SOON = timedelta(seconds=10)
@@ -36,6 +45,7 @@ class Clerk:
             self.close_run,
             self.find_lost_runs,
             self.rebuild_dag,
+            self.await_past,
         )
 
     @activity.defn(name=messages.ENTER_RUN)
@@ -75,6 +85,47 @@ class Clerk:
     async def rebuild_dag(self, dag_id: str) -> str:
         """Return what the DAG's last workflow knew, which somebody terminated; nothing for a new DAG."""
         return packing.packed((await self._last_known(dag_id)).to_json())
+
+    @activity.defn(name=messages.AWAIT_PAST)
+    async def await_past(self, question: PastQuestion) -> list[str]:
+        """Return which of the tasks may run as far as earlier runs are concerned.
+
+        Raises:
+            ApplicationError: none of them yet.
+        """
+        earlier = RunQuestion(
+            before=question.logical_date, is_dated=True, no_manual=question.no_manual
+        )
+        found = await self._registry.find(
+            question.dag_id, replace(earlier, most=1, with_tasks=True)
+        )
+        met = [task.task_id for task in question.tasks]
+        for last in found:
+            if last.card.state is RunState.QUEUED:
+                raise not_yet(f"{last.card.run_id} has not begun")
+            previous = await self._states(last)
+            older = [previous]
+            if any(
+                task.ignores_first and task.task_id not in previous
+                for task in question.tasks
+            ):
+                everything = replace(earlier, with_tasks=True, no_manual=False)
+                runs = await self._registry.find(question.dag_id, everything)
+                older = [await self._states(run) for run in runs]
+            met = [
+                task.task_id
+                for task in question.tasks
+                if is_met(task, last.card.logical_date, previous, older)
+            ]
+            if not met:
+                raise not_yet(f"tasks of {last.card.run_id} have not succeeded")
+        return met
+
+    async def _states(self, run: FoundRun) -> dict[str, list[str | None]]:
+        states: dict[str, list[str | None]] = {}
+        for row in await self._registry.rows(run):
+            states.setdefault(row.task_id, []).append(row.state)
+        return states
 
     async def _last_known(self, dag_id: str) -> Roster:
         name = dag_workflow_id(dag_id)

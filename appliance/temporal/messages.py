@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from appliance.dagrun.past import PastTask
 from appliance.dagrun.roster import RunCard
 from appliance.dagrun.tries import XComRow
 
@@ -172,6 +173,17 @@ class DagState:
 
     dag_id: str
     packed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastQuestion:
+    """Asks which of these tasks may run as far as earlier runs of the DAG are concerned."""
+
+    dag_id: str
+    logical_date: str
+    no_manual: bool
+    """Whether runs started by hand do not count, as with catch-up."""
+    tasks: list[PastTask] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
         TaskRow,
         XComQuestion,
     )
+    from appliance.temporal.past import Past
     from appliance.temporal.tries import Tries
     from appliance.temporal.turn import Turn
 
@@ -103,13 +104,17 @@ class ExecuteAirflowDagWorkflow:
         self._tries = tries = Tries(
             self._facts, machine, self._ledger, self._inbox.append
         )
+        past = Past(plan, dag, request)
         self._obey(machine.start(_now()))
+        past.watch(self._facts, self._inbox.append)
         try:
             await self._until_finished(machine)
+            past.stop()
             await tries.stop()
         except asyncio.CancelledError:
             self._obey(machine.receive([CancelRequested()], _now()))
             await self._until_finished(machine)  # its teardowns
+            past.stop()
             await tries.stop()
             self._set_state("failed")
             await self._turn.over(RunState.FAILED, self._facts, self.task_states())

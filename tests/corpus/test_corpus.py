@@ -36,7 +36,6 @@ CASES = _rows("manifest.jsonl")
 EXPECTED = _rows("expected.jsonl")
 
 REFUSED = {
-    "core_examples:example_branch_dop_operator_v3": "depends_on_past",
     "core_examples:example_time_delta_sensor_async": "a deferrable operator",
     "std_examples:example_hitl_operator@reject": "an operator that waits for a person",
 }

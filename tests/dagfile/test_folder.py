@@ -357,10 +357,6 @@ async def test_a_lost_reader_is_read_again(box: Box) -> None:
 
 
 REFUSED = {
-    "depends_on_past": "BashOperator(task_id='t', bash_command='', depends_on_past=True)",
-    "wait_for_downstream": (
-        "BashOperator(task_id='t', bash_command='', wait_for_downstream=True)"
-    ),
     "a pool other than default_pool": (
         "BashOperator.partial(task_id='t', pool='p').expand(bash_command=['a'])"
     ),

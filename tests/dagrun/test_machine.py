@@ -1,17 +1,20 @@
 """Transcripts of whole runs: what is reported, and what the machine says to it."""
 
+import json
 import pickle
 
 import pytest
 
 from appliance.dagrun.events import (
     CancelRequested,
+    PastMet,
     StartTask,
     TimeReached,
     TryLost,
     TryResumed,
 )
 from appliance.dagrun.instances import InstanceFacts
+from appliance.dagrun.machine import DagRun
 from appliance.dagrun.states import TaskState
 from tests.dagrun.builders import Transcript, plan
 
@@ -436,3 +439,41 @@ def test_a_run_can_be_put_away_and_taken_up_again() -> None:
         each.receive(TimeReached(), after_s=1000)
         each.end("a success")
     assert copy.said == run.said == ["start b 1"]
+
+
+PAST = {"b": {"past": True}, "c": {"past": True, "empty": True}}
+
+
+def test_a_task_that_depends_on_the_past_waits_for_it() -> None:
+    run = Transcript(plan("a >> b >> c", **PAST))
+
+    assert run.said == ["start a 1"]
+    assert run.end("a success") == []
+    assert run.receive(PastMet(("b",))) == ["start b 1"]
+    assert run.end("b success") == []
+    assert run.receive(PastMet(("c",))) == ["finish success success"]
+
+
+def test_a_run_that_waits_for_the_past_is_not_deadlocked() -> None:
+    run = Transcript(plan("a, b", b=PAST["b"]))
+
+    assert run.end("a success") == []
+    assert run.run.state == "running"
+
+
+def test_a_task_that_waits_for_the_past_is_skipped_when_its_upstream_is() -> None:
+    run = Transcript(plan("a >> b", b=PAST["b"]))
+
+    assert run.end("a skipped") == ["finish success success"]
+
+
+def test_what_has_come_of_the_past_is_put_away_with_the_run() -> None:
+    of = plan("a >> b >> c", **PAST)
+    run = Transcript(of)
+    run.receive(PastMet(("b",)))
+
+    again = DagRun.from_json(of, json.loads(json.dumps(run.run.to_json())))
+    run.run = again
+
+    assert run.end("a success") == ["start b 1"]
+    assert run.end("b success") == []

@@ -31,15 +31,16 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
 
 
 class Queue:
-    """Runs of the DAG that lets one run at a time."""
+    """Runs of a DAG whose tasks wait for files."""
 
-    def __init__(self, box: RunningBox, folder: Path) -> None:
+    def __init__(self, box: RunningBox, folder: Path, dag_id: str = DAG) -> None:
+        self.dag_id = dag_id
         self.box = box
         self.folder = folder
 
-    def submit(self, name: str) -> None:
-        conf = json.dumps({"folder": str(self.folder)})
-        done = self.box.submit(DAG, "--run-id", self.id(name), "--conf", conf)
+    def submit(self, name: str, *words: str) -> None:
+        conf = ("--conf", json.dumps({"folder": str(self.folder)}))
+        done = self.box.submit(self.dag_id, "--run-id", self.id(name), *conf, *words)
         assert done.code == 0, done.stderr
 
     def id(self, name: str) -> str:
@@ -59,15 +60,25 @@ class Queue:
 
     def state(self, name: str) -> str:
         """Return the state `runs list` shows; empty while it shows none."""
-        done = self.box.appliance("runs", "list", DAG, "-o", "json")
+        done = self.box.appliance("runs", "list", self.dag_id, "-o", "json")
         rows = {row["run_id"]: row["state"] for row in done.json}
         return str(rows.get(self.id(name), ""))
+
+    def tasks(self, name: str) -> dict[str, str | None]:
+        workflow = f"dag-{self.dag_id}-{self.id(name)}"
+        rows = _ask(
+            self.box,
+            lambda client: client.get_workflow_handle(workflow).query("task_states"),
+        )
+        return {row["task_id"]: row["state"] for row in rows}
 
     def is_queued(self, name: str) -> None:
         until(f"{name} is queued", lambda: self.state(name) == "queued")
 
     def succeeds(self, name: str) -> None:
-        done = self.box.appliance("runs", "wait", DAG, self.id(name), timeout_s=100)
+        done = self.box.appliance(
+            "runs", "wait", self.dag_id, self.id(name), timeout_s=100
+        )
         assert done.code == 0, done.stdout + done.stderr
 
 
@@ -142,6 +153,24 @@ def test_whoever_terminates_the_dags_workflow_lets_no_run_slip_by(
         queue.let_go(name)
     for name in ("b", "c"):
         queue.succeeds(name)
+
+
+def test_a_task_waits_for_itself_in_the_run_before(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    runs = Queue(box, tmp_path, "depends")
+    runs.submit("a", "--logical-date", "2026-01-01")
+    runs.has_begun("a")
+    runs.submit("b", "--logical-date", "2026-01-02")
+
+    until("b runs what may run", lambda: runs.tasks("b").get("free") == "success")
+    assert runs.tasks("b")["waits"] is None
+    runs.let_go("a")
+    runs.has_begun("a", "b")
+    runs.let_go("b")
+
+    for name in ("a", "b"):
+        runs.succeeds(name)
 
 
 def test_the_histories_can_be_replayed(queue: Queue) -> None:
