@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.config.sizes import size
+
 _PARTS = {
     "database": ("temporal.db", "temporal.db-wal", "temporal.db-shm"),
     "logs": ("logs",),
@@ -15,8 +17,6 @@ _PARTS = {
 }
 _MOST_S = 2.0
 """Counting a great many files may take minutes; what was counted by then is told."""
-_UNITS = ("kB", "MB", "GB", "TB")
-_STEP = 1000.0
 _SCARCE = 0.05
 _SCARCE_BYTES = 1e9
 
@@ -34,8 +34,8 @@ class Disk:
     def line(self) -> str:
         """Say it in a line."""
         more = "" if self.is_complete else "more than "
-        taken = ", ".join(f"{name} {_size(n)}" for name, n in self.parts.items() if n)
-        return f"{more}{taken or 'nothing yet'}; {_size(self.free)} free"
+        taken = ", ".join(f"{name} {size(n)}" for name, n in self.parts.items() if n)
+        return f"{more}{taken or 'nothing yet'}; {size(self.free)} free"
 
     @property
     def is_scarce(self) -> bool:
@@ -69,11 +69,3 @@ def _sizes(paths: list[Path]) -> Iterator[int]:
                 yield path.lstat().st_blocks * 512
         except OSError:
             continue  # It went while we looked, or was never there.
-
-
-def _size(number: float) -> str:
-    for unit in _UNITS:
-        number /= _STEP
-        if number < _STEP or unit == _UNITS[-1]:
-            break
-    return f"{number:.3g} {unit}"

@@ -38,6 +38,8 @@ async def health(
     parts = {"temporal": answer.server}
     if config.runs_worker:
         parts["worker"] = answer.worker
+        if answer.room is not None:
+            parts["room"] = answer.room
     lines = [f"{name:<9} {_line(part)}" for name, part in parts.items()]
     return Health(all(part.ok for part in parts.values()), tuple(lines))
 
@@ -47,9 +49,8 @@ def _unknown(err: BaseException, timeout_s: float) -> ProbeResult:
         why = f"no answer within {timeout_s:g} s"
     else:
         why = (str(err) or type(err).__name__).splitlines()[0]
-    return ProbeResult(
-        server=PartHealth(ok=False, why=why), worker=PartHealth(ok=False, why=why)
-    )
+    unknown = PartHealth(ok=False, why=why)
+    return ProbeResult(server=unknown, worker=unknown)
 
 
 def _line(part: PartHealth) -> str:

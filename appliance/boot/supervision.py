@@ -5,11 +5,13 @@ events are listened to here, within the process: no listener program, no marker 
 """
 
 import fcntl
+import io
 import os
 import sys
 import time
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from supervisor import events  # type: ignore[import-untyped]
 from supervisor.medusa import asyncore_25  # type: ignore[import-untyped]
@@ -33,13 +35,31 @@ def supervise(conf: Path) -> str | None:
     options.first, options.test = True, False
     supervision = _Supervision(options)
     try:
-        supervision.main()
+        with redirect_stderr(_Forgiving(sys.stderr)):
+            supervision.main()
     except asyncore_25.ExitNow:
         pass  # How supervisord ends its loop.
     finally:
         options.close_httpservers()
         options.close_logger()
     return supervision.reason
+
+
+class _Forgiving(io.TextIOBase):
+    """A stream that may be on a full disk: what cannot be written is dropped, and nobody ends for it.
+
+    supervisord tells a line it could not pass on to stderr, and would end when that cannot be written either.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
+        return len(text)
 
 
 def _append(fd: int) -> None:

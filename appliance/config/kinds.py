@@ -11,6 +11,7 @@ from appliance.config.connections import JSON_SCHEMA as CONNECTION
 from appliance.config.connections import connections
 from appliance.config.document import Value
 from appliance.config.problems import Problems
+from appliance.config.sizes import SIZE
 from appliance.config.variables import variables
 
 _MOST_PORT = 65535
@@ -58,6 +59,12 @@ def duration(*, least: str = "0s", most_s: float = 10 * _YEAR_S) -> Kind:
 
     pattern = rf"^{fields.DURATION.pattern}$|\$\{{"
     return Kind(read, {"type": "string", "pattern": pattern})
+
+
+def size() -> Kind:
+    """Bytes, written with their unit."""
+    pattern = rf"^{SIZE.pattern}$|\$\{{"
+    return Kind(fields.size_bytes, {"type": "string", "pattern": pattern})
 
 
 def choice(*options: str) -> Kind:

@@ -69,6 +69,16 @@ class DagSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskSettings:
+    """How this box keeps its disk from filling up."""
+
+    floor_bytes: int = 200_000_000
+    """Free space in the data folder below which no new run is accepted."""
+    logs_bytes: int = 5_000_000_000
+    """What logs may take; beyond it those of the oldest runs are removed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything this box is told."""
 
@@ -83,6 +93,7 @@ class Config:
     temporal: TemporalSettings = TemporalSettings()
     worker: WorkerSettings = WorkerSettings()
     dags: DagSettings = DagSettings()
+    disk: DiskSettings = DiskSettings()
     secrets: Secrets = Secrets()
     airflow_env: dict[str, str] = field(default_factory=dict, repr=False)
     """``AIRFLOW__SECTION__KEY`` and friends as the user set them.

@@ -84,6 +84,16 @@ KEYS: Mapping[str, Key] = {
         "dags.max_age_s",
         "How long a parsed file is used again while nothing in the folder changed.",
     ),
+    "disk.floor": Key(
+        kinds.size(),
+        "disk.floor_bytes",
+        "Free disk space in the data folder below which no new run is accepted.",
+    ),
+    "disk.logs": Key(
+        kinds.size(),
+        "disk.logs_bytes",
+        "What logs may take; beyond it those of the oldest runs are removed.",
+    ),
     "temporal.address": Key(
         kinds.address(),
         "temporal.address",
@@ -114,6 +124,7 @@ KEYS: Mapping[str, Key] = {
 SECTIONS: Mapping[str, str] = {
     "worker": "How this box runs tasks.",
     "dags": "Where DAG files are.",
+    "disk": "How full the disk may get.",
     "temporal": "The Temporal server: the one started here, or another one.",
 }
 _PATHS = frozenset({"dags.folder", "dags.plugins"})

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from appliance.config.model import Config, Connection
+from appliance.config.sizes import size
 
 _MASK = "***"
 
@@ -38,6 +39,10 @@ def show(config: Config) -> str:
             "folder": str(config.dags.folder),
             "plugins": str(config.dags.plugins_folder),
             "max_age": _duration(config.dags.max_age_s),
+        },
+        "disk": {
+            "floor": size(config.disk.floor_bytes),
+            "logs": size(config.disk.logs_bytes),
         },
         "connections": {
             conn_id: _connection(connection)

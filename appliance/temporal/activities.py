@@ -29,6 +29,7 @@ from appliance.temporal.messages import (
     ResolveAnswer,
     ResolveQuestion,
 )
+from appliance.temporal.room import shortage
 from appliance.temporal.runs import Runs
 
 _LOG = logging.getLogger(__name__)
@@ -205,6 +206,8 @@ class DagActivities:
     @activity.defn(name=messages.READ_DAG)
     async def read_dag(self, question: DagQuestion) -> DagAnswer:
         """Read a DAG and check that it can be run so; what speaks against it is the answer's ``refusal``."""
+        if no_room := shortage(self._config):
+            return DagAnswer(refusal=no_room, dag_id=question.dag_id)
         try:
             found = await self._dags.check(**asdict(question))
         except DagError as err:

@@ -13,6 +13,7 @@ from appliance.temporal.checkup import TIMEOUT_S, socket_name
 from appliance.temporal.door import folder_of
 from appliance.temporal.probing import sees_poll, serves
 from appliance.temporal.reports import PartHealth, ProbeResult
+from appliance.temporal.room import shortage
 
 
 @asynccontextmanager
@@ -32,10 +33,14 @@ async def answering(client: Client, config: Config) -> AsyncIterator[None]:
 
 
 async def _probe(client: Client, config: Config) -> ProbeResult:
+    why_not = shortage(config)
+    room = PartHealth(ok=why_not is None, why=why_not or "")
     try:
         async with asyncio.timeout(TIMEOUT_S / 2):
-            return ProbeResult(await serves(client), await sees_poll(client, config))
+            return ProbeResult(
+                await serves(client), await sees_poll(client, config), room
+            )
     except TimeoutError:
         why = f"the server does not answer within {TIMEOUT_S / 2:g} s"
         silent = PartHealth(ok=False, why=why)
-        return ProbeResult(silent, silent)
+        return ProbeResult(silent, silent, room)

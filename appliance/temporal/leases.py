@@ -5,6 +5,7 @@ paused container, a closed lid), the try goes on here and the workflow asks for 
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
 
 _TOGETHER_S = 0.25
 """How long an end is held back at most, so that others come along."""
+_TOLD_PER_SLOT = 2
+_TOLD = 32
+"""How many ends are kept after they were reported; a worker takes somewhat more tries than it has slots."""
 _KEEP_S = 120.0
 """How long an unclaimed try, or its result, is kept for a workflow that asks again."""
 
@@ -36,6 +40,8 @@ class Leases:
         self._runner = runner
         self._slots = asyncio.Semaphore(parallelism)
         self._held: dict[str, _Held] = {}
+        self._told: OrderedDict[str, asyncio.Task[TaskExecutionResult]] = OrderedDict()
+        self._most_told = _TOLD_PER_SLOT * parallelism + _TOLD
         self._waiting = 0
         self._few = max(1, parallelism // 4)
         self._batch: asyncio.Future[None] | None = None
@@ -81,9 +87,10 @@ class Leases:
             held.is_unwanted = True
 
     def reopen(self, ti_id: str) -> asyncio.Task[TaskExecutionResult] | None:
-        """Take hold of a try that is still here; None: it is gone."""
-        held = self._held.get(ti_id)
-        return self._take(held) if held else None
+        """Take hold of a try that is still here, or of how it ended if that may not have been heard; None: it is gone."""
+        if held := self._held.get(ti_id):
+            return self._take(held)
+        return self._told.get(ti_id)
 
     def close(self, ti_id: str) -> bool:
         """Give the lease back, the result reported or not wanted; tell whether it was the last one."""
@@ -92,7 +99,18 @@ class Leases:
             if held.leases > 0:
                 return False
             del self._held[ti_id]
+            if held.task.done():
+                self._remember(ti_id, held.task)
         return True
+
+    def _remember(self, ti_id: str, ended: asyncio.Task[TaskExecutionResult]) -> None:
+        """Keep how a try ended: a server that is down may not hear of it, and asks when it is back.
+
+        While it is down no try is handed out, so the last few are all that can have gone unheard.
+        """
+        self._told[ti_id] = ended
+        if len(self._told) > self._most_told:
+            self._told.popitem(last=False)
 
     def abandon(self, ti_id: str) -> None:
         """Give the lease back without reporting: someone may ask again, for a while."""

@@ -19,7 +19,9 @@ from appliance.temporal.reports import PartHealth, ProbeResult
 
 async def probe(client: Client, config: Config) -> ProbeResult:
     """Ask the server for the namespace, and this box's worker how it is."""
-    return ProbeResult(await serves(client), await asyncio.to_thread(_worker, config))
+    return ProbeResult(
+        await serves(client), *await asyncio.to_thread(_worker_and_room, config)
+    )
 
 
 async def serves(client: Client) -> PartHealth:
@@ -50,10 +52,11 @@ async def sees_poll(client: Client, config: Config) -> PartHealth:
     return PartHealth(ok=False, why=f"it does not poll the task queue {queue!r}")
 
 
-def _worker(config: Config) -> PartHealth:
+def _worker_and_room(config: Config) -> tuple[PartHealth, PartHealth | None]:
     """Ask the worker itself: the server lists one for minutes after its death."""
     try:
-        return PartHealth(**ask(folder_of(config))["worker"])
+        told = ask(folder_of(config))
     except (OSError, ValueError) as err:
         why = f"the worker of this box does not answer: {err}"
-        return PartHealth(ok=False, why=why)
+        return PartHealth(ok=False, why=why), None
+    return PartHealth(**told["worker"]), PartHealth(**told["room"])

@@ -82,7 +82,9 @@ class PartHealth:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """Whether the server answers and a worker of ours polls it."""
+    """Whether the server answers, a worker of ours polls it, and there is room for more runs."""
 
     server: PartHealth
     worker: PartHealth
+    room: PartHealth | None = None
+    """None when nobody looked."""

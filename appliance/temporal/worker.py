@@ -50,6 +50,7 @@ from appliance.temporal.leases import Leases
 from appliance.temporal.namespace import agree_on_key, prepare
 from appliance.temporal.neighbours import Neighbours
 from appliance.temporal.registry import Registry
+from appliance.temporal.room import kept
 from appliance.temporal.runs import Runs
 from appliance.temporal.starter import Starter
 from appliance.temporal.vault import AirflowVault
@@ -149,6 +150,7 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
             retention.keeping(client, config, workshop.purge)
         )
         await stack.enter_async_context(reload.reloading(config, load, apply))
+        await stack.enter_async_context(kept(config))
         await stop.wait()
 
 

@@ -10,10 +10,10 @@ _POLL_S = 0.05
 
 def family(root: int) -> dict[int, str]:
     """Return the command lines of a process and all below it, by pid."""
-    parents = dict(_all())
+    above = parents()
     found = {root}
     while True:
-        more = {pid for pid, parent in parents.items() if parent in found} - found
+        more = {pid for pid, parent in above.items() if parent in found} - found
         if not more:
             return {pid: _command(pid) for pid in found}
         found |= more
@@ -32,6 +32,19 @@ def until(what: str, is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline, f"waited {_DEADLINE_S:g} s: {what}"
         time.sleep(_POLL_S)
+
+
+def parents() -> dict[int, int]:
+    """Return the parent of every process there is."""
+    return dict(_all())
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether there is such a process, and it is no zombie."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 def _all() -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ import pytest
 from temporalio.client import Client
 
 from tests.box import RunningBox, running_box
-from tests.faults.processes import family, the_one, until
+from tests.faults.processes import family, is_alive, the_one, until
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(240)]
 
@@ -175,7 +175,7 @@ def test_a_terminated_run_stops_its_task_and_is_reported_failed(
     assert (code, report["state"], row["state"]) == (1, "failed", "failed")
     assert {r["state"] for r in report["tasks"]} == {"success", "failed", "skipped"}
     pids = [*run.pids, *run.pids_of("waits")]
-    until("its processes end", lambda: not any(map(_is_alive, pids)))
+    until("its processes end", lambda: not any(map(is_alive, pids)))
     assert (tmp_path / "called_back").read_text() == "interrupted"
     assert not run.pids_of("down")
 
@@ -217,7 +217,7 @@ def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
         run = Run(box, "gated", tmp_path, "waits")
         below = family(box.process.pid)
         os.kill(box.process.pid, signal.SIGKILL)
-        until("all its processes end", lambda: not any(map(_is_alive, below)))
+        until("all its processes end", lambda: not any(map(is_alive, below)))
 
     with running_box(dags=DAGS, folder=tmp_path) as box:
         run.box = box
@@ -232,10 +232,3 @@ async def terminate(box: RunningBox, run: Run) -> None:
     client = await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
     handle = client.get_workflow_handle(f"dag-{run.dag_id}-{run.run_id}")
     await handle.terminate("enough")
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False

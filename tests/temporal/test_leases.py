@@ -46,14 +46,32 @@ async def test_a_try_whose_lease_ran_out_is_found_again() -> None:
     assert tries.running == ["a"]
 
 
-async def test_a_try_that_was_reported_is_gone() -> None:
+async def test_an_end_that_was_not_heard_is_told_again() -> None:
+    """The server may be down when a try ends, for longer than the SDK tries to tell it."""
     tries = Tries()
     tries.may_end.set()
     leases = Leases(tries, parallelism=1)
     await leases.open(task("a"), ignore)
     leases.close("a")
 
-    assert leases.reopen("a") is None
+    again = leases.reopen("a")
+
+    assert again is not None
+    assert await again == DONE
+    assert leases.close("a")
+    assert tries.running == ["a"]
+
+
+async def test_the_last_ends_alone_are_remembered() -> None:
+    tries = Tries()
+    tries.may_end.set()
+    leases = Leases(tries, parallelism=1)
+    for number in range(100):
+        await leases.open(task(f"t{number}"), ignore)
+        leases.close(f"t{number}")
+
+    assert leases.reopen("t99") is not None
+    assert leases.reopen("t0") is None
 
 
 async def test_no_more_tries_run_at_once_than_the_box_has_slots() -> None:
