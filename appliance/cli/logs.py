@@ -6,6 +6,7 @@ import click
 
 from appliance.cli.box import START_S, Box, pass_box
 from appliance.cli.command import Command
+from appliance.cli.output import output_option
 from appliance.cli.tail import LogTail
 from appliance.errors import DagError
 
@@ -29,6 +30,7 @@ Examples:
 )
 @click.option("--try", "try_number", metavar="N", type=int, help="This try.")
 @click.option("--follow", is_flag=True, help="Print lines as they come, until the end.")
+@output_option
 @pass_box
 def logs(
     box: Box,
@@ -40,8 +42,9 @@ def logs(
     map_index: int | None,
     try_number: int | None,
     follow: bool,
+    output: str,
 ) -> None:
-    """Print the logs of a run, of one of its tasks, or of one try."""
+    """Print the logs of a run, of one of its tasks, or of one try; as JSON, an event a line."""
     config = box.load()
     tail = LogTail(
         config.data,
@@ -50,6 +53,7 @@ def logs(
         task_id=task_id,
         map_index=map_index,
         try_number=try_number,
+        is_raw=output == "json",
     )
     if follow:
         _follow(box, config, tail, dag_id=dag_id, run_id=run_id)

@@ -45,6 +45,11 @@ def coloured(state: str | None, width: int = 0) -> str:
     return click.style(name.ljust(width), fg=COLOURS.get(name))
 
 
+def task_name(task_id: str, map_index: int) -> str:
+    """Name a task instance as people see it: ``load``, ``load[3]``."""
+    return task_id if map_index < 0 else f"{task_id}[{map_index}]"
+
+
 def print_json(value: object) -> None:
     """Print one JSON value on stdout."""
     click.echo(json.dumps(value, ensure_ascii=False))

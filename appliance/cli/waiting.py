@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from appliance.cli.box import Server
 from appliance.cli.command import Interrupted
-from appliance.cli.output import coloured
+from appliance.cli.output import coloured, task_name
 from appliance.dagrun.states import FINISHED
 from appliance.errors import TemporalUnreachable, WaitTimeout
 from appliance.temporal.reports import RunReport, Submitted
@@ -45,11 +45,6 @@ class LiveAccount:
         for is_finished, text in changed:
             if is_finished == finished:
                 self._say(text)
-
-
-def task_name(task_id: str, map_index: int) -> str:
-    """Name a task instance as people see it: ``load``, ``load[3]``."""
-    return task_id if map_index < 0 else f"{task_id}[{map_index}]"
 
 
 async def wait_for(

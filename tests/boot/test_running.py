@@ -136,13 +136,24 @@ def test_logs_of_mapped_tasks_and_retries_are_followed(
     assert error[1].endswith('raise ValueError("not this time")')
     assert "/airflow/sdk/" not in lines()
 
+    raw = box.appliance("logs", "chatters", run_id, "wait", "-o", "json").stdout
+    events = [json.loads(line) for line in raw.splitlines()]
+    assert {event["task_id"] for event in events} == {"wait"}
+    assert "the gate is open" in [event["event"] for event in events]
+
 
 def test_logs_are_uploaded_as_airflow_is_told_to(box: RunningBox, folder: Path) -> None:
     gate = folder / "open"
     gate.touch()
     conf = json.dumps({"gate": str(gate)})
-    run = box.submit("chatters", "--conf", conf, "--wait", "-o", "json")
-    logs = Path("dag_id=chatters", f"run_id={run.json['run_id']}", "task_id=chatter")
+    run = box.submit("chatters", "--conf", conf, "--run-id", "up", "--follow")
+    assert run.code == 0
+    for index, attempt in TRIES:
+        said = f"number {index + 1} speaks in try {attempt}"
+        mark = re.escape(f"chatter[{index}] try {attempt} | ")
+        assert re.search(f"^{mark}.*{said}$", run.stdout, re.MULTILINE)
+    assert "chatter[1] try 2: success" in run.stdout
+    logs = Path("dag_id=chatters/run_id=up/task_id=chatter")
     store, local = folder / "store/bucket/logs" / logs, box.data / "logs" / logs
     names = [f"map_index={index}/attempt={attempt}" for index, attempt in TRIES]
     for name, (index, attempt) in zip(names, TRIES, strict=True):

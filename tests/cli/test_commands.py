@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from appliance.cli.box import Box
 from appliance.cli.program import appliance
+from appliance.cli.tail import LogTail
 from appliance.config.model import Config
 from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.errors import ConfigError
@@ -220,6 +221,46 @@ def test_logs_of_a_run_a_task_a_try(enter: Type, config: Config) -> None:
     assert second.endswith("two\n")
     mapped = enter("logs", "my_dag", RUN_ID, "load", "--map-index", "3").stdout
     assert mapped.endswith("three\n")
+
+
+def test_logs_as_json_are_the_events_as_they_are_kept(
+    enter: Type, config: Config
+) -> None:
+    file = log(config, "task_id=load/map_index=3", 2, "three")
+    with file.open("a") as more:
+        more.write("no json\nhalf a li")
+
+    lines = enter("logs", "my_dag", RUN_ID, "-o", "json").stdout.splitlines()
+    whose = {"task_id": "load", "map_index": 3, "try_number": 2}
+    stamp = {"timestamp": "2026-01-31T09:00:00Z", "level": "info"}
+    assert [json.loads(line) for line in lines] == [
+        {**whose, **stamp, "event": "three"},
+        {**whose, "event": "no json"},
+    ]
+
+
+def test_a_log_line_ends_where_its_file_says(enter: Type, config: Config) -> None:
+    file = log(config, "task_id=extract", 1)
+    row = {"level": "info", "event": "one\u2028two\x85three"}
+    file.write_text(json.dumps(row, ensure_ascii=False) + "\n")
+
+    shown = enter("logs", "my_dag", RUN_ID).stdout
+    assert shown.replace("extract try 1 | ", "").split() == ["one", "two", "three"]
+
+
+def test_a_tail_gives_each_line_once_and_only_whole_ones(config: Config) -> None:
+    file = log(config, "task_id=extract", 1, "one")
+    tail = LogTail(config.data, dag_id="my_dag", run_id=RUN_ID)
+    assert len(list(tail.lines())) == 1
+    assert list(tail.lines()) == []
+    with file.open("a") as more:
+        more.write('{"event": "tw')
+        more.flush()
+        assert list(tail.lines()) == []
+        more.write('o"}\n')
+    assert list(tail.lines()) == ["extract try 1 | two"]
+    file.unlink()
+    assert list(tail.lines()) == []
 
 
 def test_logs_follow_ends_with_the_run(enter: Type, config: Config) -> None:
