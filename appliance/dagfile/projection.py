@@ -130,6 +130,8 @@ def _task(own: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in row.items()
         if value is not None and value is not False and DEFAULTS.get(key) != value
     }
+    if fields.get("start_from_trigger") and not own.get("_is_mapped"):
+        row.update(_trigger(fields, row.get("timeout")))
     if down := own.get("downstream_task_ids"):
         row["down"] = sorted(down)
     if own.get("_is_empty") and not any(fields.get(name) for name in _ACTIVE_FIELDS):
@@ -137,6 +139,18 @@ def _task(own: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     if own.get("_is_mapped"):
         row["map"] = _lengths(own[own.get("_expand_input_attr", "expand_input")])
     return row
+
+
+def _trigger(fields: Mapping[str, Any], timeout_s: float | None) -> dict[str, Any]:
+    """Return what the scheduler needs of a task that starts from its trigger.
+
+    A mapped one is run first, as in Airflow.
+    """
+    args = fields.get("start_trigger_args")
+    if not args:
+        return {}
+    limits = [limit for limit in (args.get("timeout"), timeout_s) if limit is not None]
+    return {"deferred": True, **({"trigger_timeout": min(limits)} if limits else {})}
 
 
 def _walk_groups(

@@ -4,10 +4,8 @@ A run that cannot be right is never started. The tables at the end are the whole
 side: an operator's class and attributes say more than its serialized form.
 """
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import CodeType
 from typing import Any
 
 from appliance.dagfile.facts import Refusal
@@ -33,36 +31,6 @@ class _Task:
             kind.__name__ in names and kind.__module__.startswith("airflow.")
             for kind in self.cls.__mro__
         )
-
-    def value(self, name: str) -> Any:
-        """Return an argument of the operator; None when it knows no such argument."""
-        given = getattr(self.operator, "partial_kwargs", {})
-        if name in given:
-            return given[name]
-        if not given and hasattr(self.operator, name):
-            return getattr(self.operator, name)
-        parameter = inspect.signature(self.cls).parameters.get(name)
-        return None if parameter is None else parameter.default
-
-    @property
-    def is_deferring(self) -> bool:
-        """Whether it will, or can without being told to, hand its wait to a triggerer."""
-        deferrable = self.value("deferrable")
-        if deferrable is not None:
-            return deferrable is True
-        code = [getattr(self.cls, "execute", None), self.value("python_callable")]
-        names = {name for function in code for name in _names(function)}
-        return not names.isdisjoint(("defer", "TaskDeferred"))
-
-
-def _names(function: Any) -> Iterator[str]:
-    """Yield the global and attribute names a function's code mentions."""
-    code = getattr(inspect.unwrap(function), "__code__", None) if function else None
-    waiting = [code] if code else []
-    while waiting:
-        code = waiting.pop()
-        yield from code.co_names
-        waiting += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +76,9 @@ _TASK_FEATURES = (
         lambda task: task.fields.get("max_active_tis_per_dag"),
     ),
     _Feature(
-        "start_from_trigger",
-        "Set start_from_trigger=False.",
-        lambda task: task.value("start_from_trigger"),
-    ),
-    _Feature(
         "an operator that waits for a person",
         "Human-in-the-loop operators are not built yet.",
         lambda task: task.is_a("HITLOperator"),
-    ),
-    _Feature(
-        "a deferrable operator",
-        "Set deferrable=False, or use the operator that does not defer.",
-        lambda task: not task.is_a("HITLOperator") and task.is_deferring,
     ),
     _Feature(
         "run_as_user",

@@ -27,6 +27,8 @@ class TryEnded:
     retry_delay_s: float | None = None
     """Delay asked for by a retry policy; overrides the computed one."""
     reschedule_at: float | None = None
+    is_watched: bool = False
+    """Whether a rescheduled try is poked by somebody else from now on, who says how it ended (``WaitEnded``)."""
     skipped: tuple[tuple[str, int], ...] = ()
     skip_verdict: tuple[str, tuple[str, ...]] | None = None
 
@@ -42,7 +44,7 @@ class TryLost:
 
 @dataclass(frozen=True, slots=True)
 class TryResumed:
-    """What a deferred try waited for has come; it goes on as the same try."""
+    """What a parked try waited for has come; it goes on as the same try."""
 
     task_id: str
     map_index: int
@@ -56,6 +58,13 @@ class PastMet:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitEnded:
+    """What a parked try waited for has ended the try, or lost it; it does not go on."""
+
+    end: TryEnded | TryLost
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached:
     """A time the machine asked to be woken at has come."""
 
@@ -65,7 +74,15 @@ class CancelRequested:
     """Somebody wants the run to end now: it fails, and only teardowns are still run."""
 
 
-Event = TryEnded | TryLost | TryResumed | PastMet | TimeReached | CancelRequested
+Event = (
+    TryEnded
+    | TryLost
+    | TryResumed
+    | WaitEnded
+    | PastMet
+    | TimeReached
+    | CancelRequested
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +98,18 @@ class StartTask:
 
 
 @dataclass(frozen=True, slots=True)
+class StartWait:
+    """A try is parked: wait for what it named, or, if it never ran, for what its task starts from."""
+
+    task_id: str
+    map_index: int
+    try_number: int
+    max_tries: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopTask:
-    """Kill this running try; how it ends no longer matters."""
+    """Kill this running try, or its wait; how it ends no longer matters."""
 
     task_id: str
     map_index: int
@@ -104,4 +131,4 @@ class FinishRun:
     reason: str
 
 
-Decision = StartTask | StopTask | WaitUntil | FinishRun
+Decision = StartTask | StartWait | StopTask | WaitUntil | FinishRun

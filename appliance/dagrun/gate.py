@@ -14,12 +14,12 @@ from graphlib import TopologicalSorter
 
 from appliance.dagrun.instances import Instance
 from appliance.dagrun.plan import Plan, TaskSpec, WeightRule
-from appliance.dagrun.states import TaskState
+from appliance.dagrun.states import PARKED, TaskState
 
 _Key = tuple[int, int, str]
 """Negative weight, map index, task id."""
 
-_HOLDS_TASK_SLOT = frozenset((TaskState.RUNNING, TaskState.DEFERRED))
+_HOLDS_TASK_SLOT = PARKED | {TaskState.RUNNING}
 
 
 @dataclass(slots=True)
@@ -29,9 +29,9 @@ class Gate:
     plan: Plan
     weights: Mapping[str, int] = field(init=False)
     running: int = 0
-    """Instances that hold a slot of the run; deferred ones do not."""
+    """Instances that hold a slot of the run; parked ones do not."""
     active: Counter[str] = field(default_factory=Counter)
-    """Instances of each task that hold a slot of the task; deferred ones do."""
+    """Instances of each task that hold a slot of the task; parked ones do."""
     queue: list[tuple[_Key, Instance]] = field(default_factory=list)
     held: dict[str, list[tuple[_Key, Instance]]] = field(default_factory=dict)
     """Task id -> instances its own limit holds back."""

@@ -12,13 +12,18 @@ from dataclasses import dataclass, field
 from appliance.dagrun import expansion
 from appliance.dagrun.links import Graph, Links
 from appliance.dagrun.plan import TaskSpec
-from appliance.dagrun.states import FINISHED, SCHEDULABLE, TaskState
+from appliance.dagrun.states import FINISHED, PARKED, SCHEDULABLE, TaskState
 
 WAITS = frozenset((TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE))
 """States that end by the clock."""
 
 IN_HAND = frozenset((TaskState.SCHEDULED, TaskState.RUNNING))
 """States whose dependencies were met."""
+
+_FAILED = frozenset((TaskState.FAILED, TaskState.UPSTREAM_FAILED))
+
+NEVER = 1e18
+"""A time that does not come; unlike infinity it can be written as JSON."""
 
 InstanceKey = tuple[str, int]
 """Task id and map index, -1 for unmapped."""
@@ -56,6 +61,8 @@ class Instance:
     """Not to be run again before this."""
     has_try: bool = False
     """Whether a try has been started that nobody has reported or stopped."""
+    is_parked: bool = False
+    """Whether a try waits outside the machine, and nobody has resumed, ended or stopped it."""
 
     @property
     def key(self) -> InstanceKey:
@@ -118,7 +125,7 @@ class Board:
     """Tasks that look at live states or lengths which have changed."""
     deadlock_exempt: int = 0
     """Unfinished instances in whose presence Airflow looks for no deadlock."""
-    deferred: int = 0
+    parked: int = 0
     awaits_past: set[str] = field(default_factory=set)
     """Tasks that depend on an earlier run which has not come so far."""
     has_skip_verdicts: bool = False
@@ -146,6 +153,17 @@ class Board:
         for task_id in task_ids:
             self.awaits_past.discard(task_id)
             self.dirty[task_id] = None
+
+    def instances(self) -> list[Instance]:
+        """Return all instances there are now."""
+        nodes = self.nodes.values()
+        return [instance for node in nodes for instance in node.instances.values()]
+
+    @property
+    def has_failed_leaf(self) -> bool:
+        """Whether one of the tasks that decide how the run ends has failed."""
+        leaves = (self.nodes[leaf].instances for leaf in self.graph.leaves)
+        return any(i.state in _FAILED for leaf in leaves for i in leaf.values())
 
     def find(self, key: InstanceKey) -> Instance | None:
         """Return the instance of this key, if there is one."""
@@ -191,7 +209,7 @@ class Board:
         node.unfinished += change
         exempted = _exempts(instance.task, old)
         self.deadlock_exempt += _exempts(instance.task, state) - exempted
-        self.deferred += (state is TaskState.DEFERRED) - (old is TaskState.DEFERRED)
+        self.parked += (state in PARKED) - (old in PARKED)
         instance.state = state
         _keep(self.in_hand, instance, member=state in IN_HAND)
         _keep(self.waiting, instance, member=state in WAITS)
@@ -288,8 +306,4 @@ def _keep(group: dict[Instance, None], instance: Instance, *, member: bool) -> N
 def _exempts(task: TaskSpec, state: TaskState | None) -> bool:
     if state in FINISHED:
         return False
-    return (
-        state is TaskState.DEFERRED
-        or task.depends_on_past
-        or task.active_limit is not None
-    )
+    return state in PARKED or task.depends_on_past or task.active_limit is not None

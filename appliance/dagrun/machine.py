@@ -13,7 +13,7 @@ Source: Airflow 3.3: ``SchedulerJobRunner._schedule_dag_run``, ``DagRun.schedule
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from appliance.dagrun import savepoint, stops
@@ -25,25 +25,26 @@ from appliance.dagrun.events import (
     FinishRun,
     PastMet,
     StartTask,
+    StartWait,
     StopTask,
     TimeReached,
     TryEnded,
     TryLost,
     TryResumed,
+    WaitEnded,
     WaitUntil,
 )
 from appliance.dagrun.gate import Gate
-from appliance.dagrun.instances import Board, Instance, InstanceFacts
+from appliance.dagrun.instances import NEVER, Board, Instance, InstanceFacts
 from appliance.dagrun.links import Graph
 from appliance.dagrun.passes import Pass, PassReport
 from appliance.dagrun.plan import Plan
 from appliance.dagrun.retries import MAX_TASK_RETRY_DELAY_S, hash_date, retry_delay_s
-from appliance.dagrun.states import FINISHED, RunState, TaskState
+from appliance.dagrun.states import FINISHED, PARKED, RunState, TaskState
 
 JUST_AFTER_S = 1e-6
 """Retries and the run's timeout are due strictly after their time."""
 
-_FAILED_STATES = frozenset((TaskState.FAILED, TaskState.UPSTREAM_FAILED))
 _NOT_SKIPPED_BY_TASKS = frozenset(
     (TaskState.RUNNING, TaskState.SUCCESS, TaskState.FAILED)
 )
@@ -160,12 +161,12 @@ class DagRun:
         """Return (task_id, map_index, state, try_number) of every instance, in that order."""
         return sorted(
             (i.task.task_id, i.map_index, i.state, i.try_number)
-            for i in self._instances()
+            for i in self._board.instances()
         )
 
     def counts(self) -> dict[str | None, int]:
         """Return how many instances are in each state; None for those nothing has happened to."""
-        return dict(Counter(i.state for i in self._instances()))
+        return dict(Counter(i.state for i in self._board.instances()))
 
     def instance(self, task_id: str, map_index: int) -> InstanceFacts | None:
         """Return one instance as it stands; None if there is none (yet)."""
@@ -180,16 +181,12 @@ class DagRun:
         """Tell whether a task's return value decides how often another is expanded."""
         return bool(self._graph.links[task_id].readers)
 
-    def _instances(self) -> Iterable[Instance]:
-        for node in self._board.nodes.values():
-            yield from node.instances.values()
-
     # What the outside world reports
 
     def _apply(self, event: Event) -> None:
         match event:
-            case TryEnded() | TryLost():
-                self._take_end(event)
+            case TryEnded() | TryLost() | WaitEnded():
+                self._hear_end(event)
             case TryResumed():
                 self._resume_try(event)
             case PastMet(task_ids):
@@ -198,22 +195,20 @@ class DagRun:
                 self._alarm.ring(self._now)
             case CancelRequested():
                 self._is_cancelled = True
-                stops.mark_failed(self._instances(), self._board.set_state)
+                stops.mark_failed(self._board.instances(), self._board.set_state)
 
-    def _take_end(self, event: TryEnded | TryLost) -> None:
-        instance = self._running(event)
-        if instance is None:
+    def _hear_end(self, event: TryEnded | TryLost | WaitEnded) -> None:
+        end = event.end if isinstance(event, WaitEnded) else event
+        instance = self._board.find((end.task_id, end.map_index))
+        if instance is None or instance.try_number != end.try_number:
             return
-        if isinstance(event, TryEnded):
-            self._end_try(instance, event)
-        else:
+        is_parked = isinstance(event, WaitEnded)
+        if not (instance.is_parked if is_parked else instance.has_try):
+            return
+        if isinstance(end, TryLost):
             self._lose_try(instance)
-
-    def _running(self, event: TryEnded | TryLost) -> Instance | None:
-        instance = self._board.find((event.task_id, event.map_index))
-        if instance is None or not instance.has_try:
-            return None
-        return instance if instance.try_number == event.try_number else None
+        else:
+            self._end_try(instance, end)
 
     def _end_try(self, instance: Instance, event: TryEnded) -> None:
         for key in event.skipped:
@@ -239,8 +234,11 @@ class DagRun:
                 instance.due = event.reschedule_at or self._now
                 instance.reschedules += 1
                 self._leave(instance, event.state)
-            case TaskState.DEFERRED:
-                self._leave(instance, event.state)
+                if event.is_watched:
+                    self._park(instance)
+            case state if state in PARKED:
+                self._leave(instance, state)
+                self._park(instance)
             case state if state in FINISHED:
                 self._finish_instance(instance, state)
             case _:
@@ -258,8 +256,15 @@ class DagRun:
 
     def _resume_try(self, event: TryResumed) -> None:
         instance = self._board.find((event.task_id, event.map_index))
-        if instance is not None and instance.state is TaskState.DEFERRED:
+        if instance is not None and instance.is_parked:
             self._schedule(instance, is_new_try=False)
+
+    def _park(self, instance: Instance) -> None:
+        """Leave the try to others until they say that it goes on or has ended."""
+        instance.due = NEVER
+        instance.is_parked = True
+        tries = (instance.try_number, instance.task.retries)
+        self._decisions.append(StartWait(*instance.key, *tries))
 
     def _wait_for_retry(self, instance: Instance, delay_s: float | None) -> None:
         if delay_s is None:
@@ -275,13 +280,13 @@ class DagRun:
 
     def _finish_instance(self, instance: Instance, state: TaskState) -> None:
         if state is TaskState.FAILED and self.plan.fail_fast:
-            others = (i for i in self._instances() if i.task is not instance.task)
+            others = (i for i in self._board.instances() if i.task is not instance.task)
             stops.fail_fast(others, self._board.set_state)
         self._leave(instance, state)
 
     def _leave(self, instance: Instance, state: TaskState) -> None:
         """Let an instance whose try has ended take its next state."""
-        instance.has_try = False
+        instance.has_try = instance.is_parked = False
         self._board.set_state(instance, state)
 
     # What follows
@@ -308,7 +313,10 @@ class DagRun:
         scheduler = Pass(self._board, self._now)
         ready, report = scheduler.run(), scheduler.report
         if not report.unfinished:
-            self._end_by_leaves()
+            if self._board.has_failed_leaf:
+                self._end(RunState.FAILED, "task_failure")
+            else:
+                self._end(RunState.SUCCESS, "success")
         elif report.is_deadlocked:
             self._end(RunState.FAILED, "all_tasks_deadlocked")
         for instance in ready:
@@ -325,8 +333,11 @@ class DagRun:
         if is_new_try:
             instance.try_number += 1
             instance.reschedules = 0
-        instance.has_try = False
-        self._board.set_state(instance, TaskState.SCHEDULED)
+        if is_new_try and instance.task.starts_deferred:
+            self._leave(instance, TaskState.DEFERRED)
+            self._park(instance)
+            return
+        self._leave(instance, TaskState.SCHEDULED)
         self._gate.push(instance)
 
     def _start_try(self, instance: Instance) -> None:
@@ -344,11 +355,12 @@ class DagRun:
 
     def _note_change(self, instance: Instance, old: TaskState | None) -> None:
         self._gate.moved(instance, old)
-        if instance.has_try and instance.state is not TaskState.RUNNING:
+        is_left = instance.has_try and instance.state is not TaskState.RUNNING
+        if is_left or instance.is_parked:
             self._stop_try(instance)
 
     def _stop_try(self, instance: Instance) -> None:
-        instance.has_try = False
+        instance.has_try = instance.is_parked = False
         self._decisions.append(
             StopTask(
                 task_id=instance.task.task_id,
@@ -362,6 +374,7 @@ class DagRun:
         times = [
             i.due + JUST_AFTER_S if i.state is TaskState.UP_FOR_RETRY else i.due
             for i in self._board.waiting
+            if not i.is_parked
         ]
         if self._times_out_at is not None:
             times.append(self._times_out_at + JUST_AFTER_S)
@@ -369,20 +382,8 @@ class DagRun:
         if earliest is not None:
             self._decisions.append(WaitUntil(earliest))
 
-    def _end_by_leaves(self) -> None:
-        nodes = self._board.nodes
-        states = {
-            i.state
-            for leaf in self._graph.leaves
-            for i in nodes[leaf].instances.values()
-        }
-        if states & _FAILED_STATES:
-            self._end(RunState.FAILED, "task_failure")
-        else:
-            self._end(RunState.SUCCESS, "success")
-
     def _time_out(self) -> None:
-        stops.time_out(self._instances(), self._board.set_state)
+        stops.time_out(self._board.instances(), self._board.set_state)
         self._end(RunState.FAILED, "timed_out")
 
     def _end(self, state: RunState, reason: str) -> None:

@@ -146,6 +146,6 @@ class Pass:
         return True
 
     def _is_anything_coming(self) -> bool:
-        if self.board.in_hand or self.board.deferred:
+        if self.board.in_hand or self.board.parked:
             return True
         return any(not is_due(waiting, self.now) for waiting in self.board.waiting)

@@ -55,6 +55,10 @@ class TaskSpec:
     pool_slots: int = 1
     queue: str = "default"
     execution_timeout_s: float | None = None
+    starts_deferred: bool = False
+    """Whether it waits for its trigger without having been run."""
+    trigger_timeout_s: float | None = None
+    """How long it waits then."""
     down: tuple[str, ...] = ()
     """Ids of the direct downstream tasks, sorted."""
     maps: tuple[MapSource, ...] | None = None
@@ -185,6 +189,8 @@ _FIELDS: Mapping[str, str] = {
     "slots": "pool_slots",
     "queue": "queue",
     "timeout": "execution_timeout_s",
+    "deferred": "starts_deferred",
+    "trigger_timeout": "trigger_timeout_s",
     "down": "down",
     "map": "maps",
     "groups": "groups",

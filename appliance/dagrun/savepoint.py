@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
-from appliance.dagrun.instances import WAITS, Board, Instance, Node
-from appliance.dagrun.states import TaskState
+from appliance.dagrun.instances import NEVER, WAITS, Board, Instance, Node
+from appliance.dagrun.states import PARKED, TaskState
 
 _FRESH: tuple[Any, ...] = (None, 0, 0, 0, 0.0, False)
 
@@ -98,3 +98,4 @@ def _restore(board: Board, instance: Instance, facts: list[Any]) -> None:
         board.nodes[instance.task.task_id].pushed.add(instance.map_index)
     if state is not None:
         board.set_state(instance, TaskState(state))
+    instance.is_parked = state in PARKED or due == NEVER

@@ -44,6 +44,9 @@ FINISHED = frozenset(
 )
 """States a task instance does not leave by itself."""
 
+PARKED = frozenset((TaskState.DEFERRED, TaskState.AWAITING_INPUT))
+"""States of a try that waits for something outside the run."""
+
 SCHEDULABLE = frozenset((None, TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE))
 """States the scheduler looks at in every pass."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.dagrun.states import TaskState
+from appliance.dagrun.waits import Deferral, Resumption, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,12 @@ class ActivityTaskInput:
     """Start of the first poke of this try; a sensor's timeout counts from here."""
     callback: DagCallback | None = None
     """Call this instead; the task named is then the one the callbacks are told of, an empty id for none."""
+    resume: Resumption | None = None
+    """Set when the try goes on after it was parked."""
+    trigger: Trigger | None = None
+    """Set for the wait of a parked try, which is the activity ``run_trigger``."""
+    poke_at: str | None = None
+    """A sensor that is poked over and over, not before this time: each further reschedule is a retry of the activity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,8 @@ class TaskExecutionResult:
     return_length: int | None = None
     retry_delay_s: float | None = None
     reschedule_at: str | None = None
+    deferral: Deferral | None = None
+    """What it waits for, when it was parked."""
     skipped: tuple[tuple[str, int], ...] = ()
     rendered_map_index: str | None = None
     error: str | None = None

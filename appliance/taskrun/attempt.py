@@ -8,7 +8,8 @@ exit code          reported                       state
 0                  anything                       as reported
 0                  nothing                        success
 not 0              success, up_for_retry,         as reported: Airflow's server has acted on it
-                   up_for_reschedule              already
+                   up_for_reschedule, deferred,   already
+                   awaiting_input
 not 0              anything else, or nothing      up_for_retry if retries are left, else failed
 =================  =============================  ==============================================
 
@@ -29,7 +30,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from appliance.config.model import Secrets
-from appliance.dagrun.states import TaskState
+from appliance.dagrun.states import PARKED, TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
 from appliance.taskrun import objects
 from appliance.taskrun.assets import Asset
@@ -59,9 +60,11 @@ _SILENT = (
     "its process ended with code 0 before it said how the task went (os._exit?); "
     "Airflow counts that as success"
 )
-_DIRECT = frozenset(
-    (TaskState.SUCCESS, TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE)
-)
+_DIRECT = PARKED | {
+    TaskState.SUCCESS,
+    TaskState.UP_FOR_RETRY,
+    TaskState.UP_FOR_RESCHEDULE,
+}
 _FAILURES = frozenset((TaskState.FAILED, TaskState.UP_FOR_RETRY))
 
 

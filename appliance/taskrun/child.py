@@ -7,7 +7,6 @@ over (``{limit_s}``), and sends ``{code}`` as its last word, when all output is 
 takes milliseconds, and its try is over before them.
 """
 
-import json
 import os
 import socket
 import sys
@@ -17,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
-from appliance.warm import datagrams, seams
+from appliance.warm import datagrams, errands, seams
 from appliance.warm.seams import callbacks, remotelogs, xcoms
 
 
@@ -52,12 +51,12 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
 
 def store_xcom(_args: dict[str, Any], fds: list[int]) -> None:
     """Put ``{value, where}`` from the first descriptor away; write what to keep to it."""
-    _errand(fds[0], lambda given: xcoms.store(given["value"], **given["where"]))
+    errands.answer(fds[0], lambda given: xcoms.store(given["value"], **given["where"]))
 
 
 def resolve_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
     """Turn the list of stored values in the first descriptor into what they stand for."""
-    _errand(fds[0], lambda given: [xcoms.resolve(value) for value in given])
+    errands.answer(fds[0], lambda given: [xcoms.resolve(value) for value in given])
 
 
 def _work(orders: dict[str, Any]) -> Callable[[], None]:
@@ -74,7 +73,7 @@ def purge_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
         for dag_id, run_id in runs:
             xcoms.purge(dag_id, run_id)
 
-    _errand(fds[0], work)
+    errands.answer(fds[0], work)
 
 
 def upload_log(_args: dict[str, Any], fds: list[int]) -> None:
@@ -91,7 +90,7 @@ def upload_log(_args: dict[str, Any], fds: list[int]) -> None:
             return traceback.format_exc()
         return None
 
-    _errand(fds[0], work)
+    errands.answer(fds[0], work)
 
 
 def _begin(orders: dict[str, Any]) -> None:
@@ -100,11 +99,3 @@ def _begin(orders: dict[str, Any]) -> None:
         seams.ask_supervisor_first(frozenset(connections), frozenset(variables))
     if (random := sys.modules.get("numpy.random")) is not None:
         random.seed()  # A fork inherits its state: every try would draw the same numbers.
-
-
-def _errand(fd: int, work: Any) -> None:
-    with os.fdopen(fd, "r+b") as paper:
-        answer = json.dumps(work(json.load(paper))).encode()
-        paper.seek(0)
-        paper.truncate()
-        paper.write(answer)

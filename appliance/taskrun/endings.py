@@ -6,22 +6,35 @@ Source: Airflow 3.3: ``sdk/execution_time/supervisor.py``, ``api_fastapi/executi
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from appliance.dagrun.states import TaskState
+from appliance.dagrun.waits import Deferral
 from appliance.taskrun.shapes import (
     DONE,
     Body,
     Handler,
-    later_text,
-    refusal,
     rejected,
+    result,
 )
 from appliance.warm.frames import Reply
 
-DEFERRAL = "deferrable operators are"
-HUMAN_INPUT = "human-in-the-loop operators are"
+_TIME_TRIGGER = "airflow.providers.standard.triggers.temporal.DateTimeTrigger"
+"""Waits for a moment and nothing else; every other trigger of that kind is serialized as this one."""
+
+QUESTION = (
+    "options",
+    "subject",
+    "body",
+    "defaults",
+    "multiple",
+    "params",
+    "assigned_users",
+)
+"""What an operator tells of what it asks a person."""
 
 
 @dataclass(slots=True)
@@ -36,8 +49,8 @@ class Ending:
     skipped: list[tuple[str, int]] = field(default_factory=list)
     rendered_map_index: str | None = None
     rendered_fields: dict[str, Any] = field(default_factory=dict)
-    refused: str | None = None
-    """Set when it wanted to end in a way this appliance does not have; ``state`` is then FAILED for good."""
+    question: dict[str, Any] | None = None
+    deferral: Deferral | None = None
 
 
 class Endings:
@@ -55,6 +68,7 @@ class Endings:
             "RescheduleTask": self._reschedule,
             "DeferTask": self._defer,
             "AwaitInputTask": self._await_input,
+            "CreateHITLDetailPayload": self._ask,
             "SkipDownstreamTasks": self._skip,
             "SetRenderedFields": self._fields,
             "SetRenderedMapIndex": self._label,
@@ -77,10 +91,22 @@ class Endings:
         return self._ends(TaskState.UP_FOR_RESCHEDULE, body)
 
     async def _defer(self, body: Body) -> Reply:
-        return self._cannot_park(DEFERRAL, body)
+        self.ending.deferral = _deferral(body)
+        return self._ends(TaskState.DEFERRED, body)
+
+    async def _ask(self, body: Body) -> Reply:
+        self.ending.question = {key: body.get(key) for key in QUESTION}
+        return result("HITLDetailRequestResult", **body)
 
     async def _await_input(self, body: Body) -> Reply:
-        return self._cannot_park(HUMAN_INPUT, body)
+        next_kwargs = body.get("next_kwargs")
+        self.ending.deferral = Deferral(
+            body["next_method"],
+            sealed={"next_kwargs": next_kwargs} if next_kwargs else None,
+            timeout_s=_seconds(body.get("timeout")),
+            question=self.ending.question or {},
+        )
+        return self._ends(TaskState.AWAITING_INPUT, body)
 
     async def _skip(self, body: Body) -> Reply:
         for task in body["tasks"]:
@@ -108,11 +134,42 @@ class Endings:
             self.ending.rendered_map_index = body["rendered_map_index"]
         return DONE
 
-    def _cannot_park(self, feature: str, body: Body) -> Reply:
-        """Refuse, and fail the try: the SDK only logs the refusal and exits with 0, which would mean success."""
-        self.ending.refused = later_text(feature)
-        self._ends(TaskState.FAILED, body)
-        return refusal(self.ending.refused)
+
+def _deferral(body: Body) -> Deferral:
+    next_kwargs, kwargs = body.get("next_kwargs") or {}, body["trigger_kwargs"]
+    timeout_s = _seconds(body.get("trigger_timeout"))
+    moment = _moment(body["classpath"], kwargs)
+    if moment is not None:
+        return Deferral(
+            body["next_method"],
+            sealed={"next_kwargs": next_kwargs} if next_kwargs else None,
+            timeout_s=timeout_s,
+            moment=moment,
+            event=kwargs["moment"],
+            ends_task=bool(kwargs.get("end_from_trigger")),
+        )
+    return Deferral(
+        body["next_method"],
+        sealed={"next_kwargs": next_kwargs, "trigger_kwargs": kwargs},
+        classpath=body["classpath"],
+        timeout_s=timeout_s,
+    )
+
+
+def _moment(classpath: str, kwargs: Any) -> float | None:
+    """Return when a trigger fires that waits for a moment, which serde has written; None for any other trigger."""
+    match kwargs:
+        case {"moment": {"__data__": {"timestamp": float(moment)}}}:
+            return moment if classpath == _TIME_TRIGGER else None
+        case _:
+            return None
+
+
+def _seconds(duration: object) -> float | None:
+    """Return a duration's seconds; the wire has it as ISO 8601 text."""
+    if duration is None:
+        return None
+    return msgspec.convert(duration, timedelta).total_seconds()
 
 
 def _iso(moment: object) -> str | None:

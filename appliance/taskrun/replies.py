@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from appliance.config.model import Secrets
-from appliance.dagrun.states import TaskState
+from appliance.dagrun.states import PARKED, TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
 from appliance.taskrun.assets import Asset, Assets
 from appliance.taskrun.endings import Ending, Endings
@@ -36,9 +36,8 @@ _LATER = {
     "GetAssetsByAlias": "looking up the assets of an alias is",
     "GetAssetEventByAsset": "asset events are",
     "GetAssetEventByAssetAlias": "asset events are",
-    "CreateHITLDetailPayload": "human-in-the-loop operators are",
-    "GetHITLDetailResponse": "human-in-the-loop operators are",
-    "UpdateHITLDetail": "human-in-the-loop operators are",
+    "GetHITLDetailResponse": "asking for an answer of a person by a trigger is",
+    "UpdateHITLDetail": "answering for a person by a trigger is",
 }
 
 
@@ -146,9 +145,10 @@ class Replies:
             return_length=self._xcoms.return_length,
             retry_delay_s=ending.retry_delay_s if retries else None,
             reschedule_at=ending.reschedule_at if waits else None,
+            deferral=ending.deferral if state in PARKED else None,
             skipped=tuple(ending.skipped),
             rendered_map_index=self._masker.hide(ending.rendered_map_index),
-            error=ending.refused or error,
+            error=error,
             log=log,
         )
 

@@ -31,14 +31,15 @@ def startup_details(
         "ti": instance(task),
         "dag_rel_path": run.file,
         "bundle_info": {"name": BUNDLE, "version": None},
-        "start_date": start_date,
+        "start_date": (task.resume and task.resume.start_date) or start_date,
         "sentry_integration": "",
         "ti_context": {
             "dag_run": dag_run(task, conf),
             "task_reschedule_count": task.reschedules,
             "max_tries": task.max_tries,
             "should_retry": should_retry(task),
-            "xcom_keys_to_clear": list(task.own_keys),
+            "xcom_keys_to_clear": [] if task.resume else list(task.own_keys),
+            **_resumption(task),
         },
     }
 
@@ -77,6 +78,19 @@ def instance(task: ActivityTaskInput) -> dict[str, Any]:
         "dag_version_id": _DAG_VERSION,
         "queue": "default",
         "context_carrier": {},
+    }
+
+
+def _resumption(task: ActivityTaskInput) -> dict[str, Any]:
+    """Say where a try goes on; what was sealed is open by now."""
+    resume = task.resume
+    if resume is None:
+        return {}
+    kept = (resume.sealed or {}).get("next_kwargs") or {}
+    return {
+        "next_method": resume.next_method,
+        "next_kwargs": {**kept, **(resume.kwargs or {})},
+        "start_date": resume.start_date,
     }
 
 

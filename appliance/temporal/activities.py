@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from temporalio import activity
@@ -20,7 +21,7 @@ from appliance.dagfile.facts import CheckedDag, Listing
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import DagError
-from appliance.temporal import limits, messages
+from appliance.temporal import limits, messages, outcomes
 from appliance.temporal.journal import Journal
 from appliance.temporal.leases import Leases
 from appliance.temporal.messages import (
@@ -37,6 +38,7 @@ LAST_WORDS_S = 1.0
 """What a task gets between SIGTERM and its end when its worker is stopped: the last of ``worker.grace``."""
 _FIRST_HEARTBEAT_S = 1.0
 _HEARTBEAT_S = 3.0
+_SHORTEST_PAUSE_S = 0.01
 _FAILED = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
 
 
@@ -62,6 +64,35 @@ class TryActivities:
         Raises:
             ApplicationError: type ``AirflowTaskFailed`` with the result as details, or ``AirflowTaskLost``.
         """
+        if task.poke_at is not None:
+            return await self._poke(task, _seconds_until(task.poke_at))
+        return await self._run(task)
+
+    async def _poke(
+        self, task: ActivityTaskInput, left_s: float
+    ) -> TaskExecutionResult:
+        """Poke a sensor when its time has come; while it asks for more pokes, each is another attempt.
+
+        Raises:
+            ApplicationError: as above, or type ``AirflowTaskRescheduled``.
+        """
+        attempt = activity.info().attempt
+        if attempt == 1 and left_s > 0:
+            raise _again(left_s)
+        # A lost attempt counts as a poke: it may have been one.
+        poked = replace(task, reschedules=task.reschedules + attempt - 1)
+        try:
+            result = await self._run(poked)
+        except (ApplicationError, asyncio.CancelledError):
+            raise
+        except Exception as err:
+            # What nobody foresaw would be tried for ever.
+            raise ApplicationError(str(err), non_retryable=True) from err
+        if outcomes.is_plain_poke(result) and result.reschedule_at is not None:
+            raise _again(_seconds_until(result.reschedule_at))
+        return result
+
+    async def _run(self, task: ActivityTaskInput) -> TaskExecutionResult:
         token = activity.info().task_token
         running = self._leases.open(task, lambda: self._journal.begin(token))
         return await self._report(task, running)
@@ -274,6 +305,20 @@ def lost(why: str, *, has_begun: bool = True) -> ApplicationError:
         type=messages.TRY_LOST if has_begun else messages.TRY_NOT_BEGUN,
         non_retryable=True,
     )
+
+
+def _again(delay_s: float) -> ApplicationError:
+    """Return the error that has the server start the activity again after a delay, without an event."""
+    return ApplicationError(
+        "the sensor is to be poked again",
+        type=messages.TRY_RESCHEDULED,
+        next_retry_delay=timedelta(seconds=max(_SHORTEST_PAUSE_S, delay_s)),
+    )
+
+
+def _seconds_until(moment: str) -> float:
+    now = datetime.now(UTC)  # noqa: TID251  # the edge that takes the time
+    return (datetime.fromisoformat(moment) - now).total_seconds()
 
 
 def _first_line(text: str | None) -> str | None:

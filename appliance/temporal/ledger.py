@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from appliance.dagrun.states import PARKED
 from appliance.dagrun.tries import TaskExecutionResult, XComRow
 from appliance.temporal.messages import TaskRow, XComQuestion
 
@@ -62,7 +63,7 @@ class Ledger:
         times = self.times.setdefault(instance, _Times())
         times.first_poke = times.first_poke or result.start_date
         times.start = times.first_poke
-        times.end = result.end_date
+        times.end = None if result.state in PARKED else result.end_date
         times.label = result.rendered_map_index or times.label
         for row in result.deleted:
             self._delete((row.task_id, row.map_index), row.key)
@@ -77,6 +78,11 @@ class Ledger:
         """When the current try was first started; None before its first poke ended."""
         times = self.times.get(instance)
         return times.first_poke if times else None
+
+    def start_of(self, instance: Instance) -> str | None:
+        """When the current try began."""
+        times = self.times.get(instance)
+        return times.first_poke or times.start if times else None
 
     def keys(self, instance: Instance) -> tuple[str, ...]:
         """Keys this task instance has left so far."""

@@ -16,6 +16,7 @@ WORKFLOW = "ExecuteAirflowDagWorkflow"
 ASK_WORKFLOW = "AskApplianceWorker"
 ACTIVITY = "run_airflow_task"
 REATTACH_ACTIVITY = "reattach_airflow_task"
+TRIGGER_ACTIVITY = "run_trigger"
 READ_DAG = "read_dag"
 LIST_DAGS = "list_dags"
 RESOLVE_XCOMS = "resolve_xcoms"
@@ -46,12 +47,22 @@ TRY_LOST = "AirflowTaskLost"
 TRY_STOPPED = "AirflowTaskStopped"
 """Type of the error of a try that had begun when its run wanted no more of it."""
 
+TRY_RESCHEDULED = "AirflowTaskRescheduled"
+"""Type of the error of a poke after which the sensor is to be poked again: the next attempt of the activity."""
+TRIGGER_LOST = "AirflowTriggerLost"
+"""Type of the error of a wait whose worker ended: it is begun again, the next attempt of the activity."""
+
 TRY_NOT_BEGUN = "AirflowTaskNotBegun"
 """Type of the error of a try that waited for a slot when its worker ended; it is as if it never was."""
 
 STATES_QUERY = "task_states"
 XCOMS_QUERY = "xcoms"
 FACTS_QUERY = "run_facts"
+
+
+def trigger_queue(task_queue: str) -> str:
+    """Name the task queue of waits for triggers."""
+    return f"{task_queue}-triggers"
 
 
 def utc(time: str) -> str:

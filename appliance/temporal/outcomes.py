@@ -1,6 +1,6 @@
 """Turns how the activity of a try ended into what the machine hears. No rules of its own: an unknown end is a failure."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any
@@ -21,11 +21,13 @@ from appliance.dagrun.tries import (
     TaskExecutionResult,
     XComRow,
 )
+from appliance.dagrun.waits import Deferral
 from appliance.temporal import messages
 
 _SKIPMIXIN_KEY = "skipmixin_key"
 _RETURN_KEY = "return_value"
 _INPUT_FIELDS = tuple(field.name for field in fields(ActivityTaskInput))
+_RARE_FIELDS = ("callback", "resume", "trigger", "poke_at")
 _FACTS_FIELDS = tuple(field.name for field in fields(RunFacts))
 
 
@@ -52,8 +54,9 @@ def given(task: ActivityTaskInput) -> dict[str, Any]:
     body = {name: getattr(task, name) for name in _INPUT_FIELDS}
     body["run"] = {name: getattr(task.run, name) for name in _FACTS_FIELDS}
     body["xcoms"] = [_row(row) for row in task.xcoms]
-    if task.callback is None:
-        del body["callback"]
+    for name in _RARE_FIELDS:
+        if (value := body.pop(name)) is not None:
+            body[name] = asdict(value) if not isinstance(value, str) else value
     return body
 
 
@@ -66,6 +69,7 @@ def result_of(body: dict[str, Any]) -> TaskExecutionResult:
             "xcoms": tuple(XComRow(**row) for row in body["xcoms"]),
             "deleted": tuple(XComRow(**row) for row in body["deleted"]),
             "skipped": tuple((task, index) for task, index in body["skipped"]),
+            "deferral": Deferral(**held) if (held := body.get("deferral")) else None,
         }
     )
 
@@ -94,7 +98,15 @@ def failed(task: ActivityTaskInput, now: str, error: str) -> TaskExecutionResult
     return TaskExecutionResult(state, now, now, error=error)
 
 
-def ended(task: ActivityTaskInput, result: TaskExecutionResult) -> TryEnded:
+def is_plain_poke(result: TaskExecutionResult) -> bool:
+    """Tell whether a try did nothing but ask to be run again later."""
+    did_more = result.xcoms or result.deleted or result.skipped
+    return result.state is TaskState.UP_FOR_RESCHEDULE and not did_more
+
+
+def ended(
+    task: ActivityTaskInput, result: TaskExecutionResult, *, is_watched: bool = False
+) -> TryEnded:
     """Return what the machine hears of a try that ended."""
     own = {
         row.key: row.value
@@ -111,6 +123,7 @@ def ended(task: ActivityTaskInput, result: TaskExecutionResult) -> TryEnded:
         returned=own.get(_RETURN_KEY) is not None,
         retry_delay_s=result.retry_delay_s,
         reschedule_at=datetime.fromisoformat(at).timestamp() if at else None,
+        is_watched=is_watched,
         skipped=result.skipped,
         skip_verdict=_verdict(own.get(_SKIPMIXIN_KEY)),
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
@@ -18,9 +19,13 @@ from appliance.temporal import messages
 from appliance.temporal.coalescing import Coalescing, each_once, patiently
 from appliance.temporal.keyring import Keyring
 from appliance.temporal.messages import RunSecretsAndConf, TaskRow, XComQuestion
-from appliance.temporal.sealing import unseal
+from appliance.temporal.sealing import seal_parked, unseal, unseal_parked
 
 _KEEP_RUNS = 256
+_GOING_ON = (
+    WorkflowExecutionStatus.RUNNING,
+    WorkflowExecutionStatus.CONTINUED_AS_NEW,
+)
 
 
 class Run:
@@ -60,6 +65,18 @@ class Run:
         """Return the connections and variables the run was given for itself alone."""
         sealed = (await self._given()).sealed
         return unseal(sealed, self._workflow, self._keys) if sealed else None
+
+    def seal_json(self, value: Any) -> str:
+        """Return text that only a worker can open, for this run."""
+        return seal_parked(value, self._workflow, self._keys)
+
+    def open_json(self, sealed: str) -> Any:
+        """Return what ``seal_json`` was given.
+
+        Raises:
+            ConfigError: sealed with a key this box does not have.
+        """
+        return unseal_parked(sealed, self._workflow, self._keys)
 
     async def _given(self) -> RunSecretsAndConf:
         if self._facts is None or (self._facts.done() and self._facts.exception()):
@@ -110,7 +127,7 @@ class Runs:
             ).describe()
         except RPCError as err:
             return err.status != RPCStatusCode.NOT_FOUND
-        return seen.status == WorkflowExecutionStatus.RUNNING
+        return seen.status in _GOING_ON
 
     async def stopped(self, workflow: str, run: str) -> frozenset[str]:
         """Return the ids of the activities a run has asked to end; none if that cannot be found out."""

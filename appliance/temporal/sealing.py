@@ -1,7 +1,8 @@
-"""Seals what a submission passes besides its conf, so that it never enters history in clear."""
+"""Seals what a submission passes besides its conf and what a parked try hands on: neither enters history in clear."""
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 from appliance.config.model import Connection, Secrets
 from appliance.temporal.keyring import Keyring
@@ -24,3 +25,14 @@ def unseal(sealed: str, workflow_id: str, keys: Keyring) -> Secrets:
         connections={k: Connection(**v) for k, v in body["connections"].items()},
         variables=body["variables"],
     )
+
+
+def seal_parked(value: Any, workflow_id: str, keys: Keyring) -> str:
+    """Seal what a try hands on that parks itself: it may hold secrets."""
+    return keys.seal(json.dumps(value).encode(), place=workflow_id)
+
+
+def unseal_parked(sealed: str, workflow_id: str, keys: Keyring) -> Any:
+    """Return what ``seal_parked`` was given; raises as ``unseal`` does."""
+    what = f"what a deferred task of {workflow_id} goes on with"
+    return json.loads(keys.open(sealed, place=workflow_id, what=what))

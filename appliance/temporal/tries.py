@@ -5,6 +5,7 @@ Imported by the workflow: deterministic, no clock but ``workflow.now()``.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,14 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType
 
-from appliance.dagrun.events import Event, StartTask, TryLost
+from appliance.dagrun.events import (
+    Event,
+    StartTask,
+    StartWait,
+    TryEnded,
+    TryLost,
+    WaitEnded,
+)
 from appliance.dagrun.machine import DagRun
 from appliance.dagrun.tries import (
     ActivityTaskInput,
@@ -24,8 +32,11 @@ from appliance.dagrun.tries import (
 from appliance.temporal import details, messages, outcomes
 from appliance.temporal.ledger import MAPPED_TRY_XCOM_BYTES, TRY_XCOM_BYTES, Ledger
 from appliance.temporal.messages import TaskRow
+from appliance.temporal.waits import Waits
 
 _ONCE = RetryPolicy(maximum_attempts=1)
+_POKES = RetryPolicy(maximum_interval=timedelta(minutes=1))
+"""Of a sensor that is poked over and over: the delay until the next poke comes with the failure."""
 _NO_LIMIT = timedelta(days=3650)
 _LEASE = timedelta(seconds=60)
 _REATTACH = timedelta(seconds=30)
@@ -51,6 +62,11 @@ class Tries:
         self._report = report
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._spent_bytes = 0
+        self._waits = Waits(facts, machine.plan, ledger, report)
+        self._parked: dict[
+            tuple[str, int], tuple[ActivityTaskInput, TaskExecutionResult]
+        ] = {}
+        """Tries that have just ended by parking themselves."""
 
     def new_activation(self) -> None:
         """Forget what was sent along so far: a new workflow task has room again."""
@@ -60,16 +76,36 @@ class Tries:
         """Begin a try."""
         instance = (start.task_id, start.map_index)
         task = self._input(start)
-        self._ledger.started(instance, _iso_now(), is_poke=start.reschedules > 0)
+        goes_on = start.reschedules > 0 or task.resume is not None
+        self._ledger.started(instance, _iso_now(), is_poke=goes_on)
         self._running[instance] = asyncio.create_task(self._run_try(task))
 
+    def park(self, wait: StartWait) -> None:
+        """Wait for what a try waits for, or, if it never ran, for what its task starts from."""
+        instance = (wait.task_id, wait.map_index)
+        task, result = self._parked.pop(instance, (None, None))
+        if task is not None and result is not None and result.reschedule_at:
+            pokes = replace(
+                task,
+                resume=None,
+                own_keys=(),
+                reschedules=task.reschedules + 1,
+                first_start=self._ledger.first_poke(instance),
+                poke_at=result.reschedule_at,
+            )
+            self._running[instance] = asyncio.create_task(self._poke(pokes))
+        else:
+            self._waits.start(wait, result.deferral if result else None)
+
     def cancel(self, task_id: str, map_index: int) -> None:
-        """Ask the try of this instance to end, if there is one."""
+        """Ask the try of this instance, or its wait, to end, if there is one."""
         if running := self._running.get((task_id, map_index)):
             running.cancel()
+        self._waits.cancel(task_id, map_index)
 
     async def stop(self) -> None:
-        """Ask every try to end and wait until all have."""
+        """Ask every try to end and wait until all have; waits just end."""
+        self._waits.stop()
         for running in self._running.values():
             running.cancel()
         if self._running:
@@ -112,23 +148,57 @@ class Tries:
             first_start=self._ledger.first_poke(instance)
             if start.reschedules
             else None,
+            resume=self._waits.resumption(instance, start.try_number),
         )
 
     async def _run_try(self, task: ActivityTaskInput) -> None:
+        if (end := await self._end_of(task)) is not None:
+            self._report(end)
+
+    async def _poke(self, task: ActivityTaskInput) -> None:
+        async with self._waits.seats:
+            if (end := await self._end_of(task)) is not None:
+                self._report(WaitEnded(end))
+
+    async def _end_of(self, task: ActivityTaskInput) -> TryEnded | TryLost | None:
+        """See a try through; None when it was stopped before it had ended."""
         instance = (task.task_id, task.map_index)
         outcome = await self._outcome(task)
-        if isinstance(outcome, TaskExecutionResult):
-            self._ledger.ended(instance, outcome)
-            self._report(outcomes.ended(task, outcome))
-        else:
-            self._ledger.lost(instance, _iso_now())
-            this = (task.task_id, task.map_index, task.try_number)
-            if not _is_stopped():
-                self._report(TryLost(*this))
-            elif outcome is outcomes.Gone.NOT_BEGUN:
-                self._machine.never_began(*this)
         if self._running.get(instance) is asyncio.current_task():
             del self._running[instance]
+        if not isinstance(outcome, TaskExecutionResult):
+            self._ledger.lost(instance, _iso_now())
+            return self._lost(task, outcome)
+        self._ledger.ended(instance, outcome)
+        is_watched = self._is_watched(task, outcome)
+        if is_watched or outcome.deferral is not None:
+            self._parked[instance] = (task, outcome)
+        return outcomes.ended(task, outcome, is_watched=is_watched)
+
+    def _lost(
+        self, task: ActivityTaskInput, outcome: outcomes.Lease | outcomes.Gone
+    ) -> TryLost | None:
+        this = (task.task_id, task.map_index, task.try_number)
+        if not _is_stopped():
+            return TryLost(*this)
+        if outcome is outcomes.Gone.NOT_BEGUN:
+            self._machine.never_began(*this)
+        return None
+
+    def _is_watched(self, task: ActivityTaskInput, result: TaskExecutionResult) -> bool:
+        """Tell whether a sensor's further pokes may be retries of one activity, which leave no events.
+
+        They are not seen by the limits of the run, so where one is tight each poke is a try of its own.
+        """
+        plan = self._machine.plan
+        spec = plan.tasks[task.task_id]
+        is_limited = spec.active_limit is not None or spec.pool != "default_pool"
+        return (
+            outcomes.is_plain_poke(result)
+            and not is_limited
+            and plan.max_active_tasks > 1
+            and not self._waits.seats.locked()
+        )
 
     async def _outcome(
         self, task: ActivityTaskInput
@@ -154,7 +224,7 @@ class Tries:
                 schedule_to_start_timeout=_REATTACH if queue else None,
                 start_to_close_timeout=_NO_LIMIT,
                 heartbeat_timeout=_LEASE,
-                retry_policy=_ONCE,
+                retry_policy=_POKES if task.poke_at else _ONCE,
                 cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                 summary=_summary(task),
             )

@@ -28,9 +28,10 @@ from temporalio.runtime import (
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from appliance.config.environment import airflow_number
 from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
-from appliance.temporal import reload, retention
+from appliance.temporal import reload, retention, triggering
 from appliance.temporal.activities import (
     LAST_WORDS_S,
     DagActivities,
@@ -47,12 +48,14 @@ from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.journal import Journal
 from appliance.temporal.keyring import Keyring, ensure_key
 from appliance.temporal.leases import Leases
+from appliance.temporal.messages import trigger_queue
 from appliance.temporal.namespace import agree_on_key, prepare
 from appliance.temporal.neighbours import Neighbours
 from appliance.temporal.registry import Registry
 from appliance.temporal.room import kept
 from appliance.temporal.runs import Runs
 from appliance.temporal.starter import Starter
+from appliance.temporal.triggering import TriggerActivities
 from appliance.temporal.vault import AirflowVault
 from appliance.temporal.vaults import Vaults
 from appliance.temporal.workflow import AskApplianceWorker, ExecuteAirflowDagWorkflow
@@ -67,6 +70,8 @@ _HEADROOM = 8
 """Activity slots beyond parallelism and pollers: eager execution dies when pollers hold every slot."""
 _HEARTBEAT = timedelta(seconds=3)
 _CACHED_WORKFLOWS = 500
+_MOST_WAITS = 10_000
+_WAIT_POLLERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,8 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
         has_attributes = await prepare(client, config)
         await agree_on_key(client, keys)
         journal = Journal(config.data / "worker" / "tries")
-        await _report_lost(client, journal)
+        wait_journal = Journal(config.data / "worker" / "waits")
+        await _report_lost(client, journal, wait_journal)
         _, airflow_s = await _timed(workshop.folder(), began)
         registry = Registry(client, config.temporal.task_queue)
         dags = DagActivities(config, workshop, has_search_attributes=has_attributes)
@@ -136,9 +142,19 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
         leases = Leases(workshop.runner(runs), parallelism=config.worker.parallelism)
         queue = _own_queue(config)
         tries = TryActivities(leases, journal, queue=queue, runs=runs)
+        triggerer = workshop.triggerer(runs)
+        stack.push_async_callback(triggerer.close)
+        waits = TriggerActivities(
+            client,
+            triggerer,
+            wait_journal,
+            runs=runs,
+            open_file=workshop.open_file,
+        )
         clerk = Clerk(client, registry)
         for worker in _workers(client, config, workshop, tries, dags, clerk):
             await stack.enter_async_context(worker)
+        await stack.enter_async_context(_waiter(client, config, waits))
         await vaults.open(client, keys)
         await stack.enter_async_context(opened(config, starter.start))
         ready_s = time.monotonic() - began
@@ -203,10 +219,28 @@ def _workers(
     return shared, own
 
 
-async def _report_lost(client: Client, journal: Journal) -> None:
-    """Tell the server which tries died with an earlier worker, so that nobody waits for a heartbeat."""
-    for token, has_begun in journal.lost.items():
-        error = lost("its worker was killed or restarted", has_begun=has_begun)
+def _waiter(client: Client, config: Config, waits: TriggerActivities) -> Worker:
+    """Return the worker for waits: as many as there are, each next to nothing."""
+    capacity = airflow_number(config, "TRIGGERER__CAPACITY", _MOST_WAITS)
+    return Worker(
+        client,
+        task_queue=trigger_queue(config.temporal.task_queue),
+        activities=[waits.run_trigger],
+        max_concurrent_activities=int(capacity),
+        max_concurrent_activity_task_polls=_WAIT_POLLERS,
+        max_heartbeat_throttle_interval=_HEARTBEAT,
+        default_heartbeat_throttle_interval=_HEARTBEAT,
+    )
+
+
+async def _report_lost(client: Client, journal: Journal, waits: Journal) -> None:
+    """Tell the server which tries and waits died with an earlier worker, so that nobody waits for a heartbeat."""
+    why = "its worker was killed or restarted"
+    errors = {
+        **{token: lost(why, has_begun=begun) for token, begun in journal.lost.items()},
+        **{token: triggering.lost(why) for token in waits.lost},
+    }
+    for token, error in errors.items():
         with suppress(RPCError):  # the run has ended, or the server noticed first
             await client.get_async_activity_handle(task_token=token).fail(error)
     if journal.lost:

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         Event,
         FinishRun,
         StartTask,
+        StartWait,
         StopTask,
         TimeReached,
         WaitUntil,
@@ -228,6 +229,8 @@ class ExecuteAirflowDagWorkflow:
             match decision:
                 case StartTask():
                     self._tries.start(decision)
+                case StartWait():
+                    self._tries.park(decision)
                 case StopTask(task_id, map_index):
                     self._tries.cancel(task_id, map_index)
                 case WaitUntil(at):

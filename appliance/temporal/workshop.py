@@ -36,7 +36,8 @@ from appliance.taskrun.vault import Vaults
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH
 from appliance.temporal import outcomes
 from appliance.temporal.leases import Runner
-from appliance.temporal.runs import Runs
+from appliance.temporal.runs import Run, Runs
+from appliance.triggers.triggerer import Triggerer
 from appliance.warm.control import ForkError, Zygote, ZygoteLostError
 
 _LOG = logging.getLogger(__name__)
@@ -147,9 +148,13 @@ class Workshop:
                     if missing := _missing(task, opened):
                         return self._refuse(task, missing)
                     in_force = replace(host, secrets=self._config.secrets)
-                    return await in_force.run_try(
-                        task, zygote=opened.zygote, run=run, assets=opened.assets
+                    result = await in_force.run_try(
+                        _opened(task, run),
+                        zygote=opened.zygote,
+                        run=run,
+                        assets=opened.assets,
                     )
+                    return _sealed(result, run)
                 except ZygoteLostError:
                     continue  # The try has not begun; a new zygote takes it.
                 except ForkError:
@@ -170,6 +175,26 @@ class Workshop:
         """Answer something outside a try about connections and Variables as they are now."""
         airflow_env = airflow_environment(self._config)
         return ParseAnswers(self._config.secrets, self._vaults.variables, airflow_env)
+
+    async def open_file(self, file: str) -> OpenFile:
+        """Open a DAG file; as ``DagFolder.open``."""
+        return await (await self.folder()).open(file)
+
+    def triggerer(self, runs: Runs) -> Triggerer:
+        """Return what waits for triggers, asking their runs through ``runs``."""
+        config = self._config
+        return Triggerer(
+            zygote=self._live_zygote,
+            place={
+                "root": str(config.dags.folder.absolute()),
+                "plugins": str(config.dags.plugins_folder.absolute()),
+            },
+            data=config.data,
+            secrets=lambda: self._config.secrets,
+            airflow_env=airflow_environment(config),
+            vaults=self._vaults,
+            run_of=runs.of,
+        )
 
     def _refuse(self, task: ActivityTaskInput, why: str) -> TaskExecutionResult:
         """Fail a try that cannot begin, and leave a log that says so."""
@@ -218,6 +243,23 @@ class Workshop:
             self._folder.replace_zygote(zygote)
         self._zygote = zygote
         return zygote
+
+
+def _opened(task: ActivityTaskInput, run: Run) -> ActivityTaskInput:
+    """Open what a parked try goes on with."""
+    resume = task.resume
+    if resume is None or resume.sealed is None:
+        return task
+    return replace(task, resume=replace(resume, sealed=run.open_json(resume.sealed)))
+
+
+def _sealed(result: TaskExecutionResult, run: Run) -> TaskExecutionResult:
+    """Seal what a try that parks itself hands on: it may hold secrets."""
+    deferral = result.deferral
+    if deferral is None or deferral.sealed is None:
+        return result
+    sealed = run.seal_json(deferral.sealed)
+    return replace(result, deferral=replace(deferral, sealed=sealed))
 
 
 def _missing(task: ActivityTaskInput, opened: OpenFile) -> str | None:

@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,34 @@ async def serve(sock: socket.socket, answer: Answer) -> None:
         finally:
             for fd in reply.fds:
                 os.close(fd)
+
+
+AnswerFor = Callable[[str, dict[str, Any], dict[str, str]], Awaitable[Reply]]
+"""The same with the request's third element: what its sender says of itself."""
+
+
+async def serve_many(sock: socket.socket, answer: AnswerFor) -> None:
+    """Answer the requests on a non-blocking ``sock``, many at a time, until the child closes it."""
+    loop = asyncio.get_running_loop()
+    reader = _Frames(sock)
+    writing = asyncio.Lock()
+
+    async def handle(payload: bytes | _Oversized) -> None:
+        if isinstance(payload, _Oversized):
+            number, reply = _number(payload.prefix), _too_large(payload.size_bytes)
+        else:
+            number, body, *rest = _decode(payload)
+            sender = (rest and rest[0]) or {}
+            reply = await _answered(
+                lambda kind, body: answer(kind, body, sender), body.pop("type"), body
+            )
+        with suppress(BrokenPipeError, ConnectionResetError):
+            async with writing:
+                await loop.sock_sendall(sock, encode(number, reply))
+
+    async with asyncio.TaskGroup() as tasks:
+        while (payload := await reader.next()) is not None:
+            tasks.create_task(handle(payload))
 
 
 async def _answered(answer: Answer, kind: str, body: dict[str, Any]) -> Reply:

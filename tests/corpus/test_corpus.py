@@ -36,7 +36,6 @@ CASES = _rows("manifest.jsonl")
 EXPECTED = _rows("expected.jsonl")
 
 REFUSED = {
-    "core_examples:example_time_delta_sensor_async": "a deferrable operator",
     "std_examples:example_hitl_operator@reject": "an operator that waits for a person",
 }
 """Case → the feature that is not built yet, in the words of the refusal."""

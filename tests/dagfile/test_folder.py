@@ -363,17 +363,13 @@ REFUSED = {
     "max_active_tis_per_dag": (
         "BashOperator(task_id='t', bash_command='', max_active_tis_per_dag=1)"
     ),
-    "start_from_trigger": "DateTimeSensorAsync("
-    "task_id='t', target_time='x', start_from_trigger=True)",
     "an operator that waits for a person": "ApprovalOperator(task_id='t', subject='x')",
-    "a deferrable operator": "FileSensor(task_id='t', filepath='x', deferrable=True)",
     "run_as_user": "BashOperator(task_id='t', bash_command='', run_as_user='joe')",
 }
 IMPORTS = """
 from airflow.sdk import DAG, BaseOperator, task
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.providers.standard.sensors.filesystem import FileSensor
 """
 
@@ -384,25 +380,6 @@ async def test_a_feature_not_built_is_refused_by_name(box: Box, feature: str) ->
     with pytest.raises(DagError) as refused:
         await box.folder.check(dag_id="one")
     assert f'one.py: DAG "one", task "t" uses {feature}, which' in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    "operator",
-    [
-        "DateTimeSensorAsync(task_id='t', target_time='x')",
-        "FileSensor.partial(task_id='t', deferrable=True).expand(filepath=['x'])",
-        "Mine(task_id='t')",
-    ],
-)
-async def test_operators_that_always_defer_are_found(box: Box, operator: str) -> None:
-    mine = """
-class Mine(BaseOperator):
-    def execute(self, context):
-        self.defer(trigger=None, method_name="x")
-"""
-    box.write("one.py", f"{IMPORTS}{mine}\nwith DAG('one'):\n    {operator}\n")
-    with pytest.raises(DagError, match='task "t" uses a deferrable operator'):
-        await box.folder.check(dag_id="one")
 
 
 async def test_features_of_the_dag_itself_are_refused(box: Box) -> None:
@@ -440,6 +417,7 @@ from airflow.providers.standard.sensors.date_time import DateTimeSensor
 with DAG("one", on_success_callback=print, on_failure_callback=[print]):
     FileSensor(task_id="file", filepath="x")
     FileSensor.partial(task_id="files").expand(filepath=["x"])
+    FileSensor(task_id="defers", filepath="x", deferrable=True)
     PythonSensor(task_id="poke", python_callable=print, mode="reschedule")
     TimeDeltaSensor(task_id="delta", delta=None)
     DateTimeSensor(task_id="at", target_time="x")
@@ -459,5 +437,5 @@ with DAG("one", on_success_callback=print, on_failure_callback=[print]):
 """,
     )
     plan = (await box.folder.check(dag_id="one")).plan
-    assert len(plan["tasks"]) == 11
+    assert len(plan["tasks"]) == 12
     assert plan["groups"] == {"group": {"map": [2]}}

@@ -9,6 +9,7 @@ from appliance.dagrun.events import (
     Event,
     FinishRun,
     StartTask,
+    StartWait,
     StopTask,
     TryEnded,
     WaitUntil,
@@ -86,6 +87,8 @@ def _say(decision: Decision) -> str:
     match decision:
         case StartTask(task_id, map_index, try_number):
             return f"start {name(task_id, map_index)} {try_number}"
+        case StartWait(task_id, map_index, try_number):
+            return f"await {name(task_id, map_index)} {try_number}"
         case StopTask(task_id, map_index, try_number):
             return f"stop {name(task_id, map_index)} {try_number}"
         case WaitUntil(at):

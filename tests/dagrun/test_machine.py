@@ -12,6 +12,7 @@ from appliance.dagrun.events import (
     TimeReached,
     TryLost,
     TryResumed,
+    WaitEnded,
 )
 from appliance.dagrun.instances import InstanceFacts
 from appliance.dagrun.machine import DagRun
@@ -178,9 +179,47 @@ def test_a_poke_keeps_its_try() -> None:
 def test_a_deferred_try_goes_on_as_the_same_try() -> None:
     run = Transcript(plan("a >> b"))
 
-    assert run.end("a deferred") == []
+    assert run.end("a deferred") == ["await a 1"]
     assert run.receive(TryResumed("a", -1)) == ["start a 1"]
     assert run.end("a success") == ["start b 1"]
+
+
+def test_a_wait_may_end_its_try() -> None:
+    run = Transcript(plan("a >> b"))
+    run.end("a awaiting_input")
+
+    ended = WaitEnded(run.ended("a success"))
+
+    assert run.receive(ended) == ["start b 1"]
+    assert run.receive(ended, TryResumed("a", -1)) == []
+
+
+def test_a_wait_that_is_not_wanted_any_more_is_stopped() -> None:
+    run = Transcript(plan("a, b", dag={"fail_fast": True}))
+    run.end("a deferred")
+
+    assert run.end("b failed") == ["stop a 1", "finish failed task_failure"]
+    assert run.states == "a=skipped b=failed"
+
+
+def test_a_task_that_starts_from_its_trigger_is_run_when_that_has_fired() -> None:
+    run = Transcript(plan("a >> b", b={"deferred": True, "retries": 1, "delay": 9.0}))
+
+    assert run.end("a success") == ["await b 1"]
+    assert run.receive(TryResumed("b", -1)) == ["start b 1"]
+    run.end("b up_for_retry")
+    assert run.receive(TimeReached(), after_s=20) == ["await b 2"]
+
+
+def test_a_watched_sensor_holds_no_slot_and_is_not_woken() -> None:
+    run = Transcript(plan("a, b", dag={"max_active_tasks": 1}))
+
+    poked = run.ended("a up_for_reschedule", reschedule_at=10.0, is_watched=True)
+
+    assert run.receive(poked) == ["await a 1", "start b 1"]
+    assert run.states == "a=up_for_reschedule b=running"
+    assert run.receive(WaitEnded(run.ended("a success"))) == []
+    assert run.end("b success") == ["finish success success"]
 
 
 def test_fail_fast_ends_everything_but_teardowns() -> None:
@@ -225,7 +264,7 @@ def test_cancel_fails_what_is_between_two_parts_of_a_try(state: str) -> None:
     run = Transcript(plan("a >> b"))
     run.receive(run.ended(f"a {state}", reschedule_at=100.0))
 
-    assert run.receive(CancelRequested()) == ["finish failed cancelled"]
+    assert run.receive(CancelRequested())[-1] == "finish failed cancelled"
     assert run.states == "a=failed b=skipped"
 
 
@@ -340,7 +379,7 @@ def test_a_tasks_own_limit_lets_others_pass() -> None:
     run = Transcript(plan("m, n", m={"map": [3], "max_run": 1, "prio": 9}))
 
     assert run.said == ["start m[0] 1", "start n 1"]
-    assert run.end("m[0] deferred") == []
+    assert run.end("m[0] deferred") == ["await m[0] 1"]
     assert run.receive(TryResumed("m", 0)) == ["start m[0] 1"]
     assert run.end("m[0] success") == ["start m[1] 1"]
 

@@ -12,11 +12,13 @@ from appliance.dagrun.events import (
     Event,
     FinishRun,
     StartTask,
+    StartWait,
     StopTask,
     TimeReached,
     TryEnded,
     TryLost,
     TryResumed,
+    WaitEnded,
     WaitUntil,
 )
 from appliance.dagrun.machine import DagRun
@@ -35,10 +37,12 @@ ENDS = st.sampled_from(
         "up_for_retry",
         "up_for_reschedule",
         "deferred",
+        "awaiting_input",
         "lost",
         "removed",
     ]
 )
+WAIT_ENDS = (TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED)
 FINAL_STEP = 60
 """After so many events every try succeeds, so that a run of endless retries is no counter-example."""
 
@@ -60,7 +64,9 @@ def plans(draw: st.DrawFn) -> Plan:
             "delay": draw(st.sampled_from([0.0, 10.0])),
         }
         flag = draw(
-            st.sampled_from(["", "", "setup", "teardown", "empty", "skipmixin"])
+            st.sampled_from(
+                ["", "", "setup", "teardown", "empty", "skipmixin", "deferred"]
+            )
         )
         if flag:
             row[flag] = True
@@ -93,7 +99,7 @@ class Outside:
         self.data = data
         self.now = 0.0
         self.running: dict[tuple[str, int], StartTask] = {}
-        self.deferred: list[tuple[str, int]] = []
+        self.parked: dict[tuple[str, int], StartWait] = {}
         self.wakes: list[float] = []
         self.last: dict[tuple[str, int], tuple[int, int]] = {}
         """Instance -> try number and reschedules of its latest start."""
@@ -120,6 +126,9 @@ class Outside:
                 case StopTask(task_id, map_index):
                     # It may have ended of itself in the events just told.
                     self.running.pop((task_id, map_index), None)
+                    self.parked.pop((task_id, map_index), None)
+                case StartWait(task_id, map_index):
+                    self.parked[task_id, map_index] = decision
                 case WaitUntil(at):
                     assert at > self.now
                     self.wakes.append(at)
@@ -139,7 +148,7 @@ class Outside:
     def _next(self) -> list[Event]:
         self.steps += 1
         choices: list[Any] = [*sorted(self.running)]
-        choices += [("resume", key) for key in self.deferred]
+        choices += [("resume", key) for key in sorted(self.parked)]
         if self.wakes:
             choices.append(("wake", min(self.wakes)))
         if not choices:
@@ -158,7 +167,11 @@ class Outside:
                 self.now = max(self.now, at)
                 return TimeReached()
             case ("resume", (task_id, map_index)):
-                self.deferred.remove((task_id, map_index))
+                wait = self.parked.pop((task_id, map_index))
+                if self.data.draw(st.booleans()):
+                    state = self.data.draw(st.sampled_from(WAIT_ENDS))
+                    end = TryEnded(task_id, map_index, wait.try_number, state)
+                    return WaitEnded(end)
                 self.resumed.add((task_id, map_index))
                 return TryResumed(task_id, map_index)
             case _:
@@ -170,8 +183,6 @@ class Outside:
         end = "success" if last else self.data.draw(ENDS)
         if end == "lost":
             return TryLost(start.task_id, start.map_index, start.try_number)
-        if end == "deferred":
-            self.deferred.append((start.task_id, start.map_index))
         down = self.plan.tasks[start.task_id].down
         verdict = None
         if self.plan.tasks[start.task_id].can_skip_downstream and down:
@@ -184,6 +195,7 @@ class Outside:
             return_length=None if last else self.data.draw(st.integers(0, 3)),
             returned=True,
             reschedule_at=self.now + 5.0,
+            is_watched=not last and self.data.draw(st.booleans()),
             skipped=tuple((task_id, -1) for task_id in down[1:]) if verdict else (),
             skip_verdict=verdict,
         )

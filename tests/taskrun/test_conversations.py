@@ -198,17 +198,10 @@ async def test_what_a_task_writes_is_kept(asker: Asker) -> None:
     assert state.expiries[0] == pytest.approx(time.time() + month_s, abs=3600)
 
 
-@pytest.mark.parametrize(
-    ("task_id", "error"),
-    [
-        ("defers", "deferrable operators are"),
-    ],
-)
-async def test_missing_feature_fails_the_try_by_name(
-    asker: Asker, task_id: str, error: str
-) -> None:
-    result = await asker.run(task_id)
+async def test_a_task_that_defers_says_what_it_waits_for(asker: Asker) -> None:
+    result = await asker.run("defers")
 
-    assert result.state == TaskState.FAILED
-    first_line = (result.error or "").splitlines()[0]
-    assert first_line == f"{error} not supported yet by this appliance"
+    assert result.state == TaskState.DEFERRED
+    assert result.deferral is not None
+    assert result.deferral.next_method == "execute_complete"
+    assert result.deferral.moment is not None

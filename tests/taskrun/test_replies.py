@@ -11,6 +11,7 @@ from appliance.config.model import Connection, Secrets
 from appliance.dagrun.roster import RunCard
 from appliance.dagrun.states import RunState, TaskState
 from appliance.dagrun.tries import XComRow
+from appliance.dagrun.waits import Deferral
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.replies import Replies
 from appliance.taskrun.runview import InstanceRow
@@ -65,8 +66,12 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
     ("TaskState", {"state": "failed", "end_date": NOW}, DONE),
     ("RetryTask", {"end_date": NOW, "retry_delay_seconds": 3.0}, DONE),
     ("RescheduleTask", {"end_date": NOW, "reschedule_date": NOW}, DONE),
-    ("DeferTask", {"classpath": "x"}, "deferrable operators are"),
-    ("AwaitInputTask", {"next_method": "x"}, "human-in-the-loop operators are"),
+    (
+        "DeferTask",
+        {"classpath": "x", "trigger_kwargs": {}, "next_method": "y"},
+        DONE,
+    ),
+    ("AwaitInputTask", {"next_method": "x", "timeout": "PT5S"}, DONE),
     ("SkipDownstreamTasks", {"tasks": ["a", ["b", 2]]}, DONE),
     ("SetRenderedFields", {"rendered_fields": {"bash_command": "ls"}}, DONE),
     ("SetRenderedMapIndex", {"rendered_map_index": "monday"}, DONE),
@@ -346,9 +351,13 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
     ("GetAssetsByAlias", {"alias_name": "a"}, "looking up the assets of an alias is"),
     ("GetAssetEventByAsset", {"name": "a", "uri": None}, "asset events are"),
     ("GetAssetEventByAssetAlias", {"alias_name": "a"}, "asset events are"),
-    ("CreateHITLDetailPayload", TI, "human-in-the-loop operators are"),
-    ("GetHITLDetailResponse", TI, "human-in-the-loop operators are"),
-    ("UpdateHITLDetail", TI, "human-in-the-loop operators are"),
+    (
+        "CreateHITLDetailPayload",
+        {**TI, "options": ["a"], "subject": "s"},
+        {"type": "HITLDetailRequestResult", **TI, "options": ["a"], "subject": "s"},
+    ),
+    ("GetHITLDetailResponse", TI, "asking for an answer of a person"),
+    ("UpdateHITLDetail", TI, "answering for a person"),
 ]
 for way in ("ByName", "ByUri"):
     TABLE += [
@@ -620,16 +629,40 @@ def test_reschedule_and_retry_carry_their_times() -> None:
     assert (retries.retry_delay_s, retries.reschedule_at) == (3.5, None)
 
 
-def test_a_try_that_wants_to_defer_has_failed() -> None:
-    """The SDK only logs our refusal and exits with 0, which would pass for success."""
+def test_a_try_that_defers_says_what_it_waits_for() -> None:
     trial = Trial()
-    trial.ask("DeferTask", classpath="x")
+    trial.ask(
+        "DeferTask",
+        classpath="mine.Trigger",
+        trigger_kwargs={"password": "x"},
+        trigger_timeout="PT1H",
+        next_method="go_on",
+        next_kwargs={"a": 1},
+    )
 
-    ending = trial.replies.ending
-    assert ending.state == TaskState.FAILED
-    outcome = trial.replies.outcome(ending.state, start_date=NOON, now=NOW)
-    assert (
-        outcome.error == "deferrable operators are not supported yet by this appliance"
+    outcome = trial.replies.outcome(TaskState.DEFERRED, start_date=NOON, now=NOW)
+    assert outcome.deferral == Deferral(
+        "go_on",
+        {"next_kwargs": {"a": 1}, "trigger_kwargs": {"password": "x"}},
+        classpath="mine.Trigger",
+        timeout_s=3600.0,
+    )
+
+
+def test_a_wait_for_a_moment_needs_no_trigger() -> None:
+    moment = {"__classname__": "pendulum.datetime.DateTime", "__version__": 2}
+    moment["__data__"] = {"timestamp": 1.5, "tz": None}
+    trial = Trial()
+    trial.ask(
+        "DeferTask",
+        classpath="airflow.providers.standard.triggers.temporal.DateTimeTrigger",
+        trigger_kwargs={"moment": moment, "end_from_trigger": True},
+        next_method="go_on",
+    )
+
+    outcome = trial.replies.outcome(TaskState.DEFERRED, start_date=NOON, now=NOW)
+    assert outcome.deferral == Deferral(
+        "go_on", moment=1.5, event=moment, ends_task=True
     )
 
 

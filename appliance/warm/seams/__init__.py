@@ -143,6 +143,13 @@ def empty_bag(path: Path, root: Path) -> Any:
     )
 
 
+def bag_of(path: Path, root: Path) -> Any:
+    """Return what the real ``task_runner.parse`` would find here: the injected bag, or the file read again."""
+    return dagbag.BundleDagBag(
+        dag_folder=os.fspath(path), bundle_path=root, bundle_name=BUNDLE
+    )
+
+
 def read_from(root: Path) -> None:
     """Have the real ``task_runner.parse`` read its file below ``root``."""
 

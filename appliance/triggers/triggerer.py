@@ -1,0 +1,289 @@
+"""All deferred waits of a worker, in one process with Airflow's TriggerRunner. Imports no Airflow.
+
+The process is forked when there is something to wait for and ends when there has been nothing for a while, so that it
+costs nothing where nobody defers. It may die at any time: what it had in hand is given to the next one, as Airflow
+gives the triggers of a dead triggerer to another. Every second it says what has happened and asks what to do:
+
+    TriggerStateChanges {events, failures, finished}     TriggerStateSync {to_create, to_cancel, events_persisted}
+"""
+
+import asyncio
+import itertools
+import json
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from appliance.config.model import Secrets
+from appliance.dagrun.tries import ActivityTaskInput
+from appliance.taskrun import objects
+from appliance.taskrun.channels import MAX_EVENT_BYTES, Channels, Lines, open_channels
+from appliance.taskrun.logs import echo_to_stdout
+from appliance.taskrun.masking import Masker
+from appliance.taskrun.replies import Replies
+from appliance.taskrun.runview import RunView
+from appliance.taskrun.vault import Vaults
+from appliance.triggers.wait import Fired, Wait, Workload
+from appliance.warm import frames
+from appliance.warm.control import Child, ForkError, Zygote, ZygoteLostError
+
+_LOG = logging.getLogger(__name__)
+_ENTRY = "appliance.triggers.runner:run"
+_ASKED_BY = "trigger_id"
+_IDLE_S = 60.0
+_PAUSE_S = 1.0
+_LAST_WORDS_S = 1.0
+_UNCLAIMED_S = 120.0
+"""How long a wait goes on that nobody claims: its server may have slept, and asks again."""
+
+
+class Triggerer:
+    """The waits, by id (``ActivityTaskInput.ti_id``). ``close`` it to end its process."""
+
+    def __init__(
+        self,
+        *,
+        zygote: Callable[[], Awaitable[Zygote]],
+        place: dict[str, str],
+        data: Path,
+        secrets: Callable[[], Secrets],
+        airflow_env: Mapping[str, str],
+        vaults: Vaults,
+        run_of: Callable[[str], RunView],
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            zygote: Gives the base zygote, when there is one.
+            place: Where the user's modules are, as ``Place`` reads it.
+            data: The data folder.
+            secrets: Gives the connections and Variables of the configuration in force.
+            airflow_env: Airflow's settings.
+            vaults: Where what triggers write is kept.
+            run_of: Gives the run that is this workflow.
+        """
+        self._zygote = zygote
+        self._place = place
+        self._data = data
+        self._secrets = secrets
+        self._airflow_env = airflow_env
+        self._vaults = vaults
+        self._masker = Masker(airflow_env)
+        self._run_of = run_of
+        self._waits: dict[str, Wait] = {}
+        self._given: dict[int, Wait] = {}
+        """What the runner has, by number; those it is to drop, too."""
+        self._dropped: set[int] = set()
+        self._confirmed: list[int] = []
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
+        self._numbers = itertools.count(1)
+        self._work: set[asyncio.Task[None]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+        self._child: Child | None = None
+
+    def __len__(self) -> int:
+        """Return how many waits there are."""
+        return len(self._waits)
+
+    def find(self, wait_id: str) -> asyncio.Future[Fired] | None:
+        """Take hold of a wait that is under way; None: it is not here."""
+        if expiry := self._expiries.pop(wait_id, None):
+            expiry.cancel()
+        wait = self._waits.get(wait_id)
+        return wait.fired if wait else None
+
+    def open(
+        self, task: ActivityTaskInput, workload: Workload
+    ) -> asyncio.Future[Fired]:
+        """Begin a wait."""
+        wait = self._waits[task.ti_id] = Wait(
+            task,
+            workload,
+            data=self._data,
+            masker=self._masker,
+            replies=self._replies,
+        )
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.create_task(self._keep())
+        return wait.fired
+
+    def close_wait(self, wait_id: str) -> None:
+        """Forget a wait: it has ended, or nobody wants it any more, which its trigger is told (``on_kill``)."""
+        if wait := self._waits.pop(wait_id, None):
+            wait.log.close()
+            if wait.number in self._given:
+                self._dropped.add(wait.number)
+
+    def abandon(self, wait_id: str) -> None:
+        """Go on with a wait nobody claims, for a while; its trigger is then cancelled without ``on_kill``."""
+        loop = asyncio.get_running_loop()
+        self._expiries[wait_id] = loop.call_later(_UNCLAIMED_S, self._expire, wait_id)
+
+    def confirm(self, number: int) -> None:
+        """Note that an event is safe, so that its source may forget it."""
+        self._confirmed.append(number)
+
+    async def close(self) -> None:
+        """End the process; the waits are begun again by whoever takes them over."""
+        for expiry in self._expiries.values():
+            expiry.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+
+    def _expire(self, wait_id: str) -> None:
+        del self._expiries[wait_id]
+        if self._waits.pop(wait_id, None) and self._child is not None:
+            # To be told to cancel means to be killed; the end of the process does not.
+            self._child.kill(signal.SIGTERM)
+
+    # -- the process
+
+    async def _keep(self) -> None:
+        """Have a process as long as there are waits, and a little longer."""
+        while self._waits:
+            try:
+                await self._run(await self._zygote())
+            except (ForkError, ZygoteLostError):
+                _LOG.warning("the triggerer could not be started; trying again")
+            for wait in self._waits.values():
+                wait.number = 0
+            self._given.clear()
+            self._dropped.clear()
+            if self._waits:
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _run(self, zygote: Zygote) -> None:
+        ours, theirs = open_channels()
+        try:
+            fds = theirs.fds()[:4]
+            self._child = child = await zygote.fork(_ENTRY, dict(self._place), fds)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        lines = self._listen(ours)
+        loop = asyncio.get_running_loop()
+        idle = asyncio.create_task(self._end_when_idle(child))
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                start = frames.opening({"type": "StartTriggerer"})
+                await loop.sock_sendall(ours.requests, start)
+                await frames.serve_many(ours.requests, self._answer)
+            await child.exited()
+        finally:
+            idle.cancel()
+            self._child = None
+            await asyncio.shield(_end(child))
+            for line in lines:
+                line.close()
+            ours.close()
+
+    def _listen(self, ours: Channels) -> list[Lines]:
+        return [
+            Lines(ours.logs, self._event, max_bytes=MAX_EVENT_BYTES),
+            Lines(ours.stdout, self._print),
+            Lines(ours.stderr, self._print),
+        ]
+
+    async def _end_when_idle(self, child: Child) -> None:
+        """End the process when it has had nothing to do: the next one has the user's code as it is then."""
+        idle_s = 0.0
+        while idle_s < _IDLE_S:
+            await asyncio.sleep(_PAUSE_S)
+            idle_s = 0.0 if self._waits else idle_s + _PAUSE_S
+        child.kill(signal.SIGTERM)
+
+    def _event(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            self._print(line)
+        elif wait := self._given.get(event.pop(_ASKED_BY, 0)):
+            wait.log.event(json.dumps(event).encode())
+        elif event.get("level") not in ("info", "debug"):
+            self._print(line)
+
+    def _print(self, line: bytes) -> None:
+        text = self._masker.hide(line.decode(errors="replace").rstrip())
+        echo_to_stdout(f"triggerer | {text}\n")
+
+    # -- what it says and asks
+
+    async def _answer(
+        self, kind: str, body: dict[str, Any], sender: dict[str, str]
+    ) -> frames.Reply:
+        if kind == "TriggerStateChanges":
+            return self._sync(body)
+        wait = self._given.get(int(sender.get(_ASKED_BY, 0)))
+        if wait is None:
+            raise LookupError(f"{kind} was asked by no trigger that is known")
+        return await wait.answer(kind, body)
+
+    def _sync(self, body: dict[str, Any]) -> frames.Reply:
+        for number, event, confirm in body.get("events") or ():
+            if (wait := self._given.get(number)) is not None:
+                self._soon(wait.fire(event, confirm))
+        for number, traceback in body.get("failures") or ():
+            if (wait := self._given.get(number)) is not None:
+                wait.fail(traceback)
+        for number in body.get("finished") or ():
+            self._given.pop(number, None)
+            self._dropped.discard(number)
+        confirmed, self._confirmed = self._confirmed, []
+        sync = {
+            "type": "TriggerStateSync",
+            "to_create": [self._give(wait) for wait in self._new()],
+            "to_cancel": sorted(self._dropped & self._given.keys()),
+            "events_persisted": confirmed or None,
+        }
+        return frames.Reply(body=sync)
+
+    def _new(self) -> list[Wait]:
+        return [wait for wait in self._waits.values() if not wait.number]
+
+    def _give(self, wait: Wait) -> dict[str, Any]:
+        wait.number = next(self._numbers)
+        self._given[wait.number] = wait
+        return wait.to_create()
+
+    def _soon(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    def _replies(self, task: ActivityTaskInput) -> Replies:
+        async def store(row: Any) -> object:
+            return await objects.store(await self._zygote(), task.run, row)
+
+        return Replies(
+            task,
+            run=self._run_of(task.run.workflow_id),
+            secrets=self._secrets(),
+            masker=self._masker,
+            store=store,
+            log_fd=partial(_no_log, task.task_id),
+            vaults=self._vaults,
+            airflow_env=self._airflow_env,
+        )
+
+
+def _no_log(task_id: str) -> int:
+    raise LookupError(f"{task_id}: a trigger has no log channel of its own")
+
+
+async def _end(child: Child) -> None:
+    """End a child that may have ended, a little later the hard way."""
+    child.kill(signal.SIGTERM)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(child.exited(), _LAST_WORDS_S)
+    child.kill(signal.SIGKILL)
+    await child.exited()

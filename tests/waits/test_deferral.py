@@ -1,0 +1,172 @@
+"""Deferred tries wait in the triggerer, or in a timer, and go on as on Airflow."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from tests.box import RunningBox, running_box
+from tests.faults.processes import the_one, until
+from tests.temporal.test_runs import Report
+
+pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
+
+DAGS = Path(__file__).parent / "dags"
+TRIGGERER = "appliance triggerer"
+CANARY = "hunter2-canary"
+CONFIGURATION = """
+connections:
+  warehouse: {conn_type: http, host: example.org}
+variables:
+  greeting: hello
+"""
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
+    folder = tmp_path_factory.mktemp("waits")
+    (folder / "appliance.yaml").write_text(CONFIGURATION)
+    environ = {"APPLIANCE_CONF": str(folder / "appliance.yaml")}
+    with running_box(dags=DAGS, folder=folder, environ=environ) as started:
+        yield started
+
+
+def test_a_wait_for_a_moment_is_a_timer(box: RunningBox) -> None:
+    report = Report(box, "waits_for_moments")
+
+    assert report.states == {"delta": "success", "ends_there": "success"}
+    assert "run_trigger" not in history(box, f"dag-waits_for_moments-{report.run_id}")
+
+
+def test_a_trigger_may_ask_what_a_task_may(box: RunningBox) -> None:
+    report = Report(box, "asks")
+
+    assert report.returned("wait") == {
+        "host": "example.org",
+        "variable": "hello",
+        "synchronous": "hello",
+        "pulled": 41,
+    }
+
+
+def test_a_trigger_that_fails_fails_its_task(box: RunningBox) -> None:
+    report = Report(box, "breaks")
+
+    assert report.states == {"wait": "failed"}
+    log = box.appliance("logs", "breaks", report.run_id).stdout
+    assert "the trigger broke" in log
+    assert "TaskDeferralError" in log
+
+
+def test_a_wait_that_takes_too_long_fails_its_task(box: RunningBox) -> None:
+    report = Report(box, "times_out")
+
+    assert report.states == {"wait": "failed"}
+    assert "TaskDeferralTimeout" in history(box, f"dag-times_out-{report.run_id}")
+
+
+def test_a_trigger_may_end_its_task(box: RunningBox) -> None:
+    report = Report(box, "ends_tasks")
+
+    ended = {end: end for end in ("success", "failed", "skipped")}
+    assert report.states == ended
+    assert report.returned("success") == 7
+
+
+def test_triggers_share_a_stream(box: RunningBox) -> None:
+    report = Report(box, "shares")
+
+    assert [report.returned(f"w{n}") for n in range(3)] == [{"opened": 1}] * 3
+
+
+def test_a_task_may_start_from_its_trigger(box: RunningBox, tmp_path: Path) -> None:
+    run = Waiting(box, "starts_from_its_trigger", tmp_path / "file")
+
+    run.fires("-2026-01-02")
+
+    assert run.report["state"] == "success"
+    assert run.returned()["ds"] == "2026-01-02"
+    assert run.report["tasks"][0]["try_number"] == 1
+
+
+def test_what_a_wait_holds_is_not_readable(box: RunningBox, tmp_path: Path) -> None:
+    run = Waiting(box, "waits_for_a_file", tmp_path / "file")
+
+    run.fires()
+
+    assert run.returned() == {"path": str(tmp_path / "file"), "pair": [1, 2]}
+    assert CANARY not in history(box, run.workflow_id)
+    assert run.notes == ["began", "fired", "cleaned up"]
+
+
+def test_a_wait_that_is_cancelled_kills_what_it_waits_for(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    run = Waiting(box, "waits_for_a_file", tmp_path / "file")
+
+    box.appliance("cancel", "waits_for_a_file", run.run_id)
+
+    killed = ["began", "killed", "cleaned up"]
+    until("the trigger was killed", lambda: run.notes == killed)
+
+
+def test_a_triggerer_that_dies_loses_no_wait(box: RunningBox, tmp_path: Path) -> None:
+    run = Waiting(box, "waits_for_a_file", tmp_path / "file")
+
+    os.kill(the_one(box.process.pid, TRIGGERER), signal.SIGKILL)
+    until("the wait was begun again", lambda: run.notes == ["began", "began"])
+    run.fires()
+
+    assert run.report["state"] == "success"
+    assert run.notes.count("fired") == 1
+
+
+class Waiting:
+    """A run whose only task waits for a file."""
+
+    def __init__(self, box: RunningBox, dag_id: str, path: Path) -> None:
+        self.box, self.dag_id, self.path = box, dag_id, path
+        date = ("--logical-date", "2026-01-02")
+        done = box.submit(
+            dag_id,
+            *date,
+            "--run-id",
+            path.parent.name,
+            "--conf",
+            f'{{"path": "{path}"}}',
+            "-o",
+            "json",
+        )
+        assert done.code == 0, done.stderr
+        self.run_id = done.json["run_id"]
+        self.workflow_id = f"dag-{dag_id}-{self.run_id}"
+        until("the trigger began", lambda: "began" in self.notes)
+
+    @property
+    def notes(self) -> list[str]:
+        found = list(self.path.parent.glob("*.notes"))
+        return found[0].read_text().split("\n")[:-1] if found else []
+
+    def fires(self, suffix: str = "") -> None:
+        Path(f"{self.path}{suffix}").touch()
+        self.report: dict[str, Any] = self.box.appliance(
+            "runs", "wait", self.dag_id, self.run_id, "-o", "json", timeout_s=100
+        ).json
+
+    def returned(self) -> Any:
+        found = self.box.appliance("xcoms", self.dag_id, self.run_id, "-o", "json")
+        return found.json[0]["value"]
+
+
+def history(box: RunningBox, workflow_id: str) -> str:
+    async def fetch() -> str:
+        client = await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
+        found = await client.get_workflow_handle(workflow_id).fetch_history()
+        return found.to_json()
+
+    return asyncio.run(fetch())
