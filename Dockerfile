@@ -43,7 +43,7 @@ RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home \
  && ln -s /project /usr/local/airflow
 COPY --from=slim /opt/appliance /opt/appliance
 COPY --chmod=0755 appliance/image/ /usr/local/bin/
-COPY --chmod=0644 conf/appliance.yaml /conf/
+COPY --chmod=0644 conf/specimen.yaml /conf/appliance.yaml
 COPY --chmod=0644 dags/ /dags/
 COPY --from=application /opt/appliance/app /opt/appliance/app
 

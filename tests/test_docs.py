@@ -67,6 +67,11 @@ def test_every_key_is_explained_in_the_specimen(key: str) -> None:
     assert re.search(rf"^(?:  )?(?:# )?{inner or key}:", text, re.MULTILINE)
 
 
+def test_the_image_has_the_specimen_as_it_is_here() -> None:
+    """Not the configuration itself: that is its user's, with passwords in it."""
+    assert (ROOT / "conf" / "specimen.yaml").read_text() == SPECIMEN
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_in_the_readme_and_says_what_it_is(example: Path) -> None:
     assert f"`{example.stem}`" in README
