@@ -1,4 +1,4 @@
-"""What tasks write outlives runs and workers; what the configuration declares wins when it is read again."""
+"""What tasks write, and what runs were submitted with, outlives runs, workers and keys."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from appliance.temporal.keyring import Keyring
 from tests.box import RunningBox, running_box
 from tests.faults.processes import the_one, until
 
@@ -41,6 +42,19 @@ def read(box: RunningBox, *keys: str) -> list[Any]:
     return [xcom["value"][key] for key in keys]
 
 
+def passed(folder: Path) -> Path:
+    """Write what ``waits`` reads once it has waited."""
+    file = folder / "variables.json"
+    file.write_text(json.dumps({"passed": "hunter2"}))
+    return file
+
+
+def submit(box: RunningBox, variables: Path) -> str:
+    done = box.submit("waits", "--variables", str(variables), "-o", "json")
+    assert done.code == 0, done.stderr
+    return str(done.json["run_id"])
+
+
 def restart_worker(box: RunningBox) -> None:
     def worker() -> int:
         return the_one(box.process.pid, "appliance worker")
@@ -64,12 +78,42 @@ def test_what_a_task_sets_every_later_run_reads(box: RunningBox) -> None:
     assert passing is None
 
 
-def test_it_survives_the_worker_and_what_is_declared_wins_then(
-    box: RunningBox,
-) -> None:
+def test_all_of_it_outlives_keys_and_workers(box: RunningBox, tmp_path: Path) -> None:
+    """A rotation counts without a restart of the worker, and after one; what is declared wins after one."""
+    secrets = passed(tmp_path)
     write(box, kept="two", declared="by a task", gone=None)
-    assert read(box, "declared", "gone") == ["by a task", None]
+    runs = [submit(box, secrets)]
+    rotated = box.appliance("key", "rotate")
+    assert rotated.code == 0, rotated.stderr
+    listed = box.appliance("key", "list").stdout.split()
+    assert f"the key is now {listed[0]}; 1 older" in rotated.stdout
+    runs.append(submit(box, secrets))
+    write(box, after="rotation")
+    assert read(box, "declared", "gone", "kept") == ["by a task", None, "two"]
 
     restart_worker(box)
 
-    assert read(box, "kept", "declared", "gone") == ["two", "from the file", "too"]
+    for run_id in runs:
+        done = box.appliance("runs", "wait", "waits", run_id, timeout_s=100)
+        assert done.code == 0, done.stdout
+    found = read(box, "kept", "after", "declared", "gone")
+    assert found == ["two", "rotation", "from the file", "too"]
+
+
+def test_a_lost_key_is_named_with_the_remedy(box: RunningBox, tmp_path: Path) -> None:
+    keys = box.data / "keys"
+    lost, kept = Keyring(keys).fingerprint, keys.read_text()
+    run_id = submit(box, passed(tmp_path))
+    keys.unlink()
+    try:
+        restart_worker(box)
+        words = ("waits", run_id)
+        assert box.appliance("runs", "wait", *words, timeout_s=100).code == 1
+        log = box.appliance("logs", *words).stdout
+        assert f"sealed with the key {lost}, which is not in" in log
+        assert "Give every container the same key file" in log
+        assert f"the key other workers of namespace default use ({lost})" in (
+            box.output()
+        )
+    finally:
+        keys.write_text(kept)

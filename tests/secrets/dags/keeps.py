@@ -23,3 +23,13 @@ with DAG("reads"):
         return {key: Variable.get(key, default=None) for key in keys}
 
     read()
+
+with DAG("waits"):
+
+    @task(retries=1, retry_delay=4)
+    def wait(ti=None):
+        if ti.try_number == 1:
+            raise ValueError("not yet")
+        return Variable.get("passed")
+
+    wait()
