@@ -24,6 +24,10 @@ class Facts:
     """How long each part took, in order: ``{"temporal": 0.4, ...}``."""
     data_warning: str | None = None
     """Why the data folder is not safe: ``appliance.boot.volume``."""
+    active: Sequence[str] = ()
+    """Schedules that begin active."""
+    paused: Sequence[str] = ()
+    """Schedules that begin paused."""
     warnings: Sequence[str] = ()
     """What else someone should look at, a sentence each."""
 
@@ -37,6 +41,7 @@ def banner(config: Config, facts: Facts, *, cwd: Path) -> str:
         ("config", _config(config, cwd)),
         ("dags", _dags(config, facts, cwd)),
         *[("", f"  {error}") for error in _errors(facts)],
+        *_schedules(facts),
         ("temporal", _temporal(config)),
         *_server(config),
     ]
@@ -72,6 +77,15 @@ def _dags(config: Config, facts: Facts, cwd: Path) -> str:
     dags = _count(len(facts.dag_ids), "DAG")
     errors = _count(len(facts.import_errors), "import error")
     return f"{_shown(config.dags.folder, cwd)}: {dags}, {errors}"
+
+
+def _schedules(facts: Facts) -> list[tuple[str, str]]:
+    if not facts.active and not facts.paused:
+        return []
+    text = f"{len(facts.active)} begin active, {len(facts.paused)} paused"
+    if facts.paused:
+        text += f"; start one: appliance schedules resume {facts.paused[0]}"
+    return [("schedules", text)]
 
 
 def _errors(facts: Facts) -> list[str]:

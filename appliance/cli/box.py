@@ -1,6 +1,6 @@
 """What the commands reach: the configuration, and the runs on the server."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -10,6 +10,15 @@ import click
 if TYPE_CHECKING:  # Each costs more to import than --help may take.
     from appliance.config.model import Config
     from appliance.dagfile.facts import Listing
+    from appliance.dagrun.slots import Slot
+    from appliance.temporal.orders import (
+        BackfillProgress,
+        BackfillRequest,
+        PlannedRun,
+        ScheduleList,
+        ScheduleRow,
+        Verb,
+    )
     from appliance.temporal.reports import (
         ProbeResult,
         RunReport,
@@ -25,6 +34,39 @@ START_S = 30.0
 
 GLANCE_S = 5.0
 """How long a command that only looks waits for the server."""
+
+
+class Scheduling(Protocol):
+    """What the commands ask of the scheduler."""
+
+    async def schedules(self) -> "ScheduleList":
+        """List all schedules. Raises: DagError when there is no scheduler yet."""
+
+    async def steer(
+        self, verb: "Verb", names: Sequence[str], conf: dict[str, Any] | None = None, /
+    ) -> dict[str, str]:
+        """Pause, resume or trigger schedules; run ids by name. Raises: DagError."""
+
+    async def coming(self, row: "ScheduleRow", number: int, /) -> "list[Slot]":
+        """List the next runs of a schedule. Raises: DagError."""
+
+
+class Backfills(Protocol):
+    """What the commands ask of backfills."""
+
+    async def plan(self, request: "BackfillRequest", /) -> "list[PlannedRun]":
+        """List the runs one would make. Raises: DagError."""
+
+    async def start(self, request: "BackfillRequest", /) -> str:
+        """Start one; return its workflow id. Raises: DagError."""
+
+    async def watch(
+        self, dag_id: str, show: "Callable[[BackfillProgress], None]", /
+    ) -> "BackfillProgress":
+        """Show progress until the end. Raises: DagError."""
+
+    async def cancel(self, dag_id: str, /) -> None:
+        """End one. Raises: DagError."""
 
 
 class Server(Protocol):
@@ -55,6 +97,14 @@ class Server(Protocol):
 
     async def dags(self) -> "Listing":
         """List the DAG folder, as a worker reads it."""
+
+    @property
+    def scheduling(self) -> "Scheduling":
+        """The scheduler."""
+
+    @property
+    def backfills(self) -> "Backfills":
+        """The backfills."""
 
     async def prepare(self) -> None:
         """Prepare the namespace."""

@@ -50,6 +50,7 @@ def down(box: Box, /) -> None:
 def worker(box: Box, /) -> None:
     """Run a worker alone ('up' starts one by itself)."""
     from appliance.boot.banner import banner
+    from appliance.reconcile.reconciler import reconciling
     from appliance.temporal.worker import run
 
     config = box.load()
@@ -57,7 +58,7 @@ def worker(box: Box, /) -> None:
     def announce(started: "Started") -> None:
         click.echo(banner(config, facts(config, started), cwd=Path.cwd()))
 
-    run(config, announce, box.load)
+    run(config, announce, box.load, reconciling)
 
 
 @click.command(cls=Command, epilog="Example: appliance prepare")
@@ -130,9 +131,13 @@ def version() -> None:
 def facts(config: "Config", started: "Started") -> "Facts":
     """Gather what the start banner tells."""
     from appliance.boot.banner import Facts
+    from appliance.reconcile.declarations import wanted
 
+    schedules = wanted(started.listing, config).declarations
     return Facts(
         version=installed("appliance"),
+        active=[one.name for one in schedules if not one.is_paused],
+        paused=[one.name for one in schedules if one.is_paused],
         dag_ids=[row.dag_id for row in started.listing.dags],
         import_errors=[str(row) for row in started.listing.errors],
         seconds={

@@ -1,14 +1,21 @@
 """Commands that look at the DAG folder, as a worker reads it."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.cli.box import Box, pass_box
+from appliance.cli.box import Box, Server, pass_box
 from appliance.cli.command import Group
 from appliance.cli.output import output_option, print_json, print_table
+from appliance.cli.schedules import next_runs
+from appliance.errors import DagError
 
-DAG_COLUMNS = ("dag_id", "file", "owners", "schedule", "description")
+if TYPE_CHECKING:
+    from appliance.dagfile.facts import ListedDag, Listing
+    from appliance.temporal.orders import ScheduleRow, Verb
+
+DAG_COLUMNS = ("dag_id", "file", "owners", "schedule", "is_paused", "description")
 
 
 @click.group(cls=Group)
@@ -21,19 +28,96 @@ def dags() -> None:
 @pass_box
 def list_dags(box: Box, /, *, output: str) -> None:
     """List the DAGs of the folder."""
-    listing = box.ask(lambda server: server.dags())
+
+    async def look(server: Server) -> "tuple[Listing, dict[str, ScheduleRow]]":
+        return await server.dags(), await _schedules(server)
+
+    listing, known = box.ask(look)
+    rows = [_listed(row, known.get(row.dag_id)) for row in listing.dags]
     if output == "json":
-        print_json([asdict(row) for row in listing.dags])
+        print_json(rows)
     else:
-        print_table(
-            DAG_COLUMNS,
-            [{**asdict(row), "owners": ", ".join(row.owners)} for row in listing.dags],
-        )
+        shown = [{**row, "owners": ", ".join(row["owners"])} for row in rows]
+        print_table(DAG_COLUMNS, shown)
     if listing.errors:
         click.echo(
             f"{len(listing.errors)} file(s) cannot be read; see: appliance dags errors",
             err=True,
         )
+
+
+@dags.command(epilog="Example: appliance dags show my_dag")
+@click.argument("dag_id")
+@output_option
+@pass_box
+def show(box: Box, /, *, dag_id: str, output: str) -> None:
+    """Show what is known of a DAG: its file, its schedule, whether it is paused."""
+
+    async def look(server: Server) -> dict[str, Any]:
+        found = _find(await server.dags(), dag_id)
+        rows = await _schedules(server)
+        own = rows.get(dag_id)
+        return {
+            **asdict(found),
+            "is_paused": own.state == "paused" if own else None,
+            "next_run": own.next_run if own else None,
+            "last_run": own.last_run if own else None,
+            "catchup": own.catchup if own else None,
+            "start_date": own.start_date if own else None,
+            "end_date": own.end_date if own else None,
+            "schedules": [row.name for row in rows.values() if row.dag_id == dag_id],
+        }
+
+    facts = box.ask(look)
+    facts.pop("timing")
+    if output == "json":
+        print_json(facts)
+        return
+    for label, value in facts.items():
+        if value not in (None, [], (), ""):
+            text = ", ".join(value) if isinstance(value, list | tuple) else value
+            click.echo(f"{label:<11} {text}")
+
+
+@dags.command(epilog="Example: appliance dags pause my_dag")
+@click.argument("dag_ids", nargs=-1, required=True)
+@pass_box
+def pause(box: Box, /, *, dag_ids: tuple[str, ...]) -> None:
+    """Start no more runs by the schedules of DAGs; submitting them still works."""
+    _steer(box, "pause", dag_ids)
+
+
+@dags.command(epilog="Example: appliance dags unpause my_dag")
+@click.argument("dag_ids", nargs=-1, required=True)
+@pass_box
+def unpause(box: Box, /, *, dag_ids: tuple[str, ...]) -> None:
+    """Let the schedules of DAGs start runs; missed ones follow catchup."""
+    _steer(box, "resume", dag_ids)
+
+
+@dags.command("next", epilog="Example: appliance dags next my_dag -n 10")
+@click.argument("dag_id")
+@click.option("-n", "--number", default=1, show_default=True, help="How many.")
+@output_option
+@pass_box
+def next_(box: Box, /, *, dag_id: str, number: int, output: str) -> None:
+    """Show when a DAG's own schedule makes its next runs, paused or not."""
+
+    async def ask(server: Server) -> list[dict[str, Any]]:
+        row = (await _schedules(server)).get(dag_id)
+        if row is None:
+            _find(await server.dags(), dag_id)
+            raise DagError(f"{dag_id} has no schedule of its own.")
+        return await next_runs(server, row, number)
+
+    found = box.ask(ask)
+    if output == "json":
+        print_json(found)
+    elif found:
+        columns = [name for name in found[0] if name != "partition_key"]
+        print_table(columns, found)
+    else:
+        click.echo(f"No more runs of {dag_id}.", err=True)
 
 
 @dags.command(epilog="Example: appliance dags errors -o json")
@@ -55,3 +139,49 @@ def errors(box: Box, /, *, output: str) -> None:
 
 def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.rstrip().splitlines())
+
+
+def _steer(box: Box, verb: "Verb", dag_ids: tuple[str, ...]) -> None:
+    """Steer every schedule of some DAGs, that of the file and those of appliance.yaml."""
+
+    async def ask(server: Server) -> list[str]:
+        rows = (await _schedules(server)).values()
+        names: list[str] = []
+        for dag_id in dag_ids:
+            own = [row.name for row in rows if row.dag_id == dag_id]
+            if not own:
+                _find(await server.dags(), dag_id)
+                raise DagError(f"{dag_id} has no schedule.")
+            names += own
+        await server.scheduling.steer(verb, names)
+        return names
+
+    names = box.ask(ask)
+    word = "Paused" if verb == "pause" else "Unpaused"
+    click.echo(f"{word}: {', '.join(names)}")
+
+
+async def _schedules(server: Server) -> "dict[str, ScheduleRow]":
+    return {row.name: row for row in (await server.scheduling.schedules()).rows}
+
+
+def _find(listing: "Listing", dag_id: str) -> "ListedDag":
+    """Return a DAG of the folder.
+
+    Raises:
+        DagError: there is none.
+    """
+    from difflib import get_close_matches
+
+    for row in listing.dags:
+        if row.dag_id == dag_id:
+            return row
+    near = get_close_matches(dag_id, [row.dag_id for row in listing.dags], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else " See: appliance dags list"
+    raise DagError(f"There is no DAG {dag_id!r}.{hint}")
+
+
+def _listed(row: "ListedDag", own: "ScheduleRow | None") -> dict[str, Any]:
+    facts = asdict(row)
+    del facts["timing"]
+    return {**facts, "is_paused": own.state == "paused" if own else None}

@@ -2,6 +2,7 @@
 
 import click
 
+from appliance.cli.backfill import backfill
 from appliance.cli.command import Group
 from appliance.cli.daemons import down, health, prepare, up, version, worker
 from appliance.cli.dags import dags
@@ -10,6 +11,7 @@ from appliance.cli.keys import key
 from appliance.cli.logs import logs
 from appliance.cli.once import once
 from appliance.cli.runs import cancel, runs, xcoms
+from appliance.cli.schedules import schedules
 from appliance.cli.settings import config
 from appliance.cli.submission import submit
 
@@ -33,6 +35,8 @@ for command in (
     xcoms,
     cancel,
     dags,
+    schedules,
+    backfill,
     config,
     key,
     health,

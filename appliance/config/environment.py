@@ -37,7 +37,6 @@ _IGNORED_SECTIONS = frozenset(
 _IGNORED = frozenset(
     {
         "CORE__AUTH_MANAGER",
-        "CORE__DAGS_ARE_PAUSED_AT_CREATION",
         "CORE__EXECUTION_API_SERVER_URL",
         "CORE__EXECUTOR",
         "CORE__FERNET_KEY",

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,7 +14,7 @@ DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_DIGITS = 18
 _MOST_REPEATED = 60
-_LATER = frozenset({"pools", "schedules"})
+_LATER = frozenset({"pools"})
 
 
 def section(
@@ -156,6 +156,23 @@ def choice(
         problems.add(value.place, wrong_type(value, what) + _near(value, options))
         return None
     return value.written
+
+
+def yes_or_no(value: Value | None, problems: Problems) -> bool | None:
+    """Return true or false; None when empty or wrong."""
+    if value is None or value.data is None:
+        return None
+    if isinstance(value.data, bool):
+        return value.data
+    if value.written in ("true", "false"):  # as a reference gives it
+        return value.written == "true"
+    problems.add(value.place, wrong_type(value, "true or false"))
+    return None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return what was probably meant."""
+    return next(iter(get_close_matches(name, list(known), n=1)), None)
 
 
 def plain(value: Value) -> Any:

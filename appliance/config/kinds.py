@@ -11,6 +11,8 @@ from appliance.config.connections import JSON_SCHEMA as CONNECTION
 from appliance.config.connections import connections
 from appliance.config.document import Value
 from appliance.config.problems import Problems
+from appliance.config.schedules import JSON_SCHEMA as SCHEDULE
+from appliance.config.schedules import schedules
 from appliance.config.sizes import SIZE
 from appliance.config.variables import variables
 
@@ -119,6 +121,15 @@ def connection_map() -> Kind:
         return connections(fields.named(value, problems), problems)
 
     return Kind(read, {"type": "object", "additionalProperties": CONNECTION})
+
+
+def schedule_map() -> Kind:
+    """Schedules by name."""
+
+    def read(value: Value, problems: Problems) -> Any:
+        return schedules(fields.named(value, problems), problems)
+
+    return Kind(read, {"type": "object", "additionalProperties": SCHEDULE})
 
 
 def variable_map() -> Kind:

@@ -41,6 +41,10 @@ _PORTS = {
     "APPLIANCE_METRICS_PORT": "metrics_port",
 }
 _MOST_PORT = 65535
+_BOOLEANS = {
+    **dict.fromkeys(("true", "t", "1"), True),
+    **dict.fromkeys(("false", "f", "0"), False),
+}
 _CONNECTION = "AIRFLOW_CONN_"
 _YAML_PATH = re.compile(r"\S+\.(?:ya?ml|json)")
 _KNOWN = frozenset(
@@ -94,6 +98,7 @@ def load(
         worker=_worker(told, machine or limits.machine()),
         dags=_dags(env, told, (cwd, project or home), problems),
         disk=DiskSettings(**schema.under(told, "disk")),
+        schedules=told.get("schedules", ()),
         secrets=_secrets(told, settings.secrets, _kept_in_files(env, given), problems),
         airflow_env=environment.airflow_variables(given),
         temporal_env=_temporal_variables(env),
@@ -289,9 +294,22 @@ def _dags(
     told["import_timeout_s"] = _import_timeout_s(env, problems)
     folder = folder or told.get("folder") or home / _DEFAULT_DAGS
     plugins = plugins or told.get("plugins_folder") or home / _DEFAULT_PLUGINS
+    told["schedules"] = _schedule_mode(env, problems) or told.get("schedules")
     told["folder"] = _absolute(cwd / folder)
     told["plugins_folder"] = _absolute(cwd / plugins)
     return DagSettings(**_given(told))
+
+
+def _schedule_mode(env: Mapping[str, str], problems: Problems) -> str | None:
+    """Read Airflow's own setting, which is a boolean as Airflow's configuration has it."""
+    variable = "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"
+    written = env.get(variable)
+    if written is None:
+        return None
+    found = _BOOLEANS.get(written.strip().lower())
+    if found is None:
+        problems.add(variable, f"expected True or False, not {repeatable(written)}")
+    return "paused" if found in (None, True) else "active"
 
 
 def _import_timeout_s(env: Mapping[str, str], problems: Problems) -> float | None:

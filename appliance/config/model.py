@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["all", "server", "worker"]
+ScheduleMode = Literal["paused", "active", "ignore"]
 OnLost = Literal["retry", "fail"]
 
 
@@ -66,6 +67,28 @@ class DagSettings:
     plugins_folder: Path = Path("plugins")
     max_age_s: float = 30.0
     import_timeout_s: float = 30.0
+    schedules: ScheduleMode = "paused"
+    """What becomes of the schedule of a DAG that nobody has paused or resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSettings:
+    """Runs of a DAG by the clock, whatever its file says."""
+
+    name: str
+    dag_id: str
+    cron: str | None = None
+    every_s: float | None = None
+    """Given instead of ``cron``."""
+    timezone: str = "UTC"
+    conf: dict[str, Any] = field(default_factory=dict)
+    is_paused: bool = False
+    catchup: bool = False
+    start: str | None = None
+    end: str | None = None
+    max_active_runs: int = 16
+    place: str = ""
+    """Where its DAG is named: file, line and column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +117,7 @@ class Config:
     worker: WorkerSettings = WorkerSettings()
     dags: DagSettings = DagSettings()
     disk: DiskSettings = DiskSettings()
+    schedules: tuple[ScheduleSettings, ...] = ()
     secrets: Secrets = Secrets()
     airflow_env: dict[str, str] = field(default_factory=dict, repr=False)
     """``AIRFLOW__SECTION__KEY`` and friends as the user set them.

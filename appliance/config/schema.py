@@ -84,6 +84,12 @@ KEYS: Mapping[str, Key] = {
         "dags.max_age_s",
         "How long a parsed file is used again while nothing in the folder changed.",
     ),
+    "dags.schedules": Key(
+        kinds.choice("paused", "active", "ignore"),
+        "dags.schedules",
+        "Whether the schedules of DAG files begin paused or active, or are not looked at.",
+        is_live=True,
+    ),
     "disk.floor": Key(
         kinds.size(),
         "disk.floor_bytes",
@@ -93,6 +99,12 @@ KEYS: Mapping[str, Key] = {
         kinds.size(),
         "disk.logs_bytes",
         "What logs may take; beyond it those of the oldest runs are removed.",
+    ),
+    "schedules": Key(
+        kinds.schedule_map(),
+        "schedules",
+        "Runs by the clock, by a name of your own, whatever DAG files say.",
+        is_live=True,
     ),
     "temporal.address": Key(
         kinds.address(),

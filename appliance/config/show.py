@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from appliance.config.model import Config, Connection
+from appliance.config.model import Config, Connection, ScheduleSettings
 from appliance.config.sizes import size
 
 _MASK = "***"
@@ -39,11 +39,13 @@ def show(config: Config) -> str:
             "folder": str(config.dags.folder),
             "plugins": str(config.dags.plugins_folder),
             "max_age": _duration(config.dags.max_age_s),
+            "schedules": config.dags.schedules,
         },
         "disk": {
             "floor": size(config.disk.floor_bytes),
             "logs": size(config.disk.logs_bytes),
         },
+        "schedules": {one.name: _schedule(one) for one in config.schedules},
         "connections": {
             conn_id: _connection(connection)
             for conn_id, connection in sorted(config.secrets.connections.items())
@@ -71,6 +73,23 @@ def _bundled(config: Config) -> dict[str, Any]:
         "ui_port": temporal.ui_port,
         "metrics_port": temporal.metrics_port,
     }
+
+
+def _schedule(schedule: ScheduleSettings) -> dict[str, Any]:
+    every = None if schedule.every_s is None else _duration(schedule.every_s)
+    shown: dict[str, Any] = {
+        "dag": schedule.dag_id,
+        "cron": schedule.cron,
+        "every": every,
+        "timezone": schedule.timezone if schedule.cron else None,
+        "conf": schedule.conf or None,
+        "paused": schedule.is_paused,
+        "catchup": schedule.catchup,
+        "start_date": schedule.start,
+        "end_date": schedule.end,
+        "max_active_runs": schedule.max_active_runs,
+    }
+    return {key: value for key, value in shown.items() if value is not None}
 
 
 def _connection(connection: Connection) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class ListedDag:
     schedule: str | None = None
     owners: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    timing: dict[str, Any] | None = None
+    """What decides when it runs (``appliance.dagfile.timetables.facts_of``); None: no clock does."""
 
 
 @dataclass(frozen=True, slots=True)

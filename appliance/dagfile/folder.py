@@ -7,7 +7,7 @@ anything in the folders has changed, and after ``max_age_s``.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ PRELOAD = (
     "appliance.dagfile.discovery",
     "appliance.dagfile.reading",
     "appliance.dagfile.checking",
+    "appliance.dagfile.timetables",
     "airflow.models.serialized_dag",
     "airflow.sdk.bases.sensor",
     "airflow.sdk.definitions.decorators",
@@ -127,10 +128,16 @@ class DagFolder:
         """
         return await self._open(file, await self._look(_FRESH_S))
 
-    async def listing(self) -> Listing:
-        """Read whatever changed and return all DAGs and all errors."""
+    async def listing(self, max_age_s: float | None = None) -> Listing:
+        """Read whatever changed and return all DAGs and all errors.
+
+        Args:
+            max_age_s: How long a file is trusted of which nothing has changed, when that
+                is not ``dags.max_age``.
+        """
         now = await self._look(0)
-        known = await self._index.know_all(await self._index.files(now), now)
+        files = await self._index.files(now)
+        known = await self._index.know_all(files, now, max_age_s)
         dags: dict[str, ListedDag] = {}
         errors = [error for item in known.values() for error in item.errors]
         for file, item in sorted(known.items()):
@@ -142,6 +149,24 @@ class DagFolder:
             tuple(dags[dag_id] for dag_id in sorted(dags)),
             tuple(sorted(errors, key=lambda error: (error.file, error.line or 0))),
         )
+
+    async def version(self) -> str:
+        """Return a text that is another one as soon as any file has changed."""
+        return (await self._look(0)).digest
+
+    async def ask_timetables(
+        self, questions: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Have Airflow's timetables say when DAGs run.
+
+        Raises:
+            DagError: There is no answer to any of the questions.
+        """
+        try:
+            return await self._readers.ask_timetables(questions)
+        except ReaderError as death:
+            error = self._readers.file_error("timetables", death)
+            raise DagError(str(error)) from death
 
     async def check(
         self,

@@ -85,10 +85,15 @@ class Index:
             or _mentions(self._root / file, needle)
         ]
 
-    async def know_all(self, files: Iterable[str], now: Walk) -> dict[str, Known]:
+    async def know_all(
+        self, files: Iterable[str], now: Walk, max_age_s: float | None = None
+    ) -> dict[str, Known]:
         """Return what is known of each, reading those that may have changed."""
         names = list(files)
-        found = await asyncio.gather(*(self._know(file, now) for file in names))
+        limit_s = self._max_age_s if max_age_s is None else max_age_s
+        found = await asyncio.gather(
+            *(self._know(file, now, limit_s) for file in names)
+        )
         return dict(zip(names, found, strict=True))
 
     def remember(self, file: str, reading: Reading, now: Walk) -> Known:
@@ -103,6 +108,7 @@ class Index:
                 facts["schedule"],
                 tuple(facts["owners"]),
                 tuple(facts["tags"]),
+                facts["timing"],
             )
             for dag_id, facts in report["dags"].items()
         }
@@ -131,11 +137,11 @@ class Index:
         support = self._listed.support if self._listed and is_listed else now.digest
         return support + now.digest_of([str(self._root / file), *sources])
 
-    async def _know(self, file: str, now: Walk) -> Known:
+    async def _know(self, file: str, now: Walk, max_age_s: float) -> Known:
         known = self._known.get(file)
         if (
             known is not None
-            and self._clock() - known.read_at < self._max_age_s
+            and self._clock() - known.read_at < max_age_s
             and known.basis == self._basis(file, known.sources, now)
         ):
             return known

@@ -27,6 +27,7 @@ _KILL_AFTER_S = 3.0
 _LAST_LINES = 5
 _LINE_CHARS = 300
 _LISTING_S = 60.0
+_TIMETABLES_S = 60.0
 _SHOWN = frozenset(("error", "errors"))
 _SHOWN_OF_A_DAG = ("description", "owners", "tags", "refusals")
 """What of a report is said in the file's own words."""
@@ -137,6 +138,20 @@ class Readers:
         args = {"file": file, **question}
         timeout_s = self._settings.import_timeout_s
         return (await self._ask(zygote, entry, args, timeout_s)).report
+
+    async def ask_timetables(
+        self, questions: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Have timetables say when DAGs run; ``appliance.dagfile.timetables`` says how.
+
+        Raises:
+            ReaderError: One of them, or many together, ended the process.
+        """
+        entry = "appliance.dagfile.timetables:answer"
+        args = {"questions": list(questions)}
+        told = await self._ask(self.zygote, entry, args, _TIMETABLES_S, is_asking=False)
+        answers: list[dict[str, Any]] = told.report["answers"]
+        return answers
 
     def file_error(self, file: str, death: ReaderError) -> FileError:
         """Say of a file what became of the process that read it."""

@@ -5,8 +5,8 @@ for at the top of the file. What was found goes over the control channel as the 
 ``ready`` message:
 
     hash                sha256 of the file as it was read
-    dags                id → plan, refusals, description, schedule, owners, tags, assets,
-                        groups
+    dags                id → plan, refusals, description, schedule, timing, owners, tags,
+                        assets, groups
     errors              {file, line, error}
     reasons             why tries must read the file themselves, "the file ..."
     sources             the user's own files it imported
@@ -33,6 +33,7 @@ from typing import Any, NoReturn
 
 from airflow.serialization.serialized_objects import DagSerialization
 
+from appliance.dagfile import timetables
 from appliance.dagfile.explanation import explain
 from appliance.dagfile.facts import FileError
 from appliance.dagfile.leftovers import Leftovers
@@ -148,6 +149,7 @@ def _dags(
                 "refusals": [asdict(r) for r in refusals(dag, serialized)],
                 "description": dag.description,
                 "schedule": _schedule(dag),
+                "timing": timetables.facts_of(dag),
                 "owners": sorted({task.owner for task in dag.tasks if task.owner}),
                 "tags": sorted(dag.tags),
                 "assets": seams.declared_assets(serialized),

@@ -42,6 +42,7 @@ class RunFacts:
     triggering_user: str | None = None
     workflow_id: str = ""
     """Whom to ask about the run."""
+    partition_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

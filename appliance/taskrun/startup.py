@@ -114,5 +114,5 @@ def dag_run(task: ActivityTaskInput, conf: dict[str, Any]) -> dict[str, Any]:
         "conf": conf,
         "triggering_user_name": run.triggering_user,
         "consumed_asset_events": [],
-        "partition_key": None,
+        "partition_key": run.partition_key,
     }

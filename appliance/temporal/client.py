@@ -29,6 +29,7 @@ from appliance.dagrun.tries import XComRow
 from appliance.errors import DagError, WaitTimeout
 from appliance.temporal import attributes, messages
 from appliance.temporal.asking import Asker
+from appliance.temporal.backfills import Backfills
 from appliance.temporal.connection import dial, ui_url, unreachable, workflow_id
 from appliance.temporal.limits import PAGE_ROWS
 from appliance.temporal.messages import (
@@ -49,6 +50,7 @@ from appliance.temporal.reports import (
     SubmitRequest,
     Submitted,
 )
+from appliance.temporal.schedules import Schedules
 from appliance.temporal.starter import Starter
 
 _STATES = {
@@ -85,6 +87,8 @@ class Client:
         self._config = config
         queue = config.temporal.task_queue
         self._asker = Asker(client, queue, deadline=deadline)
+        self.scheduling = Schedules(client, queue, self._asker)
+        self.backfills = Backfills(client, queue, self._asker)
 
     async def submit(self, request: SubmitRequest) -> Submitted:
         """Have a worker read and check the DAG, then start the run.

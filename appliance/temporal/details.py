@@ -1,14 +1,20 @@
-"""The live picture of a run in the Temporal UI: a Markdown table of task states. Pure."""
+"""The live picture of a run and of the schedules in the Temporal UI: Markdown tables. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from appliance.temporal.limits import SUMMARY_BYTES, shortened
 from appliance.temporal.messages import TaskRow
+from appliance.temporal.orders import BackfillProgress, PlannedRun, ScheduleRow
 
 _MAX_ROWS = 100
 QUEUED = "🔷 queued: as many runs of this DAG as may (`max_active_runs`) are running."
 """What is shown of a run that waits for others."""
+_STEERING = (
+    "To steer from here, send the update `steer` with "
+    '`{"verb": "pause", "names": ["my_dag"]}`; the verbs are pause, resume and trigger. '
+    "The same on the command line: `appliance schedules pause my_dag`."
+)
 _MARKS = {
     "success": "🟢",
     "running": "🔵",
@@ -46,6 +52,42 @@ def table(rows: Iterable[TaskRow]) -> str:
     if len(shown) < len(rows):
         lines += ["", f"{len(rows) - len(shown)} more task instances are not shown."]
     return "\n".join(lines)
+
+
+def schedules(rows: Sequence[ScheduleRow]) -> str:
+    """Draw the schedules; of many, those that run next."""
+    active = [row for row in rows if row.state == "active"]
+    paused = len(rows) - len(active)
+    active.sort(key=lambda row: row.next_run or "~")
+    head = f"{len(active)} active, {paused} paused"
+    lines = [
+        head,
+        "",
+        "| schedule | when | next run | last run | |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {_cell(row.name)} | {_cell(row.schedule)} | {row.next_run or ''} "
+        f"| {row.last_run or ''} | {_cell(row.note or '')} |"
+        for row in active[:_MAX_ROWS]
+    ]
+    return "\n".join([*lines, "", _STEERING])
+
+
+def backfill(progress: BackfillProgress, waiting: Sequence[PlannedRun]) -> str:
+    """Draw how far a backfill is."""
+    ended = progress.succeeded + progress.failed
+    total = ended + progress.running + progress.waiting
+    following = f"next: {waiting[0].slot.run_id}" if waiting else ""
+    return (
+        f"**{ended} of {total} runs have ended** · 🟢 {progress.succeeded} success "
+        f"· 🔴 {progress.failed} failed · 🔵 {progress.running} under way "
+        f"· ⚪ {progress.skipped} left out, as there had been a run\n\n{following}"
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _line(row: TaskRow) -> str:

@@ -98,6 +98,11 @@ class DagExecutionInput:
     """How many runs of its lane may run at once; None: what its DAG says."""
     ignores_past: bool = False
     """Whether ``depends_on_past`` is met whatever has been, as for the first run of a backfill."""
+    data_interval_start: str | None = None
+    """With its end: what the timetable says of a run it asked for; otherwise it is asked for the logical date."""
+    data_interval_end: str | None = None
+    partition_key: str | None = None
+    """Of a run for a partition, which has no logical date."""
     dag: "DagAnswer | None" = None
     """What a worker read of the DAG before the run was started; read as the first step when absent."""
 

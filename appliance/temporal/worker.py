@@ -10,12 +10,12 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from temporalio.client import Client
 from temporalio.converter import DataConverter
@@ -40,9 +40,12 @@ from appliance.temporal.activities import (
     lost,
 )
 from appliance.temporal.answering import answering
+from appliance.temporal.backfill import AirflowBackfill
+from appliance.temporal.backfilling import Backfilling
 from appliance.temporal.clerk import Clerk
 from appliance.temporal.connection import dial
 from appliance.temporal.dag import AirflowDag
+from appliance.temporal.dispatch import Dispatch
 from appliance.temporal.doorkeeper import opened
 from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.journal import Journal
@@ -54,6 +57,9 @@ from appliance.temporal.neighbours import Neighbours
 from appliance.temporal.registry import Registry
 from appliance.temporal.room import kept
 from appliance.temporal.runs import Runs
+from appliance.temporal.scheduler import AirflowScheduler
+from appliance.temporal.schedules import Schedules
+from appliance.temporal.site import Beside, Site
 from appliance.temporal.starter import Starter
 from appliance.temporal.triggering import TriggerActivities
 from appliance.temporal.vault import AirflowVault
@@ -87,8 +93,16 @@ class Started:
 Announce = Callable[[Started], None]
 
 
-def run(config: Config, announce: Announce, load: Callable[[], Config]) -> None:
-    """Work until SIGTERM or SIGINT; ``load`` reads the configuration again once it was saved.
+def run(
+    config: Config, announce: Announce, load: Callable[[], Config], beside: Beside
+) -> None:
+    """Work until SIGTERM or SIGINT.
+
+    Args:
+        config: The configuration.
+        announce: Told once everything is ready.
+        load: Reads the configuration again once it was saved.
+        beside: What else is to be done in this process as long as it works.
 
     Raises:
         TemporalUnreachable: no server answered within a minute.
@@ -102,10 +116,12 @@ def run(config: Config, announce: Announce, load: Callable[[], Config]) -> None:
     for module in (reload, retention):
         logging.getLogger(module.__name__).setLevel(logging.INFO)
     shield_from_children()
-    asyncio.run(_work(config, announce, load))
+    asyncio.run(_work(config, announce, load, beside))
 
 
-async def _work(config: Config, announce: Announce, load: Callable[[], Config]) -> None:
+async def _work(
+    config: Config, announce: Announce, load: Callable[[], Config], beside: Beside
+) -> None:
     began = time.monotonic()
     ensure_key(config.key_file)
     keys = Keyring(config.key_file)
@@ -125,9 +141,7 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
             began,
         )
         # Until here there is nothing to lose: a signal just ends the process.
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop = _told_to_stop()
         has_attributes = await prepare(client, config)
         await agree_on_key(client, keys)
         journal = Journal(config.data / "worker" / "tries")
@@ -151,8 +165,8 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
             runs=runs,
             open_file=workshop.open_file,
         )
-        clerk = Clerk(client, registry)
-        for worker in _workers(client, config, workshop, tries, dags, clerk):
+        desk = _desk(client, config, workshop, registry, has_attributes=has_attributes)
+        for worker in _workers(client, config, workshop, tries, dags, desk):
             await stack.enter_async_context(worker)
         await stack.enter_async_context(_waiter(client, config, waits))
         await vaults.open(client, keys)
@@ -161,13 +175,57 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
         listing = await (await workshop.folder()).listing()
         announce(Started(listing, server_s, airflow_s, ready_s))
         await stack.enter_async_context(answering(client, config))
-        apply = (workshop.reconfigure, dags.reconfigure, vaults.reconfigure)
+        live = (workshop.reconfigure, dags.reconfigure, vaults.reconfigure)
+        site = Site(
+            config, workshop.folder, Schedules(client, config.temporal.task_queue)
+        )
+        await stack.enter_async_context(_following(site, load, live, beside))
         await stack.enter_async_context(
             retention.keeping(client, config, workshop.purge)
         )
-        await stack.enter_async_context(reload.reloading(config, load, apply))
         await stack.enter_async_context(kept(config))
         await stop.wait()
+
+
+def _told_to_stop() -> asyncio.Event:
+    """Return what is set by the signals that end a worker."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+@asynccontextmanager
+async def _following(
+    site: Site, load: Callable[[], Config], live: Sequence[reload.Apply], beside: Beside
+) -> AsyncIterator[None]:
+    """Follow what is saved: schedules, and the configuration."""
+    apply = (*live, site.reconfigure)
+    async with beside(site), reload.reloading(site.config, load, apply):
+        yield
+
+
+def _desk(
+    client: Client,
+    config: Config,
+    workshop: Workshop,
+    registry: Registry,
+    *,
+    has_attributes: bool,
+) -> Sequence[Callable[..., Any]]:
+    """Return what a worker does for the workflows that are no run."""
+    queue = config.temporal.task_queue
+    dispatch = Dispatch(
+        client, queue, workshop.ask_timetables, has_search_attributes=has_attributes
+    )
+    backfilling = Backfilling(
+        client, queue, workshop, registry, dispatch.ask_timetables
+    )
+    return (
+        *Clerk(client, registry).activities,
+        *dispatch.activities,
+        *backfilling.activities,
+    )
 
 
 def _workers(
@@ -176,7 +234,7 @@ def _workers(
     workshop: Workshop,
     tries: TryActivities,
     dags: DagActivities,
-    clerk: Clerk,
+    desk: Sequence[Callable[..., Any]],
 ) -> tuple[Worker, Worker]:
     """Return the worker everybody may use, and the one only for tries this box has in hand."""
     queue = config.temporal.task_queue
@@ -189,6 +247,8 @@ def _workers(
         workflows=[
             ExecuteAirflowDagWorkflow,
             AirflowDag,
+            AirflowScheduler,
+            AirflowBackfill,
             AskApplianceWorker,
             AirflowVault,
         ],
@@ -197,7 +257,7 @@ def _workers(
             dags.read_dag,
             dags.list_dags,
             XComActivities(workshop.resolve).resolve_xcoms,
-            *clerk.activities,
+            *desk,
         ],
         max_cached_workflows=_CACHED_WORKFLOWS,
         max_concurrent_activities=slots,

@@ -75,7 +75,9 @@ class ExecuteAirflowDagWorkflow:
         self._timers: set[asyncio.Task[None]] = set()
         self._turn = Turn(request)
         self._started = workflow.now()
-        self._logical_date = self._started.isoformat()
+        self._logical_date: str | None = None
+        if request.partition_key is None:
+            self._logical_date = self._started.isoformat()
         self._undrawn = self._rows_drawn = 0
 
     @workflow.run
@@ -170,15 +172,16 @@ class ExecuteAirflowDagWorkflow:
         request = self._request
         now = self._started.isoformat()
         logical_date = self._logical_date
-        run_after = request.run_after or logical_date
+        run_after = request.run_after or logical_date or now
         is_small = len(json.dumps(request.conf)) <= _INLINE_CONF_BYTES
         return RunFacts(
             dag_id=request.dag_id,
             run_id=request.run_id or f"{request.run_type}__{logical_date}",
             run_type=request.run_type,
             logical_date=logical_date,
-            data_interval_start=dag.data_interval_start,
-            data_interval_end=dag.data_interval_end,
+            data_interval_start=request.data_interval_start or dag.data_interval_start,
+            data_interval_end=request.data_interval_end or dag.data_interval_end,
+            partition_key=request.partition_key,
             run_after=run_after,
             start_date=now,
             file=dag.file,

@@ -110,6 +110,16 @@ class Workshop:
         """Return every DAG of the folder, and every file that cannot be read."""
         return await (await self.folder()).listing()
 
+    async def ask_timetables(
+        self, questions: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Have Airflow's timetables say when DAGs run.
+
+        Raises:
+            DagError: there is no answer to any of the questions.
+        """
+        return await (await self.folder()).ask_timetables(questions)
+
     async def resolve(self, rows: Sequence[XComRow]) -> list[XComRow]:
         """Return XComs with every reference replaced by what it stands for."""
         return await objects.resolve(await self._live_zygote(), rows)

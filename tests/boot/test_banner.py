@@ -43,6 +43,8 @@ def test_banner(tmp_path: Path) -> None:
         import_errors=["broken.py:3: ModuleNotFoundError: no", "b", "c", "d"],
         seconds={"temporal": 0.4, "worker": 1.2},
         data_warning="/data is not a volume.",
+        active=["my_dag"],
+        paused=["a_dag", "nightly"],
     )
     assert banner(config, facts, cwd=tmp_path).splitlines() == [
         "appliance 0.1.0 is ready (temporal 0.4 s, worker 1.2 s)",
@@ -53,6 +55,7 @@ def test_banner(tmp_path: Path) -> None:
         "  b",
         "  c",
         "  and 1 more: appliance dags errors",
+        "schedules 1 begin active, 2 paused; start one: appliance schedules resume a_dag",
         "temporal  127.0.0.1:7233, namespace default, task queue airflow-tasks, "
         "finished runs kept 30 days",
         "ui        http://localhost:8233",

@@ -1,15 +1,24 @@
 """A Temporal server with our worker behind it, as the command line sees them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
+from appliance.dagrun.slots import Slot
 from appliance.errors import DagError, TemporalUnreachable, WaitTimeout
 from appliance.temporal.messages import TaskRow
+from appliance.temporal.orders import (
+    BackfillProgress,
+    BackfillRequest,
+    PlannedRun,
+    ScheduleList,
+    ScheduleRow,
+    Verb,
+)
 from appliance.temporal.reports import (
     PartHealth,
     ProbeResult,
@@ -21,6 +30,34 @@ from appliance.temporal.reports import (
 
 RUN_ID = "manual__2026-01-31T09:00:00+00:00"
 URL = "http://localhost:8233/namespaces/default/workflows/x"
+
+
+class FakeBackfills:
+    """Starts nothing, and tells the progress it is given."""
+
+    def __init__(self) -> None:
+        self.asked: list[BackfillRequest] = []
+        self.cancelled: list[str] = []
+        self.planned: list[PlannedRun] = []
+        self.progress: list[BackfillProgress] = []
+
+    async def plan(self, request: BackfillRequest, /) -> list[PlannedRun]:
+        self.asked.append(request)
+        return self.planned
+
+    async def start(self, request: BackfillRequest, /) -> str:
+        self.asked.append(request)
+        return f"airflow-backfill-{request.dag_id}"
+
+    async def watch(
+        self, dag_id: str, show: Callable[[BackfillProgress], None], /
+    ) -> BackfillProgress:
+        for progress in self.progress:
+            show(progress)
+        return self.progress[-1]
+
+    async def cancel(self, dag_id: str, /) -> None:
+        self.cancelled.append(dag_id)
 
 
 class FakeServer:
@@ -37,6 +74,9 @@ class FakeServer:
         self.listing = Listing()
         self.found_runs: list[RunRow] = []
         self.found_xcoms: list[dict[str, Any]] = []
+        self.known_schedules = ScheduleList([])
+        self.steered: list[tuple[str, tuple[str, ...], dict[str, Any] | None]] = []
+        self.backfills = FakeBackfills()
         self.health = ProbeResult(PartHealth(ok=True), PartHealth(ok=True))
 
     @asynccontextmanager
@@ -94,6 +134,26 @@ class FakeServer:
 
     async def dags(self) -> Listing:
         return self.listing
+
+    @property
+    def scheduling(self) -> "FakeServer":
+        return self
+
+    async def schedules(self) -> ScheduleList:
+        return self.known_schedules
+
+    async def steer(
+        self, verb: Verb, names: Sequence[str], conf: dict[str, Any] | None = None, /
+    ) -> dict[str, str]:
+        self.steered.append((verb, tuple(names), conf))
+        known = {row.name for row in self.known_schedules.rows}
+        if unknown := [name for name in names if name not in known]:
+            raise DagError(f"there is no schedule {unknown[0]!r}")
+        return dict.fromkeys(names, RUN_ID) if verb == "trigger" else {}
+
+    async def coming(self, row: ScheduleRow, number: int, /) -> list[Slot]:
+        date = "2026-02-01T00:00:00+00:00"
+        return [Slot(date, f"scheduled__{date}", date, date)] * number
 
     async def prepare(self) -> None:
         """Nothing to prepare."""

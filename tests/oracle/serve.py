@@ -2,6 +2,12 @@
 
 Request: {"spec": <specs.py>, "script"?: ..., "options"?: {"batch", "limits"}}
 Answer: {"plan": <dagfile.projection>, "trace": ...} or {"refused": why Airflow takes no such DAG}
+
+Request: {"source": Python that makes ``dag``, "begin", "end", "events", "run_s"}
+Answer: {"timing": <dagfile.timetables>, "runs": those Airflow makes}
+
+Request: {"questions": [...]}
+Answer: {"answers": those of dagfile.timetables}
 """
 
 import json
@@ -18,12 +24,19 @@ warnings.simplefilter("ignore")
 # Airflow is imported only once its warnings are silenced.
 from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
 
+from appliance.dagfile import timetables  # noqa: E402
+from tests.oracle import schedules  # noqa: E402
 from tests.oracle.dags import build_dag  # noqa: E402
 from tests.oracle.scheduler import Oracle  # noqa: E402
 
 
 def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one spec."""
+    """Run one spec, or one schedule, or ask timetables."""
+    if "questions" in request:
+        return {"answers": [timetables.answered(one) for one in request["questions"]]}
+    if "source" in request:
+        timing = timetables.facts_of(schedules.dag_of(request["source"]))
+        return {"timing": timing, "runs": schedules.runs_of(oracle, request)}
     spec = request["spec"]
     try:
         dag = build_dag(spec)

@@ -1,0 +1,294 @@
+"""Which runs are due: the schedules of all DAGs, how far each has come, and what Airflow's scheduler would do now.
+
+Pure: time is an argument, and what timetables say is asked by whoever drives it (``questions`` and ``told``). A slot
+that was foreseen is taken when its time has come. One that nobody took in time (the appliance was down) is taken late
+with ``catchup``; without, the timetable is asked again, as Airflow does whenever it reads a DAG file.
+
+Source: Airflow 3.3: ``jobs/scheduler_job_runner.py`` (``_create_dag_runs``), ``models/dag.py``
+(``calculate_dagrun_date_fields``), ``dag_processing/collection.py`` (``update_dags``).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from appliance.dagrun.slots import Declaration, Slot
+
+LATE_S = 30.0
+"""From when on a slot counts as missed: how old a file may be before Airflow reads it again."""
+BATCH_SLOTS = 50
+"""Slots asked for at once when many are due."""
+_ASK_AGAIN_S = 3600.0
+"""A timetable without a next run may have one later."""
+_RETRY_S = 60.0
+_MOST_GONE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """When does this schedule run next, after ``last``?"""
+
+    name: str
+    declaration: Declaration
+    last: Slot | None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start this run now."""
+
+    declaration: Declaration
+    slot: Slot
+
+
+@dataclass(slots=True)
+class Entry:
+    """One schedule and how far it has come."""
+
+    declaration: Declaration
+    said: bool | None = None
+    """Whether somebody paused or resumed it; None: nobody."""
+    note: str | None = None
+    """Why it was paused."""
+    last: Slot | None = None
+    """The latest run there has been."""
+    coming: list[Slot] = field(default_factory=list)
+    asked_at: float | None = None
+    """When ``coming`` was learnt; None: it must be asked for."""
+    error: str | None = None
+    active: list[str] = field(default_factory=list)
+    """Ids of its runs that have not ended, as far as that matters to it."""
+    failures: int = 0
+    """Runs that failed since the last one that did not."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it starts nothing."""
+        return self.declaration.is_paused if self.said is None else self.said
+
+    @property
+    def counts_runs(self) -> bool:
+        """Whether it matters how many of its runs are under way, and how they end."""
+        told = self.declaration
+        return told.catchup or told.is_strict or told.max_failures > 0
+
+    def forget(self) -> None:
+        """Ask the timetable anew."""
+        self.coming, self.asked_at, self.error = [], None, None
+
+    def is_stale(self, now: float) -> bool:
+        """Whether the next slot was missed and may be no run at all any more."""
+        slot = self.coming[0]
+        return (
+            not self.declaration.catchup
+            and now - slot.at > LATE_S
+            and self.asked_at is not None
+            and self.asked_at < slot.at
+        )
+
+    def is_full(self, now: float) -> bool:
+        """Whether so many runs are under way that one more has to wait.
+
+        What is on time does not wait: its run does, where people see it.
+        """
+        told = self.declaration
+        if told.is_strict:
+            return bool(self.active)
+        is_late = bool(self.coming) and now - self.coming[0].at > LATE_S
+        return is_late and len(self.active) >= told.max_active_runs
+
+
+class Agenda:
+    """All schedules. Tell it what happened, then ask what is to be done."""
+
+    def __init__(self) -> None:
+        """There are none yet."""
+        self._entries: dict[str, Entry] = {}
+        self._gone: dict[str, tuple[bool | None, Slot | None]] = {}
+        """What is remembered of schedules that vanished, should they come back."""
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Give every schedule, by name."""
+        for name in sorted(self._entries):
+            yield self._entries[name]
+
+    def find(self, name: str) -> Entry | None:
+        """Return a schedule."""
+        return self._entries.get(name)
+
+    # -- what is told
+
+    def declare(self, declarations: Iterable[Declaration]) -> None:
+        """Add schedules, or say anew what they are."""
+        for told in declarations:
+            entry = self._entries.get(told.name)
+            if entry is None:
+                said, last = self._gone.pop(told.name, (None, None))
+                self._entries[told.name] = Entry(told, said=said, last=last)
+                continue
+            before, entry.declaration = entry.declaration, told
+            if told.is_configured and told.is_paused != before.is_paused:
+                entry.said = None  # the file was edited last
+            if _timing(before) != _timing(told):
+                entry.forget()
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Forget schedules, but not how far they had come."""
+        for name in names:
+            if (entry := self._entries.pop(name, None)) is not None:
+                self._gone[name] = (entry.said, entry.last)
+        while len(self._gone) > _MOST_GONE:
+            del self._gone[next(iter(self._gone))]
+
+    def pause(self, name: str, note: str | None = None) -> None:
+        """Start no more of its runs."""
+        entry = self._entries[name]
+        entry.said, entry.note = True, note
+
+    def resume(self, name: str) -> None:
+        """Go on; what was missed meanwhile follows ``catchup``."""
+        entry = self._entries[name]
+        if entry.is_paused:
+            entry.forget()
+        entry.said, entry.note, entry.failures = False, None, 0
+
+    def told(
+        self, question: Question, slots: Sequence[Slot], error: str | None, now: float
+    ) -> None:
+        """Take what a timetable answered at ``now``."""
+        entry = self._entries.get(question.name)
+        if entry is None or entry.last != question.last:
+            return
+        if _timing(entry.declaration) == _timing(question.declaration):
+            entry.coming, entry.error, entry.asked_at = list(slots), error, now
+
+    def ended(self, name: str, run_id: str, *, is_success: bool) -> None:
+        """Take that a run ended."""
+        entry = self._entries.get(name)
+        if entry is None or run_id not in entry.active:
+            return
+        entry.active.remove(run_id)
+        entry.failures = 0 if is_success else entry.failures + 1
+        most = entry.declaration.max_failures
+        if most and entry.failures >= most and not entry.is_paused:
+            self.pause(name, f"its last {most} runs failed")
+
+    def covered(self, dag_id: str, slot: Slot) -> None:
+        """Take that a backfill made a run, which counts as one of the schedule's."""
+        entry = self._entries.get(dag_id)
+        if entry is None or entry.declaration.dag_id != dag_id:
+            return
+        if entry.last is None or _order(slot) > _order(entry.last):
+            entry.last = slot
+            entry.forget()
+
+    # -- what is to be done
+
+    def questions(self, now: float) -> list[Question]:
+        """Return what has to be asked before anything else can be said."""
+        return [
+            Question(entry.declaration.name, entry.declaration, entry.last)
+            for entry in self
+            if not entry.is_paused and _must_ask(entry, now)
+        ]
+
+    def due(self, now: float) -> list[Start]:
+        """Take the slots whose time has come."""
+        found = []
+        for entry in self:
+            while _has_due(entry, now) and not entry.is_full(now):
+                slot = entry.coming.pop(0)
+                entry.last = slot
+                if entry.counts_runs:
+                    entry.active.append(slot.run_id)
+                if not entry.coming:
+                    entry.asked_at = None
+                found.append(Start(entry.declaration, slot))
+        return found
+
+    def wake_at(self, now: float) -> float | None:
+        """Return when there will be something to do, if nothing happens before."""
+        times = [at for entry in self if (at := _next_look(entry, now)) is not None]
+        return min(times, default=None)
+
+    def unsettled(self, now: float) -> dict[str, tuple[str, ...]]:
+        """Return, by schedule, the runs whose end something waits for."""
+        return {
+            entry.declaration.name: tuple(entry.active)
+            for entry in self
+            if entry.active
+            and not entry.is_paused
+            and (entry.is_full(now) or entry.declaration.max_failures)
+        }
+
+    # -- for a later process
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON."""
+        gone = {
+            name: {"said": said, "last": asdict(last) if last else None}
+            for name, (said, last) in self._gone.items()
+        }
+        return {"entries": [asdict(entry) for entry in self], "gone": gone}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Agenda":
+        """Go on from ``to_json``."""
+        agenda = cls()
+        for row in data["entries"]:
+            declaration = Declaration(**row["declaration"])
+            entry = Entry(**{**row, "declaration": declaration})
+            entry.last = _slot(row["last"])
+            entry.coming = [Slot(**slot) for slot in row["coming"]]
+            agenda._entries[declaration.name] = entry
+        for name, row in data["gone"].items():
+            agenda._gone[name] = (row["said"], _slot(row["last"]))
+        return agenda
+
+
+def _slot(row: dict[str, Any] | None) -> Slot | None:
+    return Slot(**row) if row else None
+
+
+def _order(slot: Slot) -> tuple[str, str]:
+    return slot.start or slot.partition_date or slot.run_after, slot.run_after
+
+
+def _timing(told: Declaration) -> Declaration:
+    """Return what decides when it runs."""
+    return replace(
+        told,
+        summary="",
+        source="",
+        conf={},
+        is_paused=False,
+        max_active_runs=0,
+        max_failures=0,
+    )
+
+
+def _has_due(entry: Entry, now: float) -> bool:
+    return (
+        not entry.is_paused
+        and bool(entry.coming)
+        and entry.coming[0].at <= now
+        and not entry.is_stale(now)
+    )
+
+
+def _must_ask(entry: Entry, now: float) -> bool:
+    if entry.asked_at is None:
+        return not (entry.declaration.is_strict and entry.active)
+    if entry.coming:
+        return entry.coming[0].at <= now and entry.is_stale(now)
+    return now - entry.asked_at >= (_RETRY_S if entry.error else _ASK_AGAIN_S)
+
+
+def _next_look(entry: Entry, now: float) -> float | None:
+    if entry.is_paused or entry.is_full(now):
+        return None
+    if entry.asked_at is None:
+        return None if entry.declaration.is_strict and entry.active else now
+    if entry.coming:
+        return entry.coming[0].at
+    return entry.asked_at + (_RETRY_S if entry.error else _ASK_AGAIN_S)

@@ -1,0 +1,1 @@
+"""Makes the scheduler agree with the DAG folder and appliance.yaml."""

@@ -1,0 +1,112 @@
+"""What is to be scheduled, going by the DAG folder and the configuration. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+from appliance.config.model import Config, ScheduleSettings
+from appliance.config.schedules import PRESETS
+from appliance.dagfile.facts import ListedDag, Listing
+from appliance.dagrun.slots import Declaration
+
+_CRON = "airflow.timetables.trigger.CronTriggerTimetable"
+_CRON_INTERVAL = "airflow.timetables.interval.CronDataIntervalTimetable"
+_DELTA = "airflow.timetables.trigger.DeltaTriggerTimetable"
+_INTERVALS = "AIRFLOW__SCHEDULER__CREATE_CRON_DATA_INTERVALS"
+_TOLD = frozenset(field.name for field in fields(Declaration))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The schedules there should be, and what keeps others from being."""
+
+    declarations: tuple[Declaration, ...]
+    problems: tuple[str, ...]
+
+
+def wanted(listing: Listing, config: Config, kept: Iterable[str] = ()) -> Wanted:
+    """Return what should be scheduled.
+
+    Args:
+        listing: The DAG folder.
+        config: The configuration.
+        kept: Ids of DAGs whose files cannot be read now, but could be.
+    """
+    own: list[Declaration] = []
+    if config.dags.schedules != "ignore":
+        is_paused = config.dags.schedules == "paused"
+        own = [*_of_files(listing.dags, is_paused=is_paused)]
+    ids = {dag.dag_id for dag in listing.dags}
+    problems = [str(error) for error in listing.errors]
+    configured: list[Declaration] = []
+    for schedule in config.schedules:
+        if schedule.dag_id in ids or schedule.dag_id in set(kept):
+            configured.append(_of_configuration(schedule, config, ids))
+        else:
+            problems.append(_unknown(schedule, ids))
+    return Wanted((*own, *configured), tuple(problems))
+
+
+def _of_files(dags: Iterable[ListedDag], *, is_paused: bool) -> Iterator[Declaration]:
+    for dag in dags:
+        timing = dag.timing
+        if timing is None or not timing["allows_scheduled"]:
+            continue
+        told = {key: value for key, value in timing.items() if key in _TOLD}
+        if told["is_paused"] is None:
+            told["is_paused"] = is_paused
+        yield Declaration(
+            name=dag.dag_id,
+            dag_id=dag.dag_id,
+            summary=dag.schedule or "",
+            source=dag.file,
+            **told,
+        )
+
+
+def _of_configuration(
+    schedule: ScheduleSettings, config: Config, ids: set[str]
+) -> Declaration:
+    has_intervals = config.airflow_env.get(_INTERVALS, "").lower() in ("true", "t", "1")
+    summary = schedule.cron or f"every {schedule.every_s:g} s"
+    return Declaration(
+        name=f"{schedule.name}.yaml" if schedule.name in ids else schedule.name,
+        dag_id=schedule.dag_id,
+        timetable=_timetable(schedule, has_intervals=has_intervals),
+        summary=summary,
+        source=schedule.place,
+        is_configured=True,
+        earliest=schedule.start,
+        latest=schedule.end,
+        catchup=schedule.catchup,
+        is_paused=schedule.is_paused,
+        max_active_runs=schedule.max_active_runs,
+        conf=schedule.conf,
+    )
+
+
+def _timetable(schedule: ScheduleSettings, *, has_intervals: bool) -> dict[str, Any]:
+    """Write the timetable Airflow would make of it."""
+    if schedule.cron is None:
+        return {
+            "__type": _DELTA,
+            "__var": {"delta": schedule.every_s, "interval": 0.0},
+        }
+    body = {
+        "expression": PRESETS.get(schedule.cron, schedule.cron),
+        "timezone": schedule.timezone,
+    }
+    if has_intervals:
+        return {"__type": _CRON_INTERVAL, "__var": body}
+    trigger = {"interval": 0.0, "run_immediately": False}
+    return {"__type": _CRON, "__var": body | trigger}
+
+
+def _unknown(schedule: ScheduleSettings, ids: Iterable[str]) -> str:
+    near = get_close_matches(schedule.dag_id, list(ids), n=1)
+    hint = f', did you mean "{near[0]}"?' if near else ""
+    return (
+        f"{schedule.place}: schedules.{schedule.name}: there is no DAG "
+        f'"{schedule.dag_id}"{hint}'
+    )

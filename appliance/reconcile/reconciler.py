@@ -1,0 +1,94 @@
+"""Watches the DAG folder and the configuration, and tells the scheduler what has changed.
+
+A part of every worker. That several say the same does no harm: each says only what differs from what the scheduler
+knows, and saying it twice changes nothing. Nothing is remembered here that a restart would lose.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from appliance.config.model import Config
+from appliance.dagfile.facts import Listing
+from appliance.errors import ApplianceError
+from appliance.reconcile.declarations import wanted
+from appliance.temporal.orders import Known
+from appliance.temporal.schedules import ServerError
+from appliance.temporal.site import Site
+from appliance.warm.control import ZygoteLostError
+
+_LOG = logging.getLogger(__name__)
+_LOOK_S = 1.0
+_AGAIN_S = 60.0
+"""How often the scheduler is compared though nothing has changed here: somebody may have terminated it."""
+
+
+class Reconciler:
+    """One pass after another."""
+
+    def __init__(self, site: Site) -> None:
+        """Nothing has been looked at."""
+        self._site = site
+        self._seen: tuple[str, Config] | None = None
+        self._passed_at = -math.inf
+        self._problems: tuple[str, ...] = ()
+
+    async def look(self) -> None:
+        """Make a pass if anything has changed since the last one, or that is long ago."""
+        site = self._site
+        folder = await site.folder()
+        config = site.config
+        now = (await folder.version(), config)
+        is_old = time.monotonic() - self._passed_at >= _AGAIN_S
+        if now == self._seen and not is_old:
+            return
+        await self._pass(await folder.listing(max_age_s=math.inf), config)
+        self._seen, self._passed_at = now, time.monotonic()
+
+    async def _pass(self, listing: Listing, config: Config) -> None:
+        schedules = self._site.schedules
+        known = await schedules.declared()
+        broken = {error.file for error in listing.errors}
+        kept = [name for name, one in known.items() if one.source in broken]
+        found = wanted(listing, config, kept)
+        declarations = {one.name: one for one in found.declarations}
+        changed = [
+            one
+            for one in declarations.values()
+            if _differs(known.get(one.name), one.digest)
+        ]
+        removed = [name for name in known if name not in {*declarations, *kept}]
+        if changed or removed or found.problems != self._problems or not known:
+            await schedules.declare(changed, removed, found.problems)
+        for problem in found.problems:
+            if problem not in self._problems:
+                _LOG.error("%s", problem)
+        self._problems = found.problems
+
+
+def _differs(known: Known | None, digest: str) -> bool:
+    return known is None or known.digest != digest
+
+
+@asynccontextmanager
+async def reconciling(site: Site) -> AsyncIterator[None]:
+    """Keep the scheduler in agreement with the folder and the configuration."""
+    task = asyncio.create_task(_keep(Reconciler(site)))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _keep(reconciler: Reconciler) -> None:
+    while True:
+        try:
+            await reconciler.look()
+        except (ApplianceError, ZygoteLostError, ServerError) as err:
+            _LOG.warning("the schedules could not be looked after: %s", err)
+        await asyncio.sleep(_LOOK_S)
