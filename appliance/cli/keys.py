@@ -17,7 +17,7 @@ def list_keys(box: Box, /) -> None:
     """Name every key by its fingerprint, the current one first."""
     from appliance.temporal.keyring import Keyring
 
-    for name in Keyring(box.load().key_file).fingerprints:
+    for name in Keyring(box.settings().key_file).fingerprints:
         click.echo(name)
 
 
@@ -27,7 +27,7 @@ def rotate(box: Box, /) -> None:
     """Make a fresh key the current one; what older ones sealed still opens."""
     from appliance.temporal.keyring import rotate as put_fresh
 
-    file = box.load().key_file
+    file = box.settings().key_file
     current, *older = put_fresh(file).fingerprints
     click.echo(f"{file}: the key is now {current}; {len(older)} older stay readable.")
     click.echo(

@@ -45,7 +45,7 @@ def logs(
     output: str,
 ) -> None:
     """Print the logs of a run, of one of its tasks, or of one try; as JSON, an event a line."""
-    config = box.load()
+    config = box.settings()
     tail = LogTail(
         config.data,
         dag_id=dag_id,

@@ -66,7 +66,7 @@ def wait(
     from appliance.cli.submission import conclude
     from appliance.cli.waiting import wait_for
 
-    config = box.load()
+    config = box.settings()
 
     async def ended() -> "RunReport":
         async with box.connect(config, wait_s=START_S) as server:

@@ -100,7 +100,7 @@ def submit(
         dag_id=dag_id, secrets=_secrets(connections, variables), **asked
     )
     how = How(wait=wait or follow, follow=follow, timeout_s=timeout, output=output)
-    config = box.load()
+    config = box.settings()
     run = knock(config, request)
     if run is not None:
         _announce(run, how)
@@ -168,7 +168,7 @@ async def submit_dag(
         run_id=run_id,
         secrets=_secrets(connections, variables),
     )
-    async with box.connect(config or box.load(), wait_s=START_S) as server:
+    async with box.connect(config or box.settings(), wait_s=START_S) as server:
         run = await server.submit(request)
         if wait:
             return await wait_for(server, run, timeout_s=timeout_s)

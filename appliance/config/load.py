@@ -64,8 +64,22 @@ _IN_FILES = _KNOWN - {"APPLIANCE_CONFIG", "APPLIANCE_IMAGE", "APPLIANCE_KEY_FILE
 """The variables ``NAME_FILE`` may stand for; APPLIANCE_CONF names such a file already."""
 
 
+def data_folder(environ: Mapping[str, str], *, cwd: Path) -> Path:
+    """Return the data folder, which no file can move. See ``load``."""
+    env = _environment(References(environ, folder=cwd), Problems())
+    return _absolute(cwd / env.get("APPLIANCE_DATA", _home(env, cwd) / _DEFAULT_DATA))
+
+
+def _home(env: Mapping[str, str], cwd: Path) -> Path:
+    return Path("/") if "APPLIANCE_IMAGE" in env else cwd
+
+
 def load(
-    environ: Mapping[str, str], *, cwd: Path, machine: limits.Machine | None = None
+    environ: Mapping[str, str],
+    *,
+    cwd: Path,
+    machine: limits.Machine | None = None,
+    in_force: Mapping[str, Any] | None = None,
 ) -> Config:
     """Read what this box is told.
 
@@ -74,6 +88,8 @@ def load(
         cwd: what relative paths of the environment and the defaults start from;
             in our image the defaults start from the root folder.
         machine: what this process may use; read from the kernel when None.
+        in_force: what an appliance that is up was told by its file, which then is not
+            read, so that there are no connections and variables.
 
     Raises:
         ConfigError: with everything that is wrong, one line a problem.
@@ -81,16 +97,20 @@ def load(
     problems = Problems()
     references = References(environ, folder=cwd)
     env = _environment(references, problems)
-    home = Path("/") if "APPLIANCE_IMAGE" in env else cwd
+    home = _home(env, cwd)
     file = cwd / env.get("APPLIANCE_CONF", home / _DEFAULT_FILE)
-    told = _told(file, env, cwd=cwd, references=references, problems=problems)
+    told = in_force
+    if told is None:
+        told = _told(file, env, cwd=cwd, references=references, problems=problems)
     given = {name: value for name, value in env.items() if name in environ}
     project = _project(env, cwd, problems)
-    settings = astro.read(project, references=references, problems=problems)
+    settings = astro.read(
+        project if in_force is None else None, references=references, problems=problems
+    )
     key_file = env.get("APPLIANCE_KEY_FILE")
     config = Config(
         file=file,
-        data=_absolute(cwd / env.get("APPLIANCE_DATA", home / _DEFAULT_DATA)),
+        data=data_folder(environ, cwd=cwd),
         is_in_environment="APPLIANCE_CONFIG" in env,
         project=project,
         role=_role(env, told, problems),
@@ -104,6 +124,7 @@ def load(
         temporal_env=_temporal_variables(env),
         python_path=env.get("PYTHONPATH", ""),
         key_path=_absolute(cwd / key_file) if key_file else None,
+        told=schema.until_restart(told),
     )
     _check_role(config, env, problems)
     problems.check()

@@ -1,5 +1,6 @@
 """The configuration as everything else sees it: frozen, complete, checked. Defaults are here and nowhere else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -134,6 +135,8 @@ class Config:
     """What the banner says about the configuration, a sentence each."""
     notes: tuple[str, ...] = ()
     """What ``appliance config check`` says besides, a sentence each."""
+    told: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What the file says of keys that need a restart: attribute → value."""
     sources: frozenset[Path] = frozenset()
     """The files all this was read from, there or not."""
 

@@ -177,6 +177,16 @@ def with_live(old: Config, new: Config) -> Config:
     return replace(old, **parts, **own)
 
 
+def until_restart(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of keys that need a restart, as far as it is plain."""
+    fixed = {key.sets for key in KEYS.values() if not key.is_live}
+    return {
+        name: value
+        for name, value in told.items()
+        if name in fixed and isinstance(value, str | int | float | Path)
+    }
+
+
 def under(told: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return what is told of one part of ``Config``, by its own attributes."""
     prefix = f"{part}."

@@ -92,15 +92,17 @@ def test_a_saved_file_is_in_force_and_a_bad_one_is_not(
     first = settings(box)
     assert first == {"colour": "red", "connection": "from-a-file", "whole": None}
 
-    save(folder, "green", "role: server")
-    until(lambda: "in force now: variables; needs a restart: role" in box.output())
+    save(folder, "green", "temporal: {task_queue: other}")
+    told = "in force now: variables; needs a restart: temporal.task_queue"
+    until(lambda: told in box.output())
     assert settings(box)["colour"] == "green"
 
     save(folder, "blue", "rol: x")
     until(lambda: "saved with mistakes; nothing changes" in box.output())
+    assert settings(box)["colour"] == "green"
+    assert box.appliance("health").code == 0
     save(folder, "green")
     until(lambda: "without mistakes again" in box.output())
-    assert settings(box)["colour"] == "green"
     assert box.output().count("saved with mistakes") == 1
 
 

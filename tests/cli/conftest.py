@@ -46,7 +46,7 @@ def enter(config: Config, server: FakeServer) -> Type:
     """Type an ``appliance`` command."""
 
     def run(*words: str, on: FakeServer = server) -> Result:
-        box = Box(load=lambda: config, connect=on.connect)
+        box = Box(load=lambda: config, connect=on.connect, running=lambda: None)
         result = CliRunner().invoke(
             appliance, list(words), obj=box, prog_name="appliance"
         )
