@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -172,8 +172,6 @@ async def _work(
         await vaults.open(client, keys)
         await stack.enter_async_context(opened(config, starter.start))
         ready_s = time.monotonic() - began
-        listing = await (await workshop.folder()).listing()
-        announce(Started(listing, server_s, airflow_s, ready_s))
         await stack.enter_async_context(answering(client, config))
         live = (workshop.reconfigure, dags.reconfigure, vaults.reconfigure)
         site = Site(
@@ -184,7 +182,22 @@ async def _work(
             retention.keeping(client, config, workshop.purge)
         )
         await stack.enter_async_context(kept(config))
-        await stop.wait()
+
+        async def tell() -> None:
+            listing = await (await workshop.folder()).listing()
+            announce(Started(listing, server_s, airflow_s, ready_s))
+
+        await _until(stop, tell())
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Work until told to stop; what has not ended by then is given up."""
+    stopped, working = asyncio.ensure_future(stop.wait()), asyncio.create_task(work)
+    await asyncio.wait((stopped, working), return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        working.result()
+        await stopped
+    working.cancel()
 
 
 def _told_to_stop() -> asyncio.Event:
