@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -182,12 +183,16 @@ async def _work(
             retention.keeping(client, config, workshop.purge)
         )
         await stack.enter_async_context(kept(config))
+        started = partial(
+            Started, server_s=server_s, airflow_s=airflow_s, ready_s=ready_s
+        )
+        await _until(stop, _tell(workshop, announce, started))
 
-        async def tell() -> None:
-            listing = await (await workshop.folder()).listing()
-            announce(Started(listing, server_s, airflow_s, ready_s))
 
-        await _until(stop, tell())
+async def _tell(
+    workshop: Workshop, announce: Announce, started: Callable[[Listing], Started]
+) -> None:
+    announce(started(await (await workshop.folder()).listing()))
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
