@@ -65,22 +65,14 @@ def worker(box: Box, /) -> None:
 
 
 def worker_config(box: Box) -> "Config":
-    """Return what a worker goes by: in an appliance that is up, what that was started with.
+    """Return what a worker goes by: the file, and what its appliance was started with.
 
-    Connections, variables and what else can change at once are those of the file, which
-    is waited for when it was saved with mistakes.
+    A file that was saved with mistakes since is waited for.
     """
-    from dataclasses import replace
+    from appliance.config.schema import as_started
 
-    from appliance.config.schema import with_live
-
-    running = box.running()
-    if running is None:
-        return box.load()
-    found = _mended(box)
-    return replace(
-        with_live(running, found), sources=found.sources, warnings=found.warnings
-    )
+    started = box.running()
+    return box.load() if started is None else as_started(_mended(box), started)
 
 
 def _mended(box: Box) -> "Config":
@@ -136,11 +128,27 @@ def health(box: Box, /) -> None:
 
     found = asyncio.run(examine(config, probe))
     click.echo("\n".join(found.lines))
-    for warning in (*_disk(config), data_warning(config)):
+    for warning in (*_disk(config), *_pending(box), data_warning(config)):
         if warning:
             click.echo(f"WARNING   {warning}", err=True)
     if not found.ok:
         raise TemporalUnreachable("")
+
+
+def _pending(box: Box) -> "list[str]":
+    """Say what was saved and is not in force."""
+    from appliance.config.schema import as_started, changed
+
+    started = box.running()
+    if started is None:
+        return []
+    try:
+        found = box.load()
+    except ConfigError:
+        text = "The configuration was saved with mistakes and is not in force"
+        return [f"{text}: appliance config check"]
+    _, restart = changed(as_started(found, started), found)
+    return [f"Needs a restart to be in force: {', '.join(restart)}."] if restart else []
 
 
 def _disk(config: "Config") -> "list[str]":

@@ -6,7 +6,7 @@ documented follow. What a key may hold is a ``Kind``; one that nothing here fits
 ``config.kinds``, or beside what reads it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -139,6 +139,8 @@ SECTIONS: Mapping[str, str] = {
     "disk": "How full the disk may get.",
     "temporal": "The Temporal server: the one started here, or another one.",
 }
+_FIXED = frozenset(key.sets for key in KEYS.values() if not key.is_live)
+_PLAIN = (str, int, float, Path)
 _PATHS = frozenset({"dags.folder", "dags.plugins"})
 
 
@@ -168,22 +170,36 @@ def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:
 
 def with_live(old: Config, new: Config) -> Config:
     """Return ``old`` with the keys of ``new`` that need no restart."""
-    told = {key.sets: attrgetter(key.sets)(new) for key in KEYS.values() if key.is_live}
+    return _taking(old, new, [key.sets for key in KEYS.values() if key.is_live])
+
+
+def as_started(new: Config, started: Config) -> Config:
+    """Return ``new`` with the keys that need a restart as they were at the start."""
+    return _taking(new, started, [name for name in _FIXED if _is_plain(started, name)])
+
+
+def _taking(base: Config, other: Config, attributes: Sequence[str]) -> Config:
+    told = {name: attrgetter(name)(other) for name in attributes}
     parts: dict[str, Any] = {
-        part: replace(getattr(old, part), **under(told, part))
+        part: replace(getattr(base, part), **under(told, part))
         for part in {name.partition(".")[0] for name in told if "." in name}
     }
     own = {name: value for name, value in told.items() if "." not in name}
-    return replace(old, **parts, **own)
+    return replace(base, **parts, **own)
+
+
+def _is_plain(config: Config, name: str) -> bool:
+    """Whether ``until_restart`` keeps such a value."""
+    value = attrgetter(name)(config)
+    return value is None or isinstance(value, _PLAIN)
 
 
 def until_restart(told: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is told of keys that need a restart, as far as it is plain."""
-    fixed = {key.sets for key in KEYS.values() if not key.is_live}
     return {
         name: value
         for name, value in told.items()
-        if name in fixed and isinstance(value, str | int | float | Path)
+        if name in _FIXED and isinstance(value, _PLAIN)
     }
 
 

@@ -145,7 +145,7 @@ class Workshop:
             max_map_length=int(
                 airflow_number(config, "CORE__MAX_MAP_LENGTH", MAX_MAP_LENGTH)
             ),
-            remote_logs=self._remote_logs() if may_have_remote_logs(config) else None,
+            remote_logs=self._remote_logs(),
         )
 
         async def run_try(task: ActivityTaskInput) -> TaskExecutionResult:
@@ -178,7 +178,9 @@ class Workshop:
 
         return run_try
 
-    def _remote_logs(self) -> RemoteLogs:
+    def _remote_logs(self) -> RemoteLogs | None:
+        if not may_have_remote_logs(self._config):
+            return None
         return RemoteLogs(self._config.data, self._live_zygote, self._answers)
 
     def _answers(self) -> ParseAnswers:
@@ -212,8 +214,12 @@ class Workshop:
         now = datetime.now(UTC)  # noqa: TID251  # the edge that takes the time
         masker = Masker(airflow_environment(config))
         log = TryLog(task, data=config.data, masker=masker, now=lambda: now)
+        remote = self._remote_logs()
+        upload = remote.begin(task, log.file) if remote else None
         log.say("error", why)
         log.close()
+        if upload is not None:
+            self._spares.keep(upload.after(asyncio.sleep(0)))
         failed = outcomes.failed(task, now.isoformat(), why)
         return replace(failed, log=str(log.file))
 

@@ -25,6 +25,7 @@ connections:
   log_store: {{conn_type: aws, host: {store}, password: s3cret-key}}
 """
 PATIENCE_S = 60.0
+CALLED = "dag_id=chatters/run_id=up/on_success_callback.log"
 LEFT = ("logs/dag_id=d/run_id=r/task_id=t/attempt=1.log", "xcom/d/r/t/x.json")
 """What a run left that the server has no longer."""
 TRIES = ((0, 1), (1, 1), (1, 2))
@@ -95,12 +96,16 @@ def test_a_saved_file_is_in_force_and_a_bad_one_is_not(
     save(folder, "green", "temporal: {task_queue: other}")
     told = "in force now: variables; needs a restart: temporal.task_queue"
     until(lambda: told in box.output())
+    pending = box.appliance("health").stderr
+    assert "Needs a restart to be in force: temporal.task_queue." in pending
     assert settings(box)["colour"] == "green"
 
     save(folder, "blue", "rol: x")
     until(lambda: "saved with mistakes; nothing changes" in box.output())
     assert settings(box)["colour"] == "green"
-    assert box.appliance("health").code == 0
+    health = box.appliance("health")
+    assert health.code == 0
+    assert "saved with mistakes and is not in force" in health.stderr
     save(folder, "green")
     until(lambda: "without mistakes again" in box.output())
     assert box.output().count("saved with mistakes") == 1
@@ -172,6 +177,7 @@ def test_logs_are_uploaded_as_airflow_is_told_to(box: RunningBox, folder: Path) 
 def test_an_upload_that_fails_is_told_without_secrets(
     box: RunningBox, folder: Path
 ) -> None:
+    until((folder / "store/bucket/logs" / CALLED).exists)
     save(folder, "green", store="broken")
     until(lambda: "in force now: connections" in box.output())
     assert box.submit("says_settings", "--wait").code == 0

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -161,6 +162,18 @@ def test_config_check_counts(enter: Type) -> None:
 
     assert result.exit_code == 0
     assert "1 connections, 1 variables" in result.stdout
+
+
+def test_config_check_says_what_was_done_to_values(config: Config) -> None:
+    noted = replace(config, notes=("a.yaml:1:2: the line end is left out",))
+    box = Box(load=lambda: noted)
+    result = CliRunner().invoke(appliance, ["config", "check"], obj=box)
+
+    assert result.stderr == "a.yaml:1:2: the line end is left out\n"
+
+
+def test_config_schema_is_json(enter: Type) -> None:
+    assert json.loads(enter("config", "schema").stdout)["title"] == "appliance.yaml"
 
 
 def test_wrong_configuration_exits_2_with_its_lines() -> None:

@@ -20,7 +20,11 @@ with DAG("says_settings"):
 
     say()
 
-with DAG("chatters", params={"gate": Param(type="string")}):
+with DAG(
+    "chatters",
+    params={"gate": Param(type="string")},
+    on_success_callback=lambda _context: print("all have spoken"),
+):
 
     @task(retries=1, retry_delay=timedelta(seconds=0.1))
     def chatter(number):
