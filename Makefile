@@ -1,7 +1,10 @@
 # The appliance, without a container and as one. `make` lists what there is; `.ci/run` is what CI runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check format bench image test-image lock clean linux
+# make parity N=5000 SEED=1
+N := 300
+
+.PHONY: help demo up down test parity check format bench image test-image lock clean linux
 
 IMAGE := appliance
 VENV := .venv
@@ -24,6 +27,9 @@ down: $(READY) ## Stop it; its runs go on at the next start
 
 test: $(DEV) ## Run all tests but those of the image
 	$(BIN)/pytest -m "not needs_image"
+
+parity: $(DEV) ## Compare N random DAGs with Airflow's own scheduler; SEED repeats what it printed
+	$(BIN)/python -m tests.parity $(N) $(SEED)
 
 check: $(DEV) ## Check format, style, types and the layers
 	$(BIN)/ruff format --check

@@ -49,16 +49,19 @@ DEFAULTS = {
     "queue": "default",
 }
 
-DAG_FIELDS = (
-    "dag_id",
-    "fail_fast",
-    "max_active_tasks",
-    "max_active_runs",
-    "dagrun_timeout",
-    "catchup",
-    "has_on_success_callback",
-    "has_on_failure_callback",
-)
+DAG_FIELDS = {
+    "dag_id": "dag_id",
+    "fail_fast": "fail_fast",
+    "max_active_tasks": "max_active_tasks",
+    "max_active_runs": "max_active_runs",
+    "dagrun_timeout": "dagrun_timeout",
+    "catchup": "catchup",
+    "start_date": "start",
+    "end_date": "end",
+    "has_on_success_callback": "has_on_success_callback",
+    "has_on_failure_callback": "has_on_failure_callback",
+}
+"""Field of the serialized DAG → key of the plan."""
 
 _ACTIVE_FIELDS = (
     "outlets",
@@ -69,19 +72,29 @@ _ACTIVE_FIELDS = (
 """An EmptyOperator with one of these is run by a worker like any other task."""
 
 
-def project(serialized: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plan of a serialized DAG, in the format ``dagrun.plan`` reads."""
+def project(
+    serialized: Mapping[str, Any], weights: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """Return the plan of a serialized DAG, in the format ``dagrun.plan`` reads.
+
+    Args:
+        serialized: The DAG.
+        weights: Task id → what a custom strategy weighs it.
+    """
     dag = serialized["dag"]
     tasks = {
         fields["task_id"]: _task(fields, task_fields(serialized, fields))
         for fields in (wrapped["__var"] for wrapped in dag["tasks"])
     }
+    for task_id, weight in (weights or {}).items():
+        del tasks[task_id]["weight"]
+        tasks[task_id]["total"] = weight
     groups: dict[str, Any] = {}
     _walk_groups(dag["task_group"], [], tasks, groups)
     plan = {
-        key: _unwrap(dag[key])
-        for key in DAG_FIELDS
-        if dag.get(key) not in (None, False)
+        short: _unwrap(dag[name])
+        for name, short in DAG_FIELDS.items()
+        if dag.get(name) not in (None, False)
     }
     plan["tasks"] = tasks
     if groups:
@@ -123,8 +136,6 @@ def _task(own: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     }
     if row.get("backoff") is True:  # only mapped tasks keep the boolean; True == 1
         row["backoff"] = 2.0
-    if not isinstance(row.get("weight", ""), str):
-        del row["weight"]  # a custom strategy: an order among equals, not a rule
     row = {
         key: value
         for key, value in row.items()

@@ -139,13 +139,14 @@ def _dags(
     for dag in bag.dags.values():
         try:
             serialized = DagSerialization.to_dict(dag)
+            plan = project(serialized, seams.custom_weights(dag, serialized))
         except Exception:  # noqa: BLE001 - the user's objects decide what is raised
             errors.append(_explain(traceback.format_exc(), place.file, place))
             continue
         yield (
             dag.dag_id,
             {
-                "plan": project(serialized),
+                "plan": plan,
                 "refusals": [asdict(r) for r in refusals(dag, serialized)],
                 "description": dag.description,
                 "schedule": _schedule(dag),

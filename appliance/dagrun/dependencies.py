@@ -9,11 +9,12 @@ Source: Airflow 3.3: ``airflow/ti_deps/deps/``.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from appliance.dagrun.expansion import Place, relevant_indexes
 from appliance.dagrun.instances import Board, Instance, Node
+from appliance.dagrun.links import common_groups
 from appliance.dagrun.rules import (
     RULES,
     Tally,
@@ -45,9 +46,11 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """Asks for the instances of one board."""
+    """Asks for the instances of one board, during one pass."""
 
     board: Board
+    _known: dict[str, tuple[int, Verdict]] = field(default_factory=dict)
+    """Task id → what its rule says of every instance, among how many upstream instances."""
 
     def are_met(self, instance: Instance, now: float | None) -> bool:
         """Tell whether the instance may run; set its state if it never will.
@@ -56,15 +59,15 @@ class Dependencies:
             instance: The one in question.
             now: The time; None to leave retry and reschedule times out of account.
         """
+        node = self.board.nodes[instance.task.task_id]
         in_time = now is None or is_due(instance, now)
         past = instance.task.task_id not in self.board.awaits_past
-        rule = self._trigger_rule(instance)
-        followed = self._is_followed(instance)
-        mapped = self._mapping_sources(instance)
+        rule = self._trigger_rule(instance, node)
+        followed = not node.links.skippers or self._is_followed(instance, node)
+        mapped = not node.links.own_sources or self._mapping_sources(instance, node)
         return in_time and past and rule and followed and mapped
 
-    def _trigger_rule(self, instance: Instance) -> bool:
-        node = self.board.nodes[instance.task.task_id]
+    def _trigger_rule(self, instance: Instance, node: Node) -> bool:
         if not node.links.up or instance.task.rule is TriggerRule.ALWAYS:
             return True
         setups_met = True
@@ -95,30 +98,41 @@ class Dependencies:
 
     def _judge_upstreams(self, instance: Instance, node: Node) -> bool:
         links = node.links
-        waits_for_setups = links.setup_ups and (
-            instance.task.rule is TriggerRule.ALL_DONE_SETUP_SUCCESS
-        )
-        if instance.task.groups and links.upstream_expands:
+        if links.setup_ups and instance.task.rule is TriggerRule.ALL_DONE_SETUP_SUCCESS:
+            verdict = self._judge_with_setups(instance, node)
+        elif instance.task.groups and links.upstream_expands:
             seen = self._look_at(instance, links.up)
+            verdict = RULES[instance.task.rule](_tally(instance, seen))
         else:
-            rows = node.rows_above if links.upstream_expands else len(links.up)
-            seen = _Seen(node.above, rows)
-        tally = _tally(instance, seen)
-        if waits_for_setups:
-            setups = self._look_at_setups(instance, node)
-            tally = tally._replace(
-                setups=setups.rows,
-                setups_succeeded=setups.states[TaskState.SUCCESS],
-                setups_skipped=setups.states[TaskState.SKIPPED],
-            )
-        verdict = RULES[instance.task.rule](tally)
+            verdict = self._judge_all_above(instance, node)
         self._apply(instance, verdict)
         return verdict.is_met
 
-    def _look_at_setups(self, instance: Instance, node: Node) -> _Seen:
-        nodes = self.board.nodes
-        setups = [u for u in node.links.up if nodes[u].task.is_setup]
-        return self._look_at(instance, setups, by_rows=node.links.upstream_expands)
+    def _judge_all_above(self, instance: Instance, node: Node) -> Verdict:
+        """Judge by what is the same for all instances of a task, but for removed upstreams."""
+        seen = _all_above(node)
+        known = self._known.get(instance.task.task_id)
+        if known is not None and known[0] == seen.rows:
+            return known[1]
+        verdict = RULES[instance.task.rule](_tally(instance, seen))
+        if len(node.instances) > 1 and not self.board.has_removed:
+            self._known[instance.task.task_id] = seen.rows, verdict
+        return verdict
+
+    def _judge_with_setups(self, instance: Instance, node: Node) -> Verdict:
+        if instance.task.groups and node.links.upstream_expands:
+            seen = self._look_at(instance, node.links.up)
+        else:
+            seen = _all_above(node)
+        setups = self._look_at(
+            instance, node.links.setup_ups, by_rows=node.links.upstream_expands
+        )
+        tally = _tally(instance, seen)._replace(
+            setups=setups.rows,
+            setups_succeeded=setups.states[TaskState.SUCCESS],
+            setups_skipped=setups.states[TaskState.SKIPPED],
+        )
+        return RULES[instance.task.rule](tally)
 
     def _look_at(
         self, instance: Instance, ups: Iterable[str], *, by_rows: bool | None = None
@@ -149,17 +163,14 @@ class Dependencies:
 
     def _relevant(self, instance: Instance, upper: Node) -> range | None:
         """Return the map indexes of an upstream an instance depends on; None for all."""
-        groups = instance.task.groups
-        shared = [g for g in upper.task.groups if g in groups]
-        if not shared or self._counts_whole(instance, upper):
+        common = common_groups(upper.task, instance.task)
+        if not common or self._counts_whole(instance, upper):
             return None
         count = self.board.count(instance.task)
         if not count:
             return None
-        common = groups[: groups.index(shared[-1]) + 1]
-        outer = self.board.group_count(common) or 1
-        further = upper.task.maps is not None or upper.task.groups[-1] != common[-1]
-        place = Place(instance.map_index, count, outer)
+        place = Place(instance.map_index, count, self.board.group_count(common) or 1)
+        further = upper.task.is_mapped_within(common)
         return relevant_indexes(place, is_mapped_further=further)
 
     def _counts_whole(self, instance: Instance, upper: Node) -> bool:
@@ -169,12 +180,11 @@ class Dependencies:
         sources = self.board.nodes[instance.task.task_id].links.sources
         return upper.task.task_id not in sources
 
-    def _is_followed(self, instance: Instance) -> bool:
+    def _is_followed(self, instance: Instance, node: Node) -> bool:
         """Tell whether no branch above has decided against the instance; skip it otherwise.
 
         A decision taken in a mapped task group is not found, as in Airflow 3.3.2 (apache/airflow#67265).
         """
-        node = self.board.nodes[instance.task.task_id]
         for parent in (self.board.nodes[p] for p in node.links.skippers):
             is_mapped = parent.task.maps is not None
             index = instance.map_index if is_mapped else -1
@@ -187,9 +197,8 @@ class Dependencies:
                 return False
         return True
 
-    def _mapping_sources(self, instance: Instance) -> bool:
+    def _mapping_sources(self, instance: Instance, node: Node) -> bool:
         """Tell whether what is expanded over has succeeded; this overrides every trigger rule."""
-        node = self.board.nodes[instance.task.task_id]
         unmapped = (
             self.board.nodes[source].instances.get(-1)
             for source in node.links.own_sources
@@ -216,14 +225,21 @@ def is_due(instance: Instance, now: float) -> bool:
             return True
 
 
+def _all_above(node: Node) -> _Seen:
+    links = node.links
+    return _Seen(
+        node.above, node.rows_above if links.upstream_expands else len(links.up)
+    )
+
+
 def _tally(instance: Instance, seen: _Seen) -> Tally:
-    states = seen.states
+    count = seen.states.get  # not [], which calls Python for what is not there
     return Tally(
-        success=states[TaskState.SUCCESS],
-        skipped=states[TaskState.SKIPPED],
-        failed=states[TaskState.FAILED],
-        upstream_failed=states[TaskState.UPSTREAM_FAILED],
-        removed=states[TaskState.REMOVED],
+        success=count(TaskState.SUCCESS, 0),
+        skipped=count(TaskState.SKIPPED, 0),
+        failed=count(TaskState.FAILED, 0),
+        upstream_failed=count(TaskState.UPSTREAM_FAILED, 0),
+        removed=count(TaskState.REMOVED, 0),
         expected=seen.rows,
         map_index=instance.map_index,
     )

@@ -129,3 +129,18 @@ def relevant_indexes(place: Place, *, is_mapped_further: bool) -> range:
         return range(index, index + 1)
     width = place.count // place.outer
     return range(index * width, index * width + width)
+
+
+def dependent_indexes(place: Place, *, is_mapped_further: bool) -> range | None:
+    """Return the map indexes of a downstream task that have an upstream's index among their relevant ones.
+
+    The inverse of ``relevant_indexes``: ``place.map_index`` is the upstream's, ``count`` the downstream task's.
+    None for all of them.
+    """
+    index, count, outer = place.map_index, place.count, place.outer
+    if is_mapped_further:
+        width = count // outer
+        if not width:
+            return None
+        index //= width
+    return range(-(-index * count // outer), -(-(index + 1) * count // outer))

@@ -75,7 +75,7 @@ class Gate:
 
 
 def total_weights(plan: Plan) -> Mapping[str, int]:
-    """Return the priority weight of every task, with those its weight rule adds."""
+    """Return the priority weight of every task, with those its weight rule adds, or its own strategy's."""
     bits = {task_id: 1 << i for i, task_id in enumerate(plan.tasks)}
     down = {task_id: task.down for task_id, task in plan.tasks.items()}
     lowest_first = list(TopologicalSorter(down).static_order())
@@ -97,9 +97,11 @@ def total_weights(plan: Plan) -> Mapping[str, int]:
         WeightRule.ABSOLUTE: bits,
     }
     return {
-        task.task_id: sum(
-            weight * (counted[task.weight_rule][task.task_id] & mask).bit_count()
+        task_id: sum(
+            weight * (counted[task.weight_rule][task_id] & mask).bit_count()
             for weight, mask in members.items()
         )
-        for task in plan.tasks.values()
+        if task.total_weight is None
+        else task.total_weight
+        for task_id, task in plan.tasks.items()
     }

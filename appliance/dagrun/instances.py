@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from appliance.dagrun import expansion
-from appliance.dagrun.links import Graph, Links
+from appliance.dagrun.expansion import Place
+from appliance.dagrun.links import Graph, Links, common_groups
 from appliance.dagrun.plan import TaskSpec
 from appliance.dagrun.states import FINISHED, PARKED, SCHEDULABLE, TaskState
 
@@ -115,6 +116,8 @@ class Board:
     graph: Graph
     observer: Callable[[Instance, TaskState | None], None]
     """Told of every change of state, with the old one."""
+    absent: frozenset[str] = frozenset()
+    """Tasks this run has no instances of."""
     nodes: dict[str, Node] = field(init=False)
     unfinished: int = 0
     in_hand: dict[Instance, None] = field(default_factory=dict)
@@ -124,18 +127,18 @@ class Board:
     read_live: dict[str, None] = field(default_factory=dict)
     """Tasks that look at live states or lengths which have changed."""
     deadlock_exempt: int = 0
-    """Unfinished instances in whose presence Airflow looks for no deadlock."""
+    """Unfinished instances in whose presence Airflow looks for no deadlock, as it does with parked ones."""
     parked: int = 0
     awaits_past: set[str] = field(default_factory=set)
     """Tasks that depend on an earlier run which has not come so far."""
     has_skip_verdicts: bool = False
+    has_removed: bool = False
     _changed: dict[Instance, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.nodes = {t: Node(links) for t, links in self.graph.links.items()}
         for node in self.nodes.values():
-            count = self.count(node.task) if node.task.expands else None
-            for index in range(count) if count else (-1,):
+            for index in self._first_indexes(node.task):
                 self._add(node, index)
             for down in node.links.down:
                 self.nodes[down].rows_above += len(node.instances)
@@ -164,6 +167,12 @@ class Board:
         """Whether one of the tasks that decide how the run ends has failed."""
         leaves = (self.nodes[leaf].instances for leaf in self.graph.leaves)
         return any(i.state in _FAILED for leaf in leaves for i in leaf.values())
+
+    def _first_indexes(self, task: TaskSpec) -> Iterable[int]:
+        if task.task_id in self.absent:
+            return ()
+        count = self.count(task) if task.expands else None
+        return range(count) if count else (-1,)
 
     def find(self, key: InstanceKey) -> Instance | None:
         """Return the instance of this key, if there is one."""
@@ -198,25 +207,27 @@ class Board:
             return node.return_length
         return None if node.unfinished else len(node.pushed)
 
-    def set_state(self, instance: Instance, state: TaskState) -> None:
+    def set_state(self, instance: Instance, state: TaskState | None) -> None:
         """Change a state and everything that is counted by it."""
         old = instance.state
         if old is state:
             return
-        node = self.nodes[instance.task.task_id]
-        change = (state not in FINISHED) - (old not in FINISHED)
-        self.unfinished += change
-        node.unfinished += change
-        exempted = _exempts(instance.task, old)
-        self.deadlock_exempt += _exempts(instance.task, state) - exempted
-        self.parked += (state in PARKED) - (old in PARKED)
         instance.state = state
+        node = self.nodes[instance.task.task_id]
+        has_ended, had_ended = state in FINISHED, old in FINISHED
+        if has_ended is not had_ended:
+            change = -1 if has_ended else 1
+            self.unfinished += change
+            node.unfinished += change
+            self.deadlock_exempt += change * node.links.is_deadlock_exempt
+        self.parked += (state in PARKED) - (old in PARKED)
         _keep(self.in_hand, instance, member=state in IN_HAND)
         _keep(self.waiting, instance, member=state in WAITS)
         self.observer(instance, old)
-        if change or state in FINISHED:
+        if has_ended or had_ended:
             self._changed[instance] = None
-            self._mark_affected(node, instance)
+            self.has_removed |= state is TaskState.REMOVED
+            self._mark_affected(node, instance, old)
             self.read_live.update(dict.fromkeys(node.links.readers))
         if state in SCHEDULABLE:
             self.mark(instance)
@@ -238,12 +249,29 @@ class Board:
         if marked is not None:
             marked.update(indexes)
 
-    def _mark_affected(self, node: Node, instance: Instance) -> None:
-        for other in node.links.affects:
-            if other in node.links.aligned and instance.map_index >= 0:
-                self._mark(other, (instance.map_index, -1))
-            else:
+    def _mark_affected(
+        self, node: Node, instance: Instance, old: TaskState | None
+    ) -> None:
+        has_just_ended = instance.map_index >= 0 and old not in FINISHED
+        state = instance.state if has_just_ended and not self.has_removed else None
+        for other, early in node.links.early.items():
+            indexes = self._dependents(node, instance, self.nodes[other].task)
+            if indexes is not None and state in FINISHED:
+                self._mark(other, (*indexes, -1))
+            elif state not in FINISHED or state in early or not node.unfinished:
                 self.dirty[other] = None
+
+    def _dependents(
+        self, node: Node, instance: Instance, lower: TaskSpec
+    ) -> Iterable[int] | None:
+        """Return the map indexes of a task to which this instance is relevant; None for all."""
+        common = common_groups(node.task, lower)
+        count = self.count(lower) if common else None
+        if not count:
+            return None
+        place = Place(instance.map_index, count, self.group_count(common) or 1)
+        further = node.task.is_mapped_within(common)
+        return expansion.dependent_indexes(place, is_mapped_further=further)
 
     def take_snapshot(self) -> None:
         """Make everything that has happened visible to trigger rules."""
@@ -278,12 +306,12 @@ class Board:
 
     def replace(self, node: Node, indexes: list[int]) -> None:
         """Give a task to which nothing has happened instances of these map indexes, all of them new."""
-        for instance in node.instances.values():
-            self.unfinished -= 1
-            node.unfinished -= 1
-            self.deadlock_exempt -= _exempts(node.task, instance.state)
+        gone = len(node.instances)
+        self.unfinished -= gone
+        node.unfinished -= gone
+        self.deadlock_exempt -= gone * node.links.is_deadlock_exempt
         for down in node.links.down:
-            self.nodes[down].rows_above += len(indexes) - len(node.instances)
+            self.nodes[down].rows_above += len(indexes) - gone
         node.instances.clear()
         for index in indexes:
             self._add(node, index)
@@ -292,7 +320,7 @@ class Board:
         instance = node.instances[map_index] = Instance(node.task, map_index)
         self.unfinished += 1
         node.unfinished += 1
-        self.deadlock_exempt += _exempts(node.task, None)
+        self.deadlock_exempt += node.links.is_deadlock_exempt
         return instance
 
 
@@ -301,9 +329,3 @@ def _keep(group: dict[Instance, None], instance: Instance, *, member: bool) -> N
         group[instance] = None
     else:
         group.pop(instance, None)
-
-
-def _exempts(task: TaskSpec, state: TaskState | None) -> bool:
-    if state in FINISHED:
-        return False
-    return state in PARKED or task.depends_on_past or task.active_limit is not None

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from appliance.dagrun.expansion import references
 from appliance.dagrun.plan import Plan, TaskSpec
+from appliance.dagrun.rules import EARLY, TriggerRule
+from appliance.dagrun.states import FINISHED, TaskState
 
 
 @dataclass(slots=True)
@@ -28,16 +30,18 @@ class Links:
     """Tasks that have this one among their sources."""
     skippers: tuple[str, ...] = ()
     """Direct upstreams that may skip this task: branches and short circuits."""
-    setup_ups: int = 0
-    """How many direct upstreams are setups."""
+    setup_ups: tuple[str, ...] = ()
+    """Direct upstreams that are setups."""
+    is_deadlock_exempt: bool = False
+    """Whether Airflow looks for no deadlock while an instance is unfinished."""
     indirect_setups: tuple[str, ...] = ()
     """Setups that must have succeeded although they are no direct upstreams."""
     scope: tuple[str, ...] = ()
     """What must have ended before this teardown runs: all between its setups and itself."""
     affects: tuple[str, ...] = ()
     """Tasks to look at again when any instance of this one changes."""
-    aligned: frozenset[str] = frozenset()
-    """Those of ``affects`` whose instance i depends on no expanded instance of this task but the i-th."""
+    early: Mapping[str, frozenset[TaskState]] = field(default_factory=dict)
+    """Those of ``affects`` → ends of one instance of this task that may concern it before all have ended."""
 
 
 @dataclass(slots=True)
@@ -72,6 +76,8 @@ class Graph:
         up: dict[str, list[str]] = {t: [] for t in self.links}
         readers: dict[str, list[str]] = {t: [] for t in self.links}
         for task_id, links in self.links.items():
+            task = links.task
+            links.is_deadlock_exempt = task.depends_on_past or bool(task.active_limit)
             links.down = links.task.down
             links.sources = self.plan.sources_of(links.task)
             links.own_sources = tuple(sorted(self._own_sources(links.task)))
@@ -84,7 +90,7 @@ class Graph:
             links.readers = tuple(sorted(readers[task_id]))
             above = [self.plan.tasks[u] for u in links.up]
             links.upstream_expands = any(u.expands for u in above)
-            links.setup_ups = sum(u.is_setup for u in above)
+            links.setup_ups = tuple(u.task_id for u in above if u.is_setup)
             links.skippers = tuple(u.task_id for u in above if u.can_skip_downstream)
 
     def _own_sources(self, task: TaskSpec) -> frozenset[str]:
@@ -131,16 +137,18 @@ class Graph:
                     affects[part].add(task_id)
         for task_id, links in self.links.items():
             links.affects = tuple(sorted(affects[task_id]))
-            links.aligned = frozenset(
-                other
-                for other in links.affects
-                if self._is_aligned(links.task, self.plan.tasks[other])
-            )
+            links.early = {o: self._early(task_id, o) for o in links.affects}
 
-    @staticmethod
-    def _is_aligned(upper: TaskSpec, lower: TaskSpec) -> bool:
-        same_groups = upper.groups == lower.groups and bool(upper.groups)
-        return same_groups and upper.maps is None and lower.maps is None
+    def _early(self, upper: str, lower: str) -> frozenset[TaskState]:
+        links = self.links[lower]
+        if upper in links.skippers:
+            return FINISHED
+        found: frozenset[TaskState] = frozenset()
+        if upper in links.up:
+            found |= EARLY[links.task.rule]
+        if upper in links.indirect_setups:
+            found |= EARLY[TriggerRule.ALL_SUCCESS]
+        return found
 
     def _find_leaves(self) -> tuple[str, ...]:
         ignored = {
@@ -154,3 +162,13 @@ class Graph:
             if task_id not in ignored and ignored.issuperset(links.down)
         ]
         return tuple(leaves or (t for t, links in self.links.items() if not links.down))
+
+
+def common_groups(upper: TaskSpec, lower: TaskSpec) -> tuple[str, ...]:
+    """Return the mapped groups around both, outermost first."""
+    shared = 0
+    for one, other in zip(upper.groups, lower.groups, strict=False):
+        if one != other:
+            break
+        shared += 1
+    return lower.groups[:shared]

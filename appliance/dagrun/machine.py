@@ -55,7 +55,9 @@ class DagRun:
 
     Args:
         plan: The DAG.
-        logical_date: ISO 8601 with a zone; it seeds the jitter of retry delays.
+        logical_date: ISO 8601 with a zone; tasks whose dates exclude it are left out, and it seeds the jitter
+            of retry delays.
+        is_backfill: Whether the start dates of tasks do not matter.
         retry_lost: Whether a try that vanished with its worker is run again whatever its task's ``retries``.
         max_lost: How often one instance may be; its next loss is a failed try like any other.
         max_task_retry_delay_s: Airflow's ``[core] max_task_retry_delay``.
@@ -66,6 +68,7 @@ class DagRun:
         plan: Plan,
         *,
         logical_date: str | None,
+        is_backfill: bool = False,
         retry_lost: bool = True,
         max_lost: int = 3,
         max_task_retry_delay_s: float = MAX_TASK_RETRY_DELAY_S,
@@ -79,7 +82,8 @@ class DagRun:
         self._max_task_retry_delay_s = max_task_retry_delay_s
         self._graph = Graph(plan)
         self._gate = Gate(plan)
-        self._board = Board(self._graph, self._note_change)
+        absent = plan.left_out(logical_date, is_backfill=is_backfill)
+        self._board = Board(self._graph, self._note_change, absent)
         self._now = 0.0
         self._times_out_at: float | None = None
         self._alarm = Alarm()
@@ -128,19 +132,19 @@ class DagRun:
         """Read what ``to_json`` wrote for a run of the same plan."""
         run = cls(
             plan,
-            logical_date=data["logical_date"],
+            logical_date=None,  # what it leaves out is among the instances
             max_lost=data["max_lost"],
             max_task_retry_delay_s=data["max_task_retry_delay"],
         )
         run.state = RunState(data["state"])
+        run._logical_date = data["logical_date"]
         run._times_out_at = data["times_out_at"]
         run._is_cancelled = data["is_cancelled"]
         run._alarm = Alarm(list(data["wakes"]))
-        if run.state is not RunState.QUEUED:
-            savepoint.read(run._board, data)
-            for instance in run._board.in_hand:
-                if instance.state is TaskState.SCHEDULED:
-                    run._gate.push(instance)
+        savepoint.read(run._board, data)
+        for instance in run._board.in_hand:
+            if instance.state is TaskState.SCHEDULED:
+                run._gate.push(instance)
         return run
 
     @property

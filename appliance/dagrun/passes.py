@@ -77,13 +77,14 @@ class Pass:
         board.read_live.clear()
         for task_id, indexes in board.dirty.items():
             instances = board.nodes[task_id].instances
-            for index in instances if indexes is None else indexes:
-                self._push(instances.get(index))
+            marked = instances if indexes is None else indexes & instances.keys()
+            self._queue += [
+                (task_id, index)
+                for index in marked
+                if instances[index].state in SCHEDULABLE
+            ]
         board.dirty.clear()
-
-    def _push(self, instance: Instance | None) -> None:
-        if instance is not None and instance.state in SCHEDULABLE:
-            heapq.heappush(self._queue, instance.key)
+        self._queue.sort()  # a sorted list is a heap
 
     def _visit_next(self) -> None:
         key = heapq.heappop(self._queue)
@@ -95,8 +96,8 @@ class Pass:
         self._visit(instance)
         for task_id in self.board.read_live:
             for other in self.board.nodes[task_id].instances.values():
-                if other.key > key:
-                    self._push(other)
+                if other.key > key and other.state in SCHEDULABLE:
+                    heapq.heappush(self._queue, other.key)
         self.board.read_live.clear()
 
     def _visit(self, instance: Instance) -> None:
@@ -136,7 +137,7 @@ class Pass:
         board = self.board
         if board.is_past_awaited or (board.in_hand and not board.has_skip_verdicts):
             return False
-        if board.deadlock_exempt and self._is_anything_coming():
+        if (board.deadlock_exempt or board.parked) and self._is_anything_coming():
             return False
         queue = [(i.key, i) for i in (*board.in_hand, *board.waiting)]
         heapq.heapify(queue)

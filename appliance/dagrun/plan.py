@@ -7,6 +7,7 @@ out of the JSON; keys this version does not know are ignored.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -51,6 +52,8 @@ class TaskSpec:
     max_active_tis_per_dagrun: int | None = None
     priority_weight: int = 1
     weight_rule: WeightRule = WeightRule.DOWNSTREAM
+    total_weight: int | None = None
+    """What a strategy of the user's own weighs it, whatever its rule."""
     pool: str = "default_pool"
     pool_slots: int = 1
     queue: str = "default"
@@ -59,6 +62,10 @@ class TaskSpec:
     """Whether it waits for its trigger without having been run."""
     trigger_timeout_s: float | None = None
     """How long it waits then."""
+    starts_at: float | None = None
+    """Runs with an earlier logical date leave it out, as seconds since the epoch; None for the DAG's own."""
+    ends_at: float | None = None
+    """The same for a later one."""
     down: tuple[str, ...] = ()
     """Ids of the direct downstream tasks, sorted."""
     maps: tuple[MapSource, ...] | None = None
@@ -70,6 +77,10 @@ class TaskSpec:
     def expands(self) -> bool:
         """Whether it has one instance a map index instead of a single one."""
         return self.maps is not None or bool(self.groups)
+
+    def is_mapped_within(self, groups: tuple[str, ...]) -> bool:
+        """Whether it is mapped again inside the innermost of these mapped groups, which are around it."""
+        return self.maps is not None or self.groups[-1] != groups[-1]
 
     @property
     def active_limit(self) -> int | None:
@@ -96,6 +107,8 @@ class Plan:
     dagrun_timeout_s: float | None = None
     has_on_success_callback: bool = False
     has_on_failure_callback: bool = False
+    starts_at: float | None = None
+    ends_at: float | None = None
 
     def __post_init__(self) -> None:
         for user, kind, name in self._names():
@@ -131,6 +144,27 @@ class Plan:
         own = references(task.maps or ())
         return own.union(*(references(self.groups[g]) for g in task.groups))
 
+    def left_out(
+        self, logical_date: str | None, *, is_backfill: bool = False
+    ) -> frozenset[str]:
+        """Return the tasks whose dates exclude a run; to a backfill start dates do not matter.
+
+        Args:
+            logical_date: ISO 8601 with a zone; a run without one has all tasks.
+            is_backfill: Whether the run is part of a backfill.
+        """
+        if logical_date is None:
+            return frozenset()
+        date = datetime.fromisoformat(logical_date).timestamp()
+        found = set()
+        for task_id, task in self.tasks.items():
+            start = self.starts_at if task.starts_at is None else task.starts_at
+            end = self.ends_at if task.ends_at is None else task.ends_at
+            is_early = not is_backfill and start is not None and date < start
+            if is_early or (end is not None and end < date):
+                found.add(task_id)
+        return frozenset(found)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
         """Read what ``to_json`` or the projection of a DAG file wrote."""
@@ -145,6 +179,8 @@ class Plan:
             max_active_tasks=data.get("max_active_tasks", 16),
             dagrun_timeout_s=data.get("dagrun_timeout"),
             **{name: bool(data.get(name)) for name in _CALLBACKS},
+            starts_at=data.get("start"),
+            ends_at=data.get("end"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -156,6 +192,10 @@ class Plan:
         if self.dagrun_timeout_s is not None:
             data["dagrun_timeout"] = self.dagrun_timeout_s
         data |= {name: True for name in _CALLBACKS if getattr(self, name)}
+        if self.starts_at is not None:
+            data["start"] = self.starts_at
+        if self.ends_at is not None:
+            data["end"] = self.ends_at
         data["tasks"] = {t: _write_task(task) for t, task in self.tasks.items()}
         if self.groups:
             data["groups"] = {
@@ -185,12 +225,15 @@ _FIELDS: Mapping[str, str] = {
     "max_run": "max_active_tis_per_dagrun",
     "prio": "priority_weight",
     "weight": "weight_rule",
+    "total": "total_weight",
     "pool": "pool",
     "slots": "pool_slots",
     "queue": "queue",
     "timeout": "execution_timeout_s",
     "deferred": "starts_deferred",
     "trigger_timeout": "trigger_timeout_s",
+    "start": "starts_at",
+    "end": "ends_at",
     "down": "down",
     "map": "maps",
     "groups": "groups",

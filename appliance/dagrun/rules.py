@@ -186,6 +186,27 @@ RULES: Mapping[TriggerRule, Callable[[Tally], Verdict]] = {
 }
 
 
+_BAD = frozenset((TaskState.FAILED, TaskState.UPSTREAM_FAILED))
+_RAN = frozenset((TaskState.SUCCESS, TaskState.FAILED))
+
+EARLY: Mapping[TriggerRule, frozenset[TaskState]] = {
+    TriggerRule.ALL_SUCCESS: _BAD | {_SKIPPED},
+    TriggerRule.ALL_FAILED: frozenset((TaskState.SUCCESS, _SKIPPED)),
+    TriggerRule.ALL_DONE: frozenset(),
+    TriggerRule.ALL_DONE_MIN_ONE_SUCCESS: frozenset((_SKIPPED,)),
+    TriggerRule.ALL_DONE_SETUP_SUCCESS: frozenset(),
+    TriggerRule.ONE_SUCCESS: frozenset((TaskState.SUCCESS,)),
+    TriggerRule.ONE_FAILED: _BAD,
+    TriggerRule.ONE_DONE: _RAN,
+    TriggerRule.NONE_FAILED: _BAD,
+    TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS: _BAD,
+    TriggerRule.NONE_SKIPPED: frozenset((_SKIPPED,)),
+    TriggerRule.ALL_SKIPPED: _BAD | {TaskState.SUCCESS},
+    TriggerRule.ALWAYS: frozenset(),
+}
+"""Ends of one upstream instance that may change a verdict before all have ended, while none is REMOVED."""
+
+
 def judge_indirect_setups(t: Tally) -> Verdict:
     """Judge the setups upstream of a task but not directly: all must succeed.
 

@@ -70,7 +70,7 @@ def _without_defaults(facts: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def read(board: Board, data: Mapping[str, Any]) -> None:
-    """Put a new board where ``write`` found the old one."""
+    """Put a new board where ``write`` found the old one. Everything is looked at again in the next pass."""
     for task_id, length in data["lengths"].items():
         board.nodes[task_id].return_length = length
     for task_id, rows in data["tasks"].items():
@@ -86,8 +86,6 @@ def read(board: Board, data: Mapping[str, Any]) -> None:
             board.record_verdict(instance, (verdict, tuple(ids)))
     board.meet_past(data.get("past_met", ()))
     board.take_snapshot()
-    board.dirty.clear()
-    board.read_live.clear()
 
 
 def _restore(board: Board, instance: Instance, facts: list[Any]) -> None:

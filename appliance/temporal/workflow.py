@@ -101,6 +101,7 @@ class ExecuteAirflowDagWorkflow:
         self._machine = machine = DagRun(
             replace(plan, max_active_tasks=min(plan.max_active_tasks, _MOST_RUNNING)),
             logical_date=self._logical_date,
+            is_backfill=request.run_type == "backfill",
             retry_lost=dag.retry_lost,
             max_lost=dag.max_lost,
         )

@@ -20,6 +20,18 @@ from appliance.warm.frames import Reply
 from tests.fakes.vaults import FakeVault
 
 FROM_ENV = "of the environment"
+WEIGHTS_PLUGIN = """
+from airflow.plugins_manager import AirflowPlugin
+from airflow.task.priority_strategy import PriorityWeightStrategy
+
+class ByName(PriorityWeightStrategy):
+    def get_weight(self, ti):
+        return len(ti.task_id) + ti.task.priority_weight
+
+class Weights(AirflowPlugin):
+    name = "weights"
+    priority_weight_strategies = [ByName]
+"""
 
 
 class Box:
@@ -67,6 +79,8 @@ class Overheard(ParseAnswers):
 async def zygote(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Zygote]:
     """Give a base zygote for the whole session; starting one takes seconds."""
     home = tmp_path_factory.mktemp("airflow")
+    (home / "plugins").mkdir()
+    (home / "plugins" / "weights.py").write_text(WEIGHTS_PLUGIN)
     env = {
         **{k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")},
         "AIRFLOW_HOME": str(home),

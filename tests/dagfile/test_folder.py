@@ -140,6 +140,25 @@ async def test_the_project_and_plugins_are_importable(box: Box) -> None:
     assert (await box.folder.check(dag_id="sum_3")).file == "one.py"
 
 
+async def test_a_priority_strategy_of_a_plugin_is_asked(box: Box) -> None:
+    box.write(
+        "one.py",
+        """
+        from airflow.sdk import DAG, task
+        from weights import ByName
+
+        with DAG("one"):
+            @task(weight_rule=ByName(), priority_weight=40)
+            def weighed(x=0):
+                pass
+            weighed()
+            weighed.override(task_id="mapped").expand(x=[1, 2])
+        """,
+    )
+    tasks = (await box.folder.check(dag_id="one")).plan["tasks"]
+    assert [row["total"] for row in tasks.values()] == [47, 46]
+
+
 async def test_an_id_in_two_files_names_both(box: Box) -> None:
     box.write("a.py", ONE.format(dag_id="same", task="first"))
     box.write("b.py", ONE.format(dag_id="same", task="first"))

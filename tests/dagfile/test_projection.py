@@ -61,6 +61,18 @@ def test_a_dag_keeps_its_limits() -> None:
     }
 
 
+def test_dates_of_dag_and_tasks_are_kept() -> None:
+    plan = project(serialized({"task_id": "t", "end_date": 3.0}, start_date=1.0))
+    assert plan["start"] == 1.0
+    assert plan["tasks"]["t"] == {"end": 3.0}
+
+
+def test_what_a_custom_strategy_weighs_replaces_its_name() -> None:
+    task = {"task_id": "t", "weight_rule": "mine.Strategy", "priority_weight": 2}
+    plan = project(serialized(task), {"t": 40})
+    assert plan["tasks"]["t"] == {"prio": 2, "total": 40}
+
+
 def test_an_empty_operator_with_something_to_tell_is_not_empty() -> None:
     assert planned({"_is_empty": True}) == {"empty": True}
     assert planned({"_is_empty": True, "outlets": [{"__var": {}}]}) == {}

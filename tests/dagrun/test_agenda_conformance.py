@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.dagrun.timeline import DAG_ID, Timeline, declaration
-from tests.oracle.client import OracleClient, oracle
+from tests.parity.client import OracleClient, oracle
 
 pytestmark = pytest.mark.needs_airflow
 

@@ -14,6 +14,7 @@ from appliance.dagrun.events import (
     TryResumed,
     WaitEnded,
 )
+from appliance.dagrun.expansion import Place, dependent_indexes, relevant_indexes
 from appliance.dagrun.instances import InstanceFacts
 from appliance.dagrun.machine import DagRun
 from appliance.dagrun.states import TaskState
@@ -516,3 +517,55 @@ def test_what_has_come_of_the_past_is_put_away_with_the_run() -> None:
 
     assert run.end("a success") == ["start b 1"]
     assert run.end("b success") == []
+
+
+def test_a_task_left_out_by_its_dates_is_still_waited_for() -> None:
+    run = Transcript(
+        plan("early >> heir, now", early={"start": 4e9}, heir={"retries": 1})
+    )
+
+    assert run.said == ["start now 1"]
+    assert run.states == "heir=None now=running"
+    assert run.end("now success") == ["finish failed all_tasks_deadlocked"]
+
+
+def test_a_run_all_of_whose_tasks_are_left_out_succeeds() -> None:
+    run = Transcript(plan("a >> b", dag={"end": 0.0}))
+
+    assert run.said == ["finish success success"]
+
+
+def test_a_restored_run_has_the_tasks_it_had() -> None:
+    backfill = DagRun(
+        plan("a, b", dag={"start": 4e9}, b={"end": 0.0}),
+        logical_date="2026-01-01T00:00:00+00:00",
+        is_backfill=True,
+    )
+    backfill.start(0.0)
+
+    again = DagRun.from_json(backfill.plan, backfill.to_json())
+
+    assert again.rows() == [("a", -1, "running", 1)]
+
+
+@pytest.mark.parametrize(
+    ("count", "outer", "is_mapped_further"),
+    [(6, 3, False), (6, 6, False), (6, 3, True), (7, 3, True), (12, 2, True)],
+)
+def test_who_is_relevant_to_whom_is_the_inverse_of_who_depends_on_whom(
+    count: int, outer: int, is_mapped_further: bool
+) -> None:
+    for upper in range(count):
+        dependents = {
+            i
+            for i in range(count)
+            if upper
+            in relevant_indexes(
+                Place(i, count, outer), is_mapped_further=is_mapped_further
+            )
+        }
+        found = dependent_indexes(
+            Place(upper, count, outer), is_mapped_further=is_mapped_further
+        )
+        assert found is not None
+        assert dependents <= set(found)

@@ -16,6 +16,8 @@ RICH: dict[str, Any] = {
     "fail_fast": True,
     "max_active_tasks": 4,
     "dagrun_timeout": 90.0,
+    "start": 1700000000.0,
+    "end": 1900000000.0,
     "tasks": {
         "a": {"down": ["b", "m"], "retries": 2, "delay": 1.0, "backoff": 2.0},
         "b": {"rule": "all_done", "down": ["m"], "weight": "upstream", "prio": 3},
@@ -23,7 +25,7 @@ RICH: dict[str, Any] = {
             "map": [3, {"of": "a"}, {"zip": [{"of": "b"}, 2], "fill": True}],
             "max_run": 2,
         },
-        "e": {"empty": True, "groups": ["g"]},
+        "e": {"empty": True, "groups": ["g"], "start": 1.0, "end": 2.0, "total": 7},
     },
     "groups": {"g": {"map": [{"concat": [{"of": "a"}, {"of": "b"}]}]}},
 }
@@ -78,6 +80,30 @@ def test_unknown_names_are_refused(
 def test_a_cycle_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r'DAG "d": a cycle of tasks: .*b -> c -> b'):
         plan("a >> b >> c >> b")
+
+
+def test_tasks_are_left_out_of_runs_their_dates_exclude() -> None:
+    dated = plan(
+        "a, b, c, d",
+        dag={"start": 0.0, "end": 864000.0},
+        b={"start": 172800.0},
+        c={"end": 0.0},
+        d={"start": 86400.0, "end": 86400.0},
+    )
+    day = "1970-01-{:02}T02:00:00+02:00".format
+
+    assert dated.left_out(day(1)) == {"b", "d"}
+    assert dated.left_out(day(2)) == {"b", "c"}
+    assert dated.left_out(day(4)) == {"c", "d"}
+    assert dated.left_out(day(12)) == {"a", "b", "c", "d"}
+    assert dated.left_out(day(1), is_backfill=True) == set()
+    assert dated.left_out(None) == set()
+
+
+def test_a_strategy_of_ones_own_overrules_the_rule() -> None:
+    weighted = plan("a >> b", a={"prio": 3, "total": 9}, b={"prio": 5})
+
+    assert total_weights(weighted) == {"a": 9, "b": 5}
 
 
 def test_priority_weights_add_up_by_rule() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from appliance.dagrun.agenda import BATCH_SLOTS, Agenda, Question
 from appliance.dagrun.slots import Declaration, Slot
-from tests.oracle.client import OracleClient
+from tests.parity.client import OracleClient
 
 DAG_ID = "timed"
 _KNOWN = {field.name for field in fields(Declaration)}

@@ -1,18 +1,21 @@
 """Seeded random DAG specs: plain JSON that ``dags.build_dag`` turns into an Airflow DAG.
 
-Spec: {"dag_id", "fail_fast", "max_active_tasks", "dagrun_timeout"?, "nodes": [Node], "script", "options"}
+Spec: {"dag_id", "fail_fast", "max_active_tasks", "dagrun_timeout"?, "start"?, "end"?, "nodes": [Node], "script",
+       "options"}
 Node, task:  {"id", "kind": task|empty|branch|short, "rule", "retries", "retry_delay", "backoff"?, "max_delay"?,
               "up": [ids], "setup"?, "teardown"?, "fail_dagrun"?, "map"?: {arg: Source} | {"*": Source},
-              "max_tis"?: n, "priority"?: n, "weight"?: rule, "pool"?: name}
+              "max_tis"?: n, "max_dag"?: n, "priority"?: n, "weight"?: rule|"custom", "pool"?: name, "start"?, "end"?}
 Node, group: {"group": id, "up": [ids], "map"?: as above, "nodes": [Node]}
-Source: {"lit": n} | {"xcom": task id} | {"map": S} | {"zip": [S, S], "fill": bool} | {"concat": [S, S]}
+Source: {"lit": n} | {"xcom": task id} | {"map": S} | {"zip": [S, ...], "fill": bool} | {"concat": [S, ...]}
 
-A "*" source means expand_kwargs. Upstream ids always precede their users; task ids are unique and unprefixed.
-A seed gives the same spec for ever: failures are reported by seed. Airflow refuses some specs at parse time.
+A "*" source means expand_kwargs; "start" and "end" are days from the run's logical date. Upstream ids always precede
+their users; task ids are unique and unprefixed. A seed gives the same spec for ever, of a theme the seed chooses:
+failures are reported by seed. Airflow refuses some specs at parse time.
 """
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 Spec = dict[str, Any]
@@ -33,8 +36,54 @@ RULES = (
     "none_failed_min_one_success",
     "all_skipped",
 )
-_ENDS = ("success", "fail", "fail_now", "skip", "reschedule", "defer")
-_END_WEIGHTS = (70, 14, 2, 9, 3, 2)
+WEIGHTS = ("absolute", "downstream", "upstream", "custom")
+MAX_MAP_LENGTH = 6
+"""What ``[core] max_map_length`` is set to; some values are longer."""
+MOST_GROUPS_DEEP = 3
+
+_ENDS = ("success", "fail", "fail_now", "skip", "reschedule", "defer", "remove")
+_END_WEIGHTS = (70, 14, 2, 9, 3, 2, 0)
+_KINDS = ("task", "empty", "branch", "short", "setup", "teardown")
+
+
+@dataclass(frozen=True)
+class Theme:
+    """How often what comes up."""
+
+    share: int
+    kinds: tuple[int, ...] = (59, 12, 8, 5, 8, 8)
+    ends: tuple[int, ...] = _END_WEIGHTS
+    fail_fast: float = 0.08
+    timeout: float = 0.04
+    limits: float = 0.1
+    dates: float = 0.005
+    """Of a task; a quarter of it of the whole DAG."""
+    group: float = 0.12
+    mapped_group: float = 0.6
+    mapped: float = 0.3
+    composed: float = 0.3
+    """Of sources that are more than one XCom."""
+    odd_source: float = 0.01
+    """Of mapping over what returns no list, or is itself in a mapped group."""
+    retries: float = 0.25
+
+
+THEMES = {
+    "anything": Theme(share=40),
+    "setups": Theme(share=14, kinds=(40, 6, 8, 8, 19, 19), fail_fast=0.2),
+    "mapping": Theme(
+        share=18,
+        kinds=(75, 5, 6, 4, 5, 5),
+        group=0.3,
+        mapped_group=0.8,
+        mapped=0.45,
+        composed=0.5,
+        odd_source=0.08,
+    ),
+    "limits": Theme(share=14, limits=1.0, mapped=0.4, timeout=0.15, dates=0.02),
+    "dates": Theme(share=7, dates=0.12, timeout=0.3),
+    "removals": Theme(share=7, ends=(50, 10, 2, 10, 2, 2, 24), mapped=0.4),
+}
 
 
 def generate(seed: int, *, size: int | None = None) -> Spec:
@@ -49,17 +98,19 @@ class _Generator:
         self.seed = seed
         self.rng = random.Random(seed)  # noqa: S311
         self.size = size
+        shares = [theme.share for theme in THEMES.values()]
+        self.theme = self.rng.choices(list(THEMES.values()), shares)[0]
         self.groups = 0
         self.script: dict[str, list[dict[str, Any]]] = {}
         self.tasks: dict[str, Node] = {}
         self.sources: dict[str, str] = {}
         """Task -> kind of its return value, "list" or "dicts"."""
-        self.fail_fast = self._chance(0.08)
+        self.fail_fast = self._chance(self.theme.fail_fast)
 
     def spec(self) -> Spec:
         nodes: list[Node] = []
         while len(self.tasks) < self.size:
-            is_group = self._chance(0.12)
+            is_group = self._chance(self.theme.group)
             nodes.append(self._group(depth=1) if is_group else self._task())
         self._script_branches()
         spec: Spec = {
@@ -70,21 +121,33 @@ class _Generator:
             "script": self.script,
             "options": {"batch": self._chance(0.5)},
         }
-        if self._chance(0.2):
+        if self._chance(self.theme.limits):
             self._limit(spec)
-        if self._chance(0.05):
-            spec["dagrun_timeout"] = self.rng.choice((5, 20))
+        if self._chance(self.theme.timeout):
+            spec["dagrun_timeout"] = self.rng.choice((2, 5, 20, 60))
+        self._date(spec, self.theme.dates / 4)
         return spec
 
     def _limit(self, spec: Spec) -> None:
-        """Let limits hold; no two tasks have one priority, for Airflow leaves ties to the database."""
         spec["options"]["limits"] = True
         spec["max_active_tasks"] = self.rng.randint(1, 4)
-        priorities = self.rng.sample(range(1, 100), len(self.tasks))
-        for node, priority in zip(self.tasks.values(), priorities, strict=True):
-            node["priority"], node["weight"] = priority, "absolute"
-            if self._chance(0.1):
+        highest = self.rng.choice((3, 100))
+        for node in self.tasks.values():
+            if self._chance(0.8):
+                node["priority"] = self.rng.randint(1, highest)
+            if self._chance(0.8):
+                # Airflow 3.3.2 cannot create runs with a custom strategy on a mapped task.
+                node["weight"] = self.rng.choice(WEIGHTS[: 3 if "map" in node else 4])
+            if self._chance(0.15):
                 node["max_tis"] = self.rng.randint(1, 2)
+            if self._chance(0.08):
+                node["max_dag"] = self.rng.randint(1, 3)
+
+    def _date(self, dated: dict[str, Any], share: float) -> None:
+        if self._chance(share):
+            dated["start"] = self.rng.choice((-30, -30, -3, 0, 3))
+        if self._chance(share / 2):
+            dated["end"] = self.rng.choice((30, 3, 0, -3))
 
     def _chance(self, share: float) -> bool:
         return self.rng.random() < share
@@ -106,8 +169,9 @@ class _Generator:
         self._choose_kind(node)
         if node["kind"] == "task" and not node.get("teardown"):
             self._choose_retries(node)
-            if not in_mapped and self._chance(0.3):
+            if not in_mapped and self._chance(self.theme.mapped):
                 self._map(node)
+        self._date(node, self.theme.dates)
         is_mapped = in_mapped or "map" in node
         self._keep_rules_legal(node, is_mapped=is_mapped)
         if node["kind"] == "task":
@@ -128,10 +192,7 @@ class _Generator:
         return sorted(chosen)
 
     def _choose_kind(self, node: Node) -> None:
-        kind = self.rng.choices(
-            ("task", "empty", "branch", "short", "setup", "teardown"),
-            (59, 12, 8, 5, 8, 8),
-        )[0]
+        kind = self.rng.choices(_KINDS, self.theme.kinds)[0]
         if kind == "setup":
             node["setup"] = True
         elif kind == "teardown" and node["up"]:
@@ -140,12 +201,13 @@ class _Generator:
             node["rule"] = "all_done_setup_success"
             setups = [t for t, n in self.tasks.items() if n.get("setup")]
             if setups:
-                node["up"] = sorted({*node["up"], self.rng.choice(setups)})
+                chosen = self.rng.choices(setups, k=self.rng.choice((1, 1, 2, 3)))
+                node["up"] = sorted({*node["up"], *chosen})
         elif kind in ("empty", "branch", "short"):
             node["kind"] = kind
 
     def _choose_retries(self, node: Node) -> None:
-        if not self._chance(0.25):
+        if not self._chance(self.theme.retries):
             return
         node["retries"] = self.rng.choice((1, 2))
         if self._chance(0.5):
@@ -165,12 +227,12 @@ class _Generator:
     def _group(self, *, depth: int, in_mapped: bool = False) -> Node:
         node: Node = {"group": f"g{self.groups}", "up": self._upstreams(), "nodes": []}
         self.groups += 1
-        if self._chance(0.6):
+        if self._chance(self.theme.mapped_group):
             self._map(node, add_upstreams=False)
         is_mapped = in_mapped or "map" in node
         before = set(self.tasks)
         for _ in range(self.rng.randint(1, 4)):
-            is_nested = depth < 2 and self._chance(0.12)
+            is_nested = depth < MOST_GROUPS_DEEP and self._chance(self.theme.group)
             child = (
                 self._group(depth=depth + 1, in_mapped=is_mapped)
                 if is_nested
@@ -188,28 +250,46 @@ class _Generator:
     def _map(self, node: Node, *, add_upstreams: bool = True) -> None:
         lists = [t for t, kind in self.sources.items() if kind == "list"]
         dicts = [t for t, kind in self.sources.items() if kind == "dicts"]
+        if self.tasks and self._chance(self.theme.odd_source):
+            lists = dicts = list(self.tasks)
         if dicts and self._chance(0.25):
-            node["map"] = {"*": {"xcom": self.rng.choice(dicts)}}
+            node["map"] = {"*": self._dict_source(dicts)}
         else:
-            names = ("x", "y") if self._chance(0.2) else ("x",)
+            count = self.rng.choice((2, 2, 3)) if self._chance(0.2) else 1
+            names = ("x", "y", "z")[:count]
             node["map"] = {name: self._source(lists) for name in names}
+            if count > 1 and self._chance(0.7):  # products grow fast enough
+                node["map"]["x"] = {"lit": self.rng.randrange(3)}
         if add_upstreams:
             node["up"] = sorted({*node["up"], *references(node["map"])})
 
-    def _source(self, lists: list[str]) -> dict[str, Any]:
-        if not lists or self._chance(0.12):
-            return {"lit": self.rng.randrange(5)}
-        kind = self.rng.choices(("xcom", "map", "zip", "concat"), (70, 10, 10, 10))[0]
-        one, other = ({"xcom": self.rng.choice(lists)} for _ in range(2))
+    def _dict_source(self, dicts: list[str]) -> dict[str, Any]:
+        one, other = ({"xcom": self.rng.choice(dicts)} for _ in range(2))
+        kind = self.rng.choices(("xcom", "map", "concat", "lit"), (80, 10, 5, 5))[0]
         match kind:
             case "map":
                 return {"map": one}
-            case "zip":
-                return {"zip": [one, other], "fill": self._chance(0.5)}
             case "concat":
                 return {"concat": [one, other]}
+            case "lit":
+                return {"lit": self.rng.randrange(4)}
             case _:
                 return one
+
+    def _source(self, lists: list[str], *, depth: int = 0) -> dict[str, Any]:
+        if not lists or (depth == 0 and self._chance(0.12)):
+            return {"lit": self.rng.randrange(5)}
+        if depth > 1 or not self._chance(self.theme.composed):
+            return {"xcom": self.rng.choice(lists)}
+        count = self.rng.choice((2, 2, 3))
+        parts = [self._source(lists, depth=depth + 1) for _ in range(count)]
+        match self.rng.choice(("map", "zip", "concat")):
+            case "map":
+                return {"map": parts[0]}
+            case "zip":
+                return {"zip": parts, "fill": self._chance(0.5)}
+            case _:
+                return {"concat": parts}
 
     # What the tasks do
 
@@ -220,7 +300,7 @@ class _Generator:
             self.sources[task_id] = "list" if "map" in node else returns
         self.script[task_id] = self._actions(node["retries"], returns)
         if in_mapped or "map" in node:
-            for index in range(6):
+            for index in range(MAX_MAP_LENGTH):
                 if self._chance(0.5):
                     actions = self._actions(node["retries"], returns)
                     self.script[f"{task_id}[{index}]"] = actions
@@ -236,7 +316,7 @@ class _Generator:
         for _ in range(retries + 2):
             action = self._action(returns)
             actions.append(action)
-            if action["do"] in ("success", "skip", "fail_now"):
+            if action["do"] in ("success", "skip", "fail_now", "remove"):
                 break
         if actions[-1]["do"] in ("reschedule", "defer"):
             value = self._value(returns) if returns else None
@@ -244,7 +324,7 @@ class _Generator:
         return actions
 
     def _action(self, returns: str) -> dict[str, Any]:
-        do = self.rng.choices(_ENDS, _END_WEIGHTS)[0]
+        do = self.rng.choices(_ENDS, self.theme.ends)[0]
         action: dict[str, Any] = {"do": do, "dur": self.rng.choice((1, 1, 1, 2, 3, 5))}
         if do in ("reschedule", "defer"):
             action["delay"] = self.rng.choice((5, 20))
@@ -257,7 +337,10 @@ class _Generator:
     def _value(self, returns: str) -> Any:
         if self._chance(0.04):
             return None
-        numbers = range(self.rng.randrange(5))
+        length = self.rng.randrange(5)
+        if self._chance(0.03):
+            length = MAX_MAP_LENGTH + 1
+        numbers = range(length)
         return [{"x": i} for i in numbers] if returns == "dicts" else list(numbers)
 
     def _script_branches(self) -> None:

@@ -1,6 +1,6 @@
 """What a worker would send to the Execution API, by script, against Airflow's own route functions.
 
-Action: {"do": success|fail|fail_now|skip|reschedule|defer|branch|short_circuit, "value": any, "follow": [ids],
+Action: {"do": success|fail|fail_now|skip|remove|reschedule|defer|branch|short_circuit, "value": any, "follow": [ids],
          "direct": bool, "delay": s, "dur": s, "retry_delay": s}
 
 The n-th execution of an instance (retries, pokes and resumes included) takes the n-th action, the last one
@@ -22,17 +22,35 @@ from airflow.sdk.exceptions import DownstreamTasksSkipped
 from airflow.triggers.base import TriggerEvent
 from airflow.utils.state import TaskInstanceState
 from fastapi import HTTPException
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 Action = Mapping[str, Any]
 Rows = dict[str, tuple[str | None, int]]
 
 _SUCCEEDS = ("success", "branch", "short_circuit")
+_TERMINAL = {"skip": "skipped", "remove": "removed"}
 
 
 def label(task_id: str, map_index: int) -> str:
     """Write an instance the way traces name it."""
     return task_id if map_index < 0 else f"{task_id}[{map_index}]"
+
+
+ROWS = text(
+    "SELECT task_id, map_index, state, try_number FROM task_instance "
+    "WHERE run_id = :run_id ORDER BY task_id, map_index"
+)
+
+
+def changes(before: Rows, after: Rows) -> dict[str, str | None]:
+    """Return new states other than SCHEDULED; a vanished instance has been "expanded"."""
+    found: dict[str, str | None] = {
+        key: "expanded" for key in before if key not in after
+    }
+    for key, (state, _) in after.items():
+        if state not in (before.get(key, (None, 0))[0], "scheduled"):
+            found[key] = state
+    return found
 
 
 class _TaskError(Exception):
@@ -53,28 +71,11 @@ class Reports:
 
     def rows(self) -> Rows:
         """Return (state, try number) of every instance."""
-        ti = TaskInstance
-        rows = self.session.execute(
-            select(ti.task_id, ti.map_index, ti.state, ti.try_number)
-            .where(ti.run_id == self.run_id)
-            .order_by(ti.task_id, ti.map_index)
-        )
+        rows = self.session.execute(ROWS, {"run_id": self.run_id})
         return {
-            label(task_id, index): (None if state is None else str(state), tries)
+            label(task_id, index): (state, tries)
             for task_id, index, state, tries in rows
         }
-
-    def changes_since(self, before: Rows) -> dict[str, str | None]:
-        """Return new states other than SCHEDULED; a vanished instance has been "expanded"."""
-        after = self.rows()
-        changes: dict[str, str | None] = {
-            key: "expanded" for key in before if key not in after
-        }
-        for key, (state, _) in after.items():
-            old = before.get(key, (None, 0))[0]
-            if state not in (old, TaskInstanceState.SCHEDULED):
-                changes[key] = state
-        return changes
 
     def load(self, task_id: str, map_index: int) -> Any:
         found = select(TaskInstance).filter_by(
@@ -136,7 +137,7 @@ class Reports:
             ti = self.load(task_id, map_index)
             ti.task = self.dag.get_task(task_id)
             event["retry_in"] = (ti.next_retry_datetime() - now).total_seconds()
-        others = self.changes_since(before)
+        others = changes(before, self.rows())
         others.pop(key, None)
         if others:
             event["set"] = others
@@ -219,13 +220,17 @@ class Reports:
 
 
 def _payload(do: str, action: Action, now: datetime, *, should_retry: bool) -> Any:
+    if do in _SUCCEEDS:
+        return payloads.TISuccessStatePayload(
+            state="success", end_date=now, task_outlets=[], outlet_events=[]
+        )
+    if do == "fail" and should_retry:
+        return payloads.TIRetryStatePayload(
+            state="up_for_retry",
+            end_date=now,
+            retry_delay_seconds=action.get("retry_delay"),
+        )
     match do:
-        case "success" | "branch" | "short_circuit":
-            return payloads.TISuccessStatePayload(
-                state="success", end_date=now, task_outlets=[], outlet_events=[]
-            )
-        case "skip":
-            return payloads.TITerminalStatePayload(state="skipped", end_date=now)
         case "reschedule":
             delay = timedelta(seconds=action.get("delay", 10.0))
             return payloads.TIRescheduleStatePayload(
@@ -239,11 +244,6 @@ def _payload(do: str, action: Action, now: datetime, *, should_retry: bool) -> A
                 next_kwargs={},
                 trigger_kwargs={},
             )
-        case "fail" if should_retry:
-            return payloads.TIRetryStatePayload(
-                state="up_for_retry",
-                end_date=now,
-                retry_delay_seconds=action.get("retry_delay"),
-            )
         case _:
-            return payloads.TITerminalStatePayload(state="failed", end_date=now)
+            state = _TERMINAL.get(do, "failed")
+            return payloads.TITerminalStatePayload(state=state, end_date=now)

@@ -27,7 +27,7 @@ from airflow.timetables import interval, trigger
 from airflow.utils.state import DagRunState
 from sqlalchemy import select
 
-from tests.oracle.scheduler import Oracle
+from tests.parity.scheduler import Oracle
 
 MOST_RUNS = 2000
 

@@ -5,16 +5,18 @@ Real code takes every decision: ``SchedulerJobRunner._schedule_dag_run`` (timeou
 ``reports.py`` adds the Execution API's. Three things are fake: the clock (virtual), the execution of tasks
 (scripted), the database (SQLite in memory).
 
-Airflow keeps an operator's dependencies in a set ordered by object addresses, so the last writer of a state
-differs between processes. The order they are written in is fixed here.
+Two things Airflow leaves open are fixed here: an operator's dependencies are a set ordered by object addresses, so the
+last writer of a state differs between processes (they are asked in the order they are written in), and which of
+two instances of equal priority and map index is queued first is left to the database (by task id).
 
 Imports Airflow and its whole database schema: only for the process of ``serve.py``.
 """
 
 import heapq
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,14 +37,14 @@ from airflow.serialization.definitions.baseoperator import DEFAULT_OPERATOR_DEPS
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.state import DagRunState, State, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
-from sqlalchemy import select
+from sqlalchemy import event, select
 
-from tests.oracle.reports import Action, Reports, label
+from tests.parity.dags import EPOCH
+from tests.parity.reports import Action, Reports, changes, label
 
 Script = Mapping[str, Sequence[Action]]
 Trace = dict[str, Any]
 
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 JUST_AFTER = timedelta(microseconds=1)
 MAX_PASSES = 5000
 EVERYTHING = 1 << 20
@@ -56,6 +58,23 @@ DEPENDENCY_ORDER = (
 )
 
 airflow.models.import_all_models()
+
+
+QUEUEING_ORDER = re.compile(
+    r"ORDER BY -\S+priority_weight\w*, \S+logical_date\w*, (\w+)\.map_index(?:_for_ordering)?\b"
+)
+
+
+def _break_ties(
+    _connection: Any, _cursor: Any, sql: str, parameters: Any, *_: Any
+) -> tuple[str, Any]:
+    return QUEUEING_ORDER.sub(r"\g<0>, \1.task_id", sql), parameters
+
+
+EMPTY_ALL_TABLES = "".join(
+    f'DELETE FROM "{table.name}";'  # noqa: S608 - Airflow's own names
+    for table in reversed(Base.metadata.sorted_tables)
+)
 
 
 class _OrderedDependencies(tuple[Any, ...]):
@@ -97,6 +116,7 @@ class Oracle:
 
     def __init__(self) -> None:
         Base.metadata.create_all(settings.engine)
+        event.listen(settings.engine, "before_cursor_execute", _break_ties, retval=True)
         self.session = settings.Session()
         self.runner = SchedulerJobRunner(Job(), executors=[_Executor()])
         self.clock = Clock()
@@ -120,8 +140,8 @@ class Oracle:
     def _empty_tables(self) -> None:
         self.session.rollback()
         self.session.expunge_all()
-        for table in reversed(Base.metadata.sorted_tables):
-            self.session.execute(table.delete())
+        connection = self.session.connection().connection
+        connection.executescript(EMPTY_ALL_TABLES)
         self.session.commit()
 
 
@@ -221,7 +241,7 @@ class _Run:
             "events": self.events,
             "tis": {key: state for key, (state, _) in rows.items()},
             "tries": {key: tries for key, (_, tries) in rows.items()},
-            "dag_run": str(self._load_run().state.value),
+            "dag_run": DagRunState(self._load_run().state).value,
             "stalled": is_stalled,
         }
 
@@ -235,10 +255,12 @@ class _Run:
 
     def _settle(self) -> bool:
         """Make scheduler passes until one changes nothing; False once the run has ended."""
+        after = self.reports.rows()
         for _ in range(MAX_PASSES):
-            before = self.reports.rows()
+            before = after
             ready, state = self._pass()
-            changed = self.reports.changes_since(before)
+            after = self.reports.rows()
+            changed = changes(before, after)
             if ready or changed:
                 self._write({"ev": "pass", "ready": ready, "set": changed})
             if state in State.finished_dr_states:
@@ -267,21 +289,27 @@ class _Run:
         return ready, dag_run.state
 
     def _start_scheduled(self) -> None:
-        """SCHEDULED -> QUEUED -> RUNNING; what each start will do goes on the clock."""
-        started: dict[str, int] = {}
-        for ti_id, task_id, map_index in self._choose():
-            should_retry, try_number = self.reports.start(ti_id, self.clock.now)
-            key = label(task_id, map_index)
-            started[key] = try_number
-            action = self._action(key, task_id)
-            self._at(
-                self.clock.now + timedelta(seconds=action.get("dur", 1.0)),
-                "finish",
-                (ti_id, task_id, map_index, action, should_retry),
-            )
-        self.session.commit()
+        """SCHEDULED -> QUEUED -> RUNNING; what each start will do goes on the clock.
+
+        Where a task's own limit holds some of the best back, others start at the scheduler's next turn only.
+        """
+        started: list[tuple[str, int]] = []
+        while chosen := self._choose():
+            started += [self._start(*one) for one in chosen]
+            self.session.commit()
         if started:
             self._write({"ev": "start", "tries": started})
+
+    def _start(self, ti_id: Any, task_id: str, map_index: int) -> tuple[str, int]:
+        should_retry, try_number = self.reports.start(ti_id, self.clock.now)
+        key = label(task_id, map_index)
+        action = self._action(key, task_id)
+        self._at(
+            self.clock.now + timedelta(seconds=action.get("dur", 1.0)),
+            "finish",
+            (ti_id, task_id, map_index, action, should_retry),
+        )
+        return key, try_number
 
     def _choose(self) -> list[Any]:
         self.session.expunge_all()

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from tests.parity.specs import MAX_MAP_LENGTH
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,17 +34,21 @@ class OracleClient:
 @contextmanager
 def oracle(home: Path) -> Iterator[OracleClient]:
     """Start an oracle whose Airflow lives in ``home``; it takes some seconds."""
+    plugins = home / "plugins"
+    plugins.mkdir()
+    Path(plugins, "weights.py").write_text("from tests.parity.weights import Weights\n")
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite://",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__MAX_MAP_LENGTH": str(MAX_MAP_LENGTH),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
         "PYTHONPATH": str(ROOT),
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.oracle.serve"],
+        [sys.executable, "-m", "tests.parity.serve"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,

@@ -14,12 +14,16 @@ from airflow.sdk.definitions._internal.expandinput import (
 )
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
-from tests.oracle.specs import Node, Spec
+from tests.parity.specs import Node, Spec
+from tests.parity.weights import ByName
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+"""Logical date and start of every run."""
 
 _OPTIONAL_ARGUMENTS = {
     "max_tis": "max_active_tis_per_dagrun",
+    "max_dag": "max_active_tis_per_dag",
     "priority": "priority_weight",
-    "weight": "weight_rule",
     "pool": "pool",
     "backoff": "retry_exponential_backoff",
     "max_delay": "max_retry_delay",
@@ -27,11 +31,13 @@ _OPTIONAL_ARGUMENTS = {
 
 
 class _Operator(BaseOperator):  # type: ignore[misc]
-    template_fields = ("x", "y")
+    template_fields = ("x", "y", "z")
 
-    def __init__(self, *, x: Any = None, y: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, x: Any = None, y: Any = None, z: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.x, self.y = x, y
+        self.x, self.y, self.z = x, y, z
 
 
 class _Branch(BaseBranchOperator):  # type: ignore[misc]
@@ -53,7 +59,8 @@ def build_dag(spec: Spec) -> Any:
         schedule=None,
         max_active_tasks=spec.get("max_active_tasks", 16),
         dagrun_timeout=timedelta(seconds=timeout_s) if timeout_s else None,
-        start_date=datetime(2025, 1, 1, tzinfo=UTC),
+        start_date=_date(spec.get("start", -365)),
+        end_date=_date(spec.get("end")),
     ) as dag:
         _Builder().build(spec["nodes"])
     dag.validate()
@@ -108,6 +115,10 @@ class _Builder:
         for name, argument in _OPTIONAL_ARGUMENTS.items():
             if name in node:
                 common[argument] = node[name]
+        for name in node.keys() & {"start", "end"}:
+            common[f"{name}_date"] = _date(node[name])
+        if weight := node.get("weight"):
+            common["weight_rule"] = ByName() if weight == "custom" else weight
         match node["kind"]:
             case "empty":
                 return EmptyOperator(**common)
@@ -143,6 +154,10 @@ class _Builder:
         if "concat" in source:
             return first.concat(*rest)
         return first.zip(*rest, fillvalue=0) if source["fill"] else first.zip(*rest)
+
+
+def _date(days: int | None) -> datetime | None:
+    return None if days is None else EPOCH + timedelta(days=days)
 
 
 def _identity(x: Any = None) -> Any:

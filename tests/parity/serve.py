@@ -1,7 +1,7 @@
 """The oracle's process: one request a line on stdin, one answer a line on stdout.
 
-Request: {"spec": <specs.py>, "script"?: ..., "options"?: {"batch", "limits"}}
-Answer: {"plan": <dagfile.projection>, "trace": ...} or {"refused": why Airflow takes no such DAG}
+Request: {"spec": <specs.py>}
+Answer: {"plan": <dagfile.projection>, "trace": ...} or {"refused": why Airflow takes no such DAG, or its run is too large}
 
 Request: {"source": Python that makes ``dag``, "begin", "end", "events", "run_s"}
 Answer: {"timing": <dagfile.timetables>, "runs": those Airflow makes}
@@ -25,9 +25,12 @@ warnings.simplefilter("ignore")
 from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
 
 from appliance.dagfile import timetables  # noqa: E402
-from tests.oracle import schedules  # noqa: E402
-from tests.oracle.dags import build_dag  # noqa: E402
-from tests.oracle.scheduler import Oracle  # noqa: E402
+from appliance.dagrun.plan import Plan  # noqa: E402
+from appliance.warm import seams  # noqa: E402
+from tests.parity import schedules  # noqa: E402
+from tests.parity.dags import build_dag  # noqa: E402
+from tests.parity.scheduler import Oracle  # noqa: E402
+from tests.parity.simulate import simulate  # noqa: E402
 
 
 def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,13 +41,14 @@ def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
         timing = timetables.facts_of(schedules.dag_of(request["source"]))
         return {"timing": timing, "runs": schedules.runs_of(oracle, request)}
     spec = request["spec"]
+    script, options = spec.get("script", {}), spec.get("options", {})
     try:
         dag = build_dag(spec)
+        serialized = DagSerialization.to_dict(dag)
+        plan = project(serialized, seams.custom_weights(dag, serialized))
+        simulate(Plan.from_json(plan), script, **options)
     except (ValueError, NotImplementedError) as err:
         return {"refused": str(err)}
-    script = request.get("script", spec.get("script", {}))
-    options = {**spec.get("options", {}), **request.get("options", {})}
-    plan = project(DagSerialization.to_dict(dag))
     return {"plan": plan, "trace": oracle.run(dag, script, **options)}
 
 
