@@ -1,4 +1,4 @@
-"""Reads ``airflow_settings.yaml``, in which an Astro project keeps connections and variables.
+"""Reads ``airflow_settings.yaml``, in which an Astro project keeps connections, pools and variables.
 
 What is empty in the template that ``astro dev init`` writes is skipped. Keys are taken with
 and without their prefix: guides write ``host`` where the file has ``conn_host``.
@@ -10,7 +10,8 @@ from pathlib import Path
 from appliance.config import fields
 from appliance.config.connections import connections
 from appliance.config.document import Source, Value, read_file
-from appliance.config.model import Secrets
+from appliance.config.model import Pool, Secrets
+from appliance.config.pools import pools
 from appliance.config.problems import Problems
 from appliance.config.references import References
 from appliance.config.variables import variables
@@ -28,7 +29,7 @@ _CONNECTION = (
     "conn_uri",
     "conn_extra",
 )
-_POOL = ("pool_name", "pool_slot", "pool_description")
+_POOL = ("pool_name", "pool_slot", "pool_description", "pool_include_deferred")
 _VARIABLE = ("variable_name", "variable_value")
 _EMPTY = (None, "", 0)
 
@@ -38,6 +39,7 @@ class Settings:
     """What an Astro project says."""
 
     secrets: Secrets = field(default_factory=Secrets)
+    pools: dict[str, Pool] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -70,8 +72,8 @@ def read(
             _variables(_entries(told.get("variables"), _VARIABLE, problems)), problems
         ),
     )
-    pools = _entries(told.get("pools"), _POOL, problems)
-    return Settings(secrets, (*_pools(path, pools), *uninstalled))
+    found_pools = pools(_pools(_entries(told.get("pools"), _POOL, problems)), problems)
+    return Settings(secrets, found_pools, uninstalled)
 
 
 def _entries(
@@ -133,16 +135,17 @@ def _variables(entries: list[dict[str, Value]]) -> dict[str, Value]:
     return found
 
 
-def _pools(path: Path, entries: list[dict[str, Value]]) -> tuple[str, ...]:
-    names = [
-        entry["pool_name"].written
-        for entry in entries
-        if "pool_name" in entry and entry["pool_name"].written
-    ]
-    if not names:
-        return ()
-    what = ", ".join(str(name) for name in names)
-    return (f"{path}: pools are not supported yet and limit nothing: {what}.",)
+def _pools(entries: list[dict[str, Value]]) -> dict[str, Value]:
+    found = {}
+    for entry in entries:
+        name, slots = entry.get("pool_name"), entry.get("pool_slot")
+        if name and name.written and slots and slots.data not in (None, ""):
+            parts = {"slots": slots}
+            deferred = entry.get("pool_include_deferred")
+            if deferred and deferred.data not in (None, ""):
+                parts["include_deferred"] = deferred
+            found[name.written] = replace(name, data=parts, written=None)
+    return found
 
 
 def _uninstalled(project: Path) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_DIGITS = 18
 _MOST_REPEATED = 60
-_LATER = frozenset({"pools"})
 
 
 def section(
@@ -46,9 +45,6 @@ def section(
     for key, item in value.data.items():
         if key in keys:
             found[key] = item
-        elif not value.name and key in _LATER:
-            what = f"'{key}' is not supported yet by this version"
-            problems.add(item.key_place, what)
         else:
             what = unknown_key(
                 key,

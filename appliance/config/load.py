@@ -120,6 +120,7 @@ def load(
         disk=DiskSettings(**schema.under(told, "disk")),
         schedules=told.get("schedules", ()),
         secrets=_secrets(told, settings.secrets, _kept_in_files(env, given), problems),
+        pools=told.get("pools", {}) | settings.pools,
         airflow_env=environment.airflow_variables(given),
         temporal_env=_temporal_variables(env),
         python_path=env.get("PYTHONPATH", ""),

@@ -103,6 +103,18 @@ class DiskSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """One pool: how many slots, and whether deferred tasks keep theirs."""
+
+    slots: int
+    include_deferred: bool = False
+
+
+DEFAULT_POOL = "default_pool"
+"""Its tasks name no other."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything this box is told."""
 
@@ -120,6 +132,8 @@ class Config:
     disk: DiskSettings = DiskSettings()
     schedules: tuple[ScheduleSettings, ...] = ()
     secrets: Secrets = Secrets()
+    pools: dict[str, Pool] = field(default_factory=dict)
+    """By name, without ``default_pool`` if nobody set it."""
     airflow_env: dict[str, str] = field(default_factory=dict, repr=False)
     """``AIRFLOW__SECTION__KEY`` and friends as the user set them.
 

@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from appliance.config import fields, kinds
+from appliance.config import fields, kinds, pools
 from appliance.config.document import Value
 from appliance.config.kinds import Kind
 from appliance.config.model import Config
@@ -47,6 +47,12 @@ KEYS: Mapping[str, Key] = {
         kinds.variable_map(),
         "secrets.variables",
         "Airflow variables by key; what is not text becomes JSON.",
+        is_live=True,
+    ),
+    "pools": Key(
+        pools.pool_map(),
+        "pools",
+        "Airflow pools by name, as a number of slots or as a mapping.",
         is_live=True,
     ),
     "role": Key(kinds.choice(*ROLES), "role", "Which half of the appliance this is."),

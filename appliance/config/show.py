@@ -46,6 +46,10 @@ def show(config: Config) -> str:
             "logs": size(config.disk.logs_bytes),
         },
         "schedules": {one.name: _schedule(one) for one in config.schedules},
+        "pools": {
+            name: {"slots": pool.slots, "include_deferred": pool.include_deferred}
+            for name, pool in sorted(config.pools.items())
+        },
         "connections": {
             conn_id: _connection(connection)
             for conn_id, connection in sorted(config.secrets.connections.items())

@@ -66,16 +66,6 @@ _DAG_FEATURES = (("a deadline alert", "Remove deadline=.", "deadline"),)
 
 _TASK_FEATURES = (
     _Feature(
-        "a pool other than default_pool",
-        "Remove pool=.",
-        lambda task: task.fields.get("pool", "default_pool") != "default_pool",
-    ),
-    _Feature(
-        "max_active_tis_per_dag",
-        "Use max_active_tis_per_dagrun, or remove it.",
-        lambda task: task.fields.get("max_active_tis_per_dag"),
-    ),
-    _Feature(
         "an operator that waits for a person",
         "Human-in-the-loop operators are not built yet.",
         lambda task: task.is_a("HITLOperator"),

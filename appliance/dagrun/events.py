@@ -65,6 +65,14 @@ class WaitEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotsGranted:
+    """An instance has the slots it was asked for (``AskSlots``)."""
+
+    task_id: str
+    map_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached:
     """A time the machine asked to be woken at has come."""
 
@@ -80,6 +88,7 @@ Event = (
     | TryResumed
     | WaitEnded
     | PastMet
+    | SlotsGranted
     | TimeReached
     | CancelRequested
 )
@@ -117,6 +126,24 @@ class StopTask:
 
 
 @dataclass(frozen=True, slots=True)
+class AskSlots:
+    """Get this instance the slots outside the run that it needs, and send ``SlotsGranted``."""
+
+    task_id: str
+    map_index: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnSlots:
+    """This instance needs them no longer; of a deferred one some may still count."""
+
+    task_id: str
+    map_index: int
+    is_deferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WaitUntil:
     """Send ``TimeReached`` at this time (or a little later)."""
 
@@ -131,4 +158,6 @@ class FinishRun:
     reason: str
 
 
-Decision = StartTask | StartWait | StopTask | WaitUntil | FinishRun
+Decision = (
+    StartTask | StartWait | StopTask | AskSlots | ReturnSlots | WaitUntil | FinishRun
+)

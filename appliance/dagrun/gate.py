@@ -1,6 +1,7 @@
 """Which scheduled instances may start: the limits of the run, and who goes first.
 
-Only limits within one run are known here. A task's ``max_active_tis_per_dag`` is kept within the run as well.
+Only limits within one run are known here. A task's ``max_active_tis_per_dag`` is kept within the run as well; what is
+lent from outside the run, ``leases`` asks for.
 
 Source: Airflow 3.3: ``SchedulerJobRunner._executable_task_instances_to_queued`` (order: priority weight, then
 map index; Airflow leaves ties to the database, here the task id breaks them).
@@ -8,11 +9,12 @@ map index; Airflow leaves ties to the database, here the task id breaks them).
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
-from appliance.dagrun.instances import Instance
+from appliance.dagrun.instances import Instance, InstanceKey
+from appliance.dagrun.leases import Leases
 from appliance.dagrun.plan import Plan, TaskSpec, WeightRule
 from appliance.dagrun.states import PARKED, TaskState
 
@@ -27,6 +29,7 @@ class Gate:
     """The queue of one run."""
 
     plan: Plan
+    leases: Leases = field(init=False)
     weights: Mapping[str, int] = field(init=False)
     running: int = 0
     """Instances that hold a slot of the run; parked ones do not."""
@@ -37,6 +40,7 @@ class Gate:
     """Task id -> instances its own limit holds back."""
 
     def __post_init__(self) -> None:
+        self.leases = Leases(self.plan.lent)
         self.weights = total_weights(self.plan)
 
     def push(self, instance: Instance) -> None:
@@ -45,9 +49,16 @@ class Gate:
         key = (-self.weights[task_id], map_index, task_id)
         heapq.heappush(self.queue, (key, instance))
 
+    def refill(self, in_hand: Iterable[Instance]) -> None:
+        """Queue the scheduled ones of a run that is taken up again."""
+        for instance in in_hand:
+            if instance.state is TaskState.SCHEDULED:
+                self.push(instance)
+
     def moved(self, instance: Instance, old: TaskState | None) -> None:
         """Count slots when an instance has left state ``old``."""
         new = instance.state
+        self.leases.moved(instance, old)
         self.running += (new is TaskState.RUNNING) - (old is TaskState.RUNNING)
         change = (new in _HOLDS_TASK_SLOT) - (old in _HOLDS_TASK_SLOT)
         if change:
@@ -64,10 +75,20 @@ class Gate:
             if instance.state is not TaskState.SCHEDULED:
                 self._release(instance.task)
             elif limit is None or self.active[instance.task.task_id] < limit:
-                yield instance
+                if self.leases.lacks(instance):
+                    self.leases.park(entry)
+                else:
+                    yield instance
             else:
                 held = self.held.setdefault(instance.task.task_id, [])
                 heapq.heappush(held, entry)
+        self.leases.ask(self.plan.max_active_tasks - self.running)
+
+    def grant(self, key: InstanceKey) -> None:
+        """Take in that an instance has the slots it needs from outside the run."""
+        entry = self.leases.grant(key)
+        if entry is not None:
+            heapq.heappush(self.queue, entry)
 
     def _release(self, task: TaskSpec) -> None:
         if held := self.held.get(task.task_id):

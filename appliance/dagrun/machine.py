@@ -24,6 +24,7 @@ from appliance.dagrun.events import (
     Event,
     FinishRun,
     PastMet,
+    SlotsGranted,
     StartTask,
     StartWait,
     StopTask,
@@ -82,8 +83,8 @@ class DagRun:
         self._max_task_retry_delay_s = max_task_retry_delay_s
         self._graph = Graph(plan)
         self._gate = Gate(plan)
-        absent = plan.left_out(logical_date, is_backfill=is_backfill)
-        self._board = Board(self._graph, self._note_change, absent)
+        left_out = plan.left_out(logical_date, is_backfill=is_backfill)
+        self._board = Board(self._graph, self._note_change, left_out)
         self._now = 0.0
         self._times_out_at: float | None = None
         self._alarm = Alarm()
@@ -142,9 +143,7 @@ class DagRun:
         run._is_cancelled = data["is_cancelled"]
         run._alarm = Alarm(list(data["wakes"]))
         savepoint.read(run._board, data)
-        for instance in run._board.in_hand:
-            if instance.state is TaskState.SCHEDULED:
-                run._gate.push(instance)
+        run._gate.refill(run._board.in_hand)
         return run
 
     @property
@@ -195,6 +194,8 @@ class DagRun:
                 self._resume_try(event)
             case PastMet(task_ids):
                 self._board.meet_past(task_ids)
+            case SlotsGranted():
+                self._gate.grant((event.task_id, event.map_index))
             case TimeReached():
                 self._alarm.ring(self._now)
             case CancelRequested():
@@ -206,8 +207,8 @@ class DagRun:
         instance = self._board.find((end.task_id, end.map_index))
         if instance is None or instance.try_number != end.try_number:
             return
-        is_parked = isinstance(event, WaitEnded)
-        if not (instance.is_parked if is_parked else instance.has_try):
+        is_wait = isinstance(event, WaitEnded)
+        if not (instance.is_parked if is_wait else instance.has_try):
             return
         if isinstance(end, TryLost):
             self._lose_try(instance)
@@ -298,7 +299,6 @@ class DagRun:
     def _decide(self, now: float) -> list[Decision]:
         self._now = now
         passes: list[PassReport] = []
-        self.passes = ()
         if self._times_out_at is not None and self._times_out_at < now:
             self._time_out()
         while self.state is RunState.RUNNING:
@@ -309,6 +309,7 @@ class DagRun:
         if self.state is RunState.RUNNING:
             for instance in self._gate.admit():
                 self._start_try(instance)
+            self._decisions += self._gate.leases.told()
             self._ask_to_be_woken()
         decisions, self._decisions = self._decisions, []
         return decisions
@@ -317,10 +318,9 @@ class DagRun:
         scheduler = Pass(self._board, self._now)
         ready, report = scheduler.run(), scheduler.report
         if not report.unfinished:
-            if self._board.has_failed_leaf:
-                self._end(RunState.FAILED, "task_failure")
-            else:
-                self._end(RunState.SUCCESS, "success")
+            failed = (RunState.FAILED, "task_failure")
+            succeeded = (RunState.SUCCESS, "success")
+            self._end(*(failed if self._board.has_failed_leaf else succeeded))
         elif report.is_deadlocked:
             self._end(RunState.FAILED, "all_tasks_deadlocked")
         for instance in ready:

@@ -109,6 +109,8 @@ class Plan:
     has_on_failure_callback: bool = False
     starts_at: float | None = None
     ends_at: float | None = None
+    lent: Mapping[str, str] = field(default_factory=dict)
+    """Task id -> what it needs slots of that are lent from outside the run; not part of the JSON."""
 
     def __post_init__(self) -> None:
         for user, kind, name in self._names():
@@ -168,6 +170,7 @@ class Plan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
         """Read what ``to_json`` or the projection of a DAG file wrote."""
+        callbacks: Any = {name: bool(data.get(name)) for name in _CALLBACKS}
         return cls(
             dag_id=data["dag_id"],
             tasks={t: _read_task(t, row) for t, row in data["tasks"].items()},
@@ -178,7 +181,7 @@ class Plan:
             fail_fast=data.get("fail_fast", False),
             max_active_tasks=data.get("max_active_tasks", 16),
             dagrun_timeout_s=data.get("dagrun_timeout"),
-            **{name: bool(data.get(name)) for name in _CALLBACKS},
+            **callbacks,
             starts_at=data.get("start"),
             ends_at=data.get("end"),
         )

@@ -22,6 +22,7 @@ from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import DagError
 from appliance.temporal import limits, messages, outcomes
+from appliance.temporal.capacity import Capacity
 from appliance.temporal.journal import Journal
 from appliance.temporal.leases import Leases
 from appliance.temporal.messages import (
@@ -223,9 +224,15 @@ class DagActivities:
     """Answers about the DAG folder."""
 
     def __init__(
-        self, config: Config, dags: Dags, *, has_search_attributes: bool
+        self,
+        config: Config,
+        dags: Dags,
+        capacity: Capacity,
+        *,
+        has_search_attributes: bool,
     ) -> None:
         """``has_search_attributes``: whether the namespace knows ours."""
+        self._capacity = capacity
         self._config = config
         self._dags = dags
         self._has_search_attributes = has_search_attributes
@@ -241,6 +248,9 @@ class DagActivities:
             return DagAnswer(refusal=no_room, dag_id=question.dag_id)
         try:
             found = await self._dags.check(**asdict(question))
+            pools = await self._capacity.tight_pools(
+                found.file, found.plan, self._config
+            )
         except DagError as err:
             return DagAnswer(refusal=str(err), dag_id=question.dag_id)
         worker = self._config.worker
@@ -253,6 +263,7 @@ class DagActivities:
             data_interval_end=found.data_interval_end,
             retry_lost=worker.on_lost == "retry",
             max_lost=worker.max_lost,
+            pools=pools,
             has_search_attributes=self._has_search_attributes,
         )
 

@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 
 from appliance.dagrun.past import is_met
-from appliance.dagrun.roster import Roster, RunQuestion
+from appliance.dagrun.roster import RunQuestion
 from appliance.dagrun.states import RunState
 from appliance.temporal import messages, packing
 from appliance.temporal.messages import (
@@ -84,7 +84,8 @@ class Clerk:
     @activity.defn(name=messages.REBUILD_DAG)
     async def rebuild_dag(self, dag_id: str) -> str:
         """Return what the DAG's last workflow knew, which somebody terminated; nothing for a new DAG."""
-        return packing.packed((await self._last_known(dag_id)).to_json())
+        known = await last_known(self._client, dag_workflow_id(dag_id))
+        return known or packing.packed({})
 
     @activity.defn(name=messages.AWAIT_PAST)
     async def await_past(self, question: PastQuestion) -> list[str]:
@@ -127,20 +128,21 @@ class Clerk:
             states.setdefault(row.task_id, []).append(row.state)
         return states
 
-    async def _last_known(self, dag_id: str) -> Roster:
-        name = dag_workflow_id(dag_id)
-        query = f"WorkflowId = {quoted(name)} AND CloseTime IS NOT NULL"
-        earlier = [
-            seen
-            async for seen in self._client.list_workflows(query)
-            if seen.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
-        ]
-        earlier.sort(key=lambda seen: seen.start_time, reverse=True)
-        for seen in earlier[:1]:
-            handle = self._client.get_workflow_handle(name, run_id=seen.run_id)
-            text: str = await handle.query(messages.STATE_QUERY, result_type=str)
-            return Roster.from_json(packing.unpacked(text))
-        return Roster()
+
+async def last_known(client: Client, name: str) -> str | None:
+    """Return what the last workflow of this id knew, which somebody terminated; None when there is none."""
+    query = f"WorkflowId = {quoted(name)} AND CloseTime IS NOT NULL"
+    earlier = [
+        seen
+        async for seen in client.list_workflows(query)
+        if seen.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
+    ]
+    if not earlier:
+        return None
+    last = max(earlier, key=lambda seen: seen.start_time)
+    handle = client.get_workflow_handle(name, run_id=last.run_id)
+    text: str = await handle.query(messages.STATE_QUERY, result_type=str)
+    return text
 
 
 def not_yet(why: str, again: timedelta | None = None) -> ApplicationError:

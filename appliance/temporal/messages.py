@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from appliance.dagrun.past import PastTask
+from appliance.dagrun.pool import Lease
 from appliance.dagrun.roster import RunCard
 from appliance.dagrun.tries import XComRow
 
@@ -35,6 +36,18 @@ REBUILD_DAG = "rebuild_dag"
 FIND_LOST_RUNS = "find_lost_runs"
 KEEP_PLACE = "keep_place"
 AWAIT_PAST = "await_past"
+
+POOL_WORKFLOW = "AirflowPool"
+WANT_UPDATE = "want"
+GIVE_BACK_SIGNAL = "give_back"
+LENT_SIGNAL = "slots_lent"
+HELD_QUERY = "held"
+WANTED_QUERY = "slots_wanted"
+WANT_SLOTS = "want_slots"
+REMIND_POOLS = "remind_pools"
+GIVE_BACK_SLOTS = "give_back_slots"
+FIND_LOST_LEASES = "find_lost_leases"
+REBUILD_POOL = "rebuild_pool"
 
 RUN_FAILED = "DagExecutionFailure"
 """Type of the error a failed run ends with; its details are the ``DagExecutionResult``."""
@@ -120,6 +133,14 @@ class DagQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """One pool as the configuration has it."""
+
+    slots: int
+    include_deferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DagAnswer:
     """What a worker read. ``refusal`` set means: do not run it, and this text says why."""
 
@@ -135,6 +156,8 @@ class DagAnswer:
     retry_lost: bool = True
     """``worker.on_lost`` of the worker that answered."""
     max_lost: int = 3
+    pools: dict[str, PoolFacts] = field(default_factory=dict)
+    """Pools of its tasks whose slots may all be taken; of others nobody need ask for one."""
     has_search_attributes: bool = False
     """Whether the namespace knows ``AirflowDagId`` and its siblings."""
 
@@ -165,6 +188,32 @@ class Closing:
     rows: list["TaskRow"] = field(default_factory=list)
     """What ``tasks`` is packed from; it never enters a history."""
     tasks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A task instance wants slots of a pool, which has so many."""
+
+    pool: str
+    lease: Lease
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivingBack:
+    """Leases of one pool end; all of a run when ``workflow_id`` is set."""
+
+    pool: str
+    lease_ids: list[str] = field(default_factory=list)
+    workflow_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """What a pool's workflow carries on; ``packed`` None: it is new, and looks around first."""
+
+    pool: str
+    packed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

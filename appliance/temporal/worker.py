@@ -43,6 +43,7 @@ from appliance.temporal.activities import (
 from appliance.temporal.answering import answering
 from appliance.temporal.backfill import AirflowBackfill
 from appliance.temporal.backfilling import Backfilling
+from appliance.temporal.capacity import Capacity
 from appliance.temporal.clerk import Clerk
 from appliance.temporal.connection import dial
 from appliance.temporal.dag import AirflowDag
@@ -55,6 +56,8 @@ from appliance.temporal.leases import Leases
 from appliance.temporal.messages import trigger_queue
 from appliance.temporal.namespace import agree_on_key, prepare
 from appliance.temporal.neighbours import Neighbours
+from appliance.temporal.pool import AirflowPool
+from appliance.temporal.pools import Pools
 from appliance.temporal.registry import Registry
 from appliance.temporal.room import kept
 from appliance.temporal.runs import Runs
@@ -150,13 +153,17 @@ async def _work(
         await _report_lost(client, journal, wait_journal)
         _, airflow_s = await _timed(workshop.folder(), began)
         registry = Registry(client, config.temporal.task_queue)
-        dags = DagActivities(config, workshop, has_search_attributes=has_attributes)
+        dags = DagActivities(
+            config,
+            workshop,
+            Capacity(client),
+            has_search_attributes=has_attributes,
+        )
         starter = Starter(client, config, dags.read_dag)
         neighbours = Neighbours(client, registry, starter, workshop.facts)
         runs = Runs(client, keys, neighbours)
         leases = Leases(workshop.runner(runs), parallelism=config.worker.parallelism)
-        queue = _own_queue(config)
-        tries = TryActivities(leases, journal, queue=queue, runs=runs)
+        tries = TryActivities(leases, journal, queue=_own_queue(config), runs=runs)
         triggerer = workshop.triggerer(runs)
         stack.push_async_callback(triggerer.close)
         waits = TriggerActivities(
@@ -267,6 +274,7 @@ def _workers(
             AirflowDag,
             AirflowScheduler,
             AirflowBackfill,
+            AirflowPool,
             AskApplianceWorker,
             AirflowVault,
         ],
@@ -276,6 +284,7 @@ def _workers(
             dags.list_dags,
             XComActivities(workshop.resolve).resolve_xcoms,
             *desk,
+            *Pools(client, queue).activities,
         ],
         max_cached_workflows=_CACHED_WORKFLOWS,
         max_concurrent_activities=slots,

@@ -17,10 +17,12 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.events import (
+        AskSlots,
         CancelRequested,
         Decision,
         Event,
         FinishRun,
+        ReturnSlots,
         StartTask,
         StartWait,
         StopTask,
@@ -41,9 +43,11 @@ with workflow.unsafe.imports_passed_through():
         DagQuestion,
         RunSecretsAndConf,
         TaskRow,
+        Wish,
         XComQuestion,
     )
     from appliance.temporal.past import Past
+    from appliance.temporal.slots import Slots
     from appliance.temporal.tries import Tries
     from appliance.temporal.turn import Turn
 
@@ -98,8 +102,10 @@ class ExecuteAirflowDagWorkflow:
         self._publish(dag)
         await self._await_turn(dag)
         plan = Plan.from_json(dag.plan)
+        self._slots = slots = Slots(plan, dag)
+        most = min(plan.max_active_tasks, _MOST_RUNNING)
         self._machine = machine = DagRun(
-            replace(plan, max_active_tasks=min(plan.max_active_tasks, _MOST_RUNNING)),
+            replace(plan, max_active_tasks=most, lent=slots.groups),
             logical_date=self._logical_date,
             is_backfill=request.run_type == "backfill",
             retry_lost=dag.retry_lost,
@@ -115,11 +121,13 @@ class ExecuteAirflowDagWorkflow:
             await self._until_finished(machine)
             past.stop()
             await tries.stop()
+            await slots.end(self._facts)
         except asyncio.CancelledError:
             self._obey(machine.receive([CancelRequested()], _now()))
             await self._until_finished(machine)  # its teardowns
             past.stop()
             await tries.stop()
+            await slots.end(self._facts)
             self._set_state("failed")
             await self._turn.over(RunState.FAILED, self._facts, self.task_states())
             raise
@@ -146,6 +154,16 @@ class ExecuteAirflowDagWorkflow:
     def admitted(self) -> None:
         """Its DAG lets the run begin."""
         self._turn.admit()
+
+    @workflow.signal(name=messages.LENT_SIGNAL)
+    def slots_lent(self, lease_ids: list[str]) -> None:
+        """A pool has lent what was waited for."""
+        self._slots.lend(lease_ids)
+
+    @workflow.query(name=messages.WANTED_QUERY)
+    def slots_wanted(self) -> list[Wish]:
+        """Return what task instances wait for."""
+        return self._slots.wanted()
 
     # -- before the first task --------------------------------------------------
 
@@ -237,6 +255,8 @@ class ExecuteAirflowDagWorkflow:
                     self._tries.park(decision)
                 case StopTask(task_id, map_index):
                     self._tries.cancel(task_id, map_index)
+                case AskSlots() | ReturnSlots():
+                    self._slots.obey(decision, self._facts, self._inbox.append)
                 case WaitUntil(at):
                     self._wake(at)
                 case FinishRun():

@@ -7,7 +7,7 @@ import pytest
 from appliance.config.environment import airflow_environment
 from appliance.config.limits import Machine
 from appliance.config.load import load
-from appliance.config.model import Config, Connection
+from appliance.config.model import Config, Connection, Pool
 from appliance.errors import ConfigError
 
 MACHINE = Machine(cpus=2, memory_bytes=4 << 30)
@@ -98,15 +98,15 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path: Path) -> None:
     ]
 
 
-def test_pools_and_package_lists_are_warned_of(tmp_path: Path) -> None:
+def test_pools_are_taken_and_package_lists_warned_of(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "requirements.txt").write_text("# none\n\npandas\n")
     (tmp_path / "project" / "packages.txt").write_text("# none\n")
-    config = loaded(tmp_path, "airflow: {pools: [{pool_name: narrow, pool_slot: 1}]}\n")
+    pool = "{pool_name: narrow, pool_slot: 1, pool_include_deferred: true}"
+    config = loaded(tmp_path, f"airflow: {{pools: [{pool}]}}\n")
     project = tmp_path / "project"
+    assert config.pools == {"narrow": Pool(1, include_deferred=True)}
     assert config.warnings == (
-        f"{project}/airflow_settings.yaml: pools are not supported yet and limit "
-        "nothing: narrow.",
         f"{project}/requirements.txt is not installed: build an image on top of this "
         "one (docs/OPERATIONS.md).",
     )

@@ -376,12 +376,6 @@ async def test_a_lost_reader_is_read_again(box: Box) -> None:
 
 
 REFUSED = {
-    "a pool other than default_pool": (
-        "BashOperator.partial(task_id='t', pool='p').expand(bash_command=['a'])"
-    ),
-    "max_active_tis_per_dag": (
-        "BashOperator(task_id='t', bash_command='', max_active_tis_per_dag=1)"
-    ),
     "an operator that waits for a person": "ApprovalOperator(task_id='t', subject='x')",
     "run_as_user": "BashOperator(task_id='t', bash_command='', run_as_user='joe')",
 }

@@ -5,9 +5,11 @@ from itertools import pairwise
 from typing import Any
 
 from appliance.dagrun.events import (
+    AskSlots,
     Decision,
     Event,
     FinishRun,
+    ReturnSlots,
     StartTask,
     StartWait,
     StopTask,
@@ -91,7 +93,16 @@ def _say(decision: Decision) -> str:
             return f"await {name(task_id, map_index)} {try_number}"
         case StopTask(task_id, map_index, try_number):
             return f"stop {name(task_id, map_index)} {try_number}"
+        case AskSlots() | ReturnSlots():
+            return _say_slots(decision)
         case WaitUntil(at):
             return f"wait {at:.3f}"
         case FinishRun(state, reason):
             return f"finish {state} {reason}"
+
+
+def _say_slots(decision: AskSlots | ReturnSlots) -> str:
+    who = name(decision.task_id, decision.map_index)
+    if isinstance(decision, AskSlots):
+        return f"ask {who} {decision.priority}"
+    return f"return {who}" + " deferred" * decision.is_deferred

@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.dagrun.events import (
+    AskSlots,
     CancelRequested,
     Decision,
     Event,
     FinishRun,
+    ReturnSlots,
     StartTask,
     StartWait,
     StopTask,
@@ -132,6 +134,8 @@ class Outside:
                 case WaitUntil(at):
                     assert at > self.now
                     self.wakes.append(at)
+                case AskSlots() | ReturnSlots():
+                    raise AssertionError("no task needs slots from outside the run")
                 case FinishRun():
                     self.finished.append(decision)
         assert len(self.running) <= self.plan.max_active_tasks

@@ -99,7 +99,8 @@ def test_a_whole_project(tmp_path: Path) -> None:
     mount = f"{PROJECT}:/project:ro"
     with started("-v", mount) as container:
         container.wait_until_well()
-        assert "/project/airflow_settings.yaml: pools are not" in container.logs()
+        shown = container.exec("appliance", "config", "show")
+        assert "narrow:" in shown.stdout
         done = container.exec(
             "submit", "of_a_project", "--wait", "--run-id", "one", "-o", "json"
         )

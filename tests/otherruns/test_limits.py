@@ -26,7 +26,11 @@ DAG = "one_at_a_time"
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
-    with running_box(dags=DAGS, folder=tmp_path_factory.mktemp("limits")) as started:
+    folder = tmp_path_factory.mktemp("limits")
+    told = folder / "appliance.yaml"
+    told.write_text("pools:\n  narrow: 1\n  wide: {slots: 4}\n")
+    environ = {"APPLIANCE_CONF": str(told)}
+    with running_box(dags=DAGS, folder=folder, environ=environ) as started:
         yield started
 
 
@@ -171,6 +175,70 @@ def test_a_task_waits_for_itself_in_the_run_before(
 
     for name in ("a", "b"):
         runs.succeeds(name)
+
+
+@pytest.mark.parametrize("dag_id", ["pooled", "limited"])
+def test_a_task_waits_for_a_slot_that_another_run_has(
+    box: RunningBox, tmp_path: Path, dag_id: str
+) -> None:
+    runs = Queue(box, tmp_path, dag_id)
+    runs.submit("a")
+    runs.has_begun("a")
+    runs.submit("b")
+    until("b waits", lambda: runs.tasks("b").get("waits") == "scheduled")
+    if dag_id == "pooled":
+        until("others do not", lambda: runs.tasks("b")["free"] == "success")
+
+    runs.let_go("a")
+    runs.has_begun("a", "b")
+    runs.let_go("b")
+
+    for name in ("a", "b"):
+        runs.succeeds(name)
+
+
+def test_a_run_somebody_terminated_keeps_no_slot(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    runs = Queue(box, tmp_path, "pooled")
+    runs.submit("a")
+    runs.has_begun("a")
+    runs.submit("b")
+    until("b waits", lambda: runs.tasks("b").get("waits") == "scheduled")
+    name = f"dag-pooled-{runs.id('a')}"
+
+    _ask(box, lambda client: client.get_workflow_handle(name).terminate())
+
+    runs.has_begun("a", "b")
+    runs.let_go("b")
+    runs.succeeds("b")
+
+
+def test_as_many_run_as_the_pool_has_slots_for(box: RunningBox, tmp_path: Path) -> None:
+    conf = ("--conf", json.dumps({"folder": str(tmp_path)}))
+    done = box.submit("counts", "--run-id", "c", *conf, "--wait", timeout_s=120)
+
+    assert done.code == 0, done.stderr
+    rows = box.appliance("xcoms", "counts", "c", "-o", "json").json
+    most = [row["value"] for row in rows if row["key"] == "return_value"]
+    assert len(most) == 5
+    assert max(most) <= 2
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "why"),
+    [
+        ("no_such_pool", 'task "one": there is no pool "nowhere" (there is narrow'),
+        ("too_large", 'wants 2 slots of the pool "narrow", which has 1'),
+    ],
+)
+def test_a_pool_that_can_never_serve_a_task_is_told_at_submit(
+    box: RunningBox, dag_id: str, why: str
+) -> None:
+    done = box.submit(dag_id)
+
+    assert done.code == 2
+    assert why in done.stderr
 
 
 def test_the_histories_can_be_replayed(queue: Queue) -> None:

@@ -1,0 +1,86 @@
+"""The slots of one pool, lent to task instances of any run. Pure.
+
+Whoever wants slots gets them at once or waits: higher priority first, then the earlier logical date, then the lower map
+index. One that wants more than is left lets those behind it pass, as in Airflow. Saying anything twice does no harm.
+
+Source: Airflow 3.3: ``SchedulerJobRunner._executable_task_instances_to_queued``.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What one task instance wants or has."""
+
+    lease_id: str
+    workflow_id: str
+    """The run."""
+    task_id: str
+    map_index: int
+    slots: int = 1
+    priority: int = 1
+    logical_date: str | None = None
+
+
+@dataclass(slots=True)
+class Pool:
+    """One pool."""
+
+    capacity: int = 0
+    held: dict[str, Lease] = field(default_factory=dict)
+    waiting: dict[str, Lease] = field(default_factory=dict)
+    """In the order they came."""
+
+    def want(self, lease: Lease, capacity: int) -> bool:
+        """Take in who wants slots, and how many there are; tell whether it has them now."""
+        self.capacity = capacity
+        if lease.lease_id not in self.held:
+            self.waiting[lease.lease_id] = lease
+            self.lend()
+        return lease.lease_id in self.held
+
+    def give_back(self, lease_ids: Iterable[str]) -> None:
+        """Take back slots, or forget who wanted them."""
+        for lease_id in lease_ids:
+            self.held.pop(lease_id, None)
+            self.waiting.pop(lease_id, None)
+
+    def give_back_all(self, workflow_id: str) -> None:
+        """Take back all that a run has or wants."""
+        for leases in (self.held, self.waiting):
+            gone = [
+                i for i, lease in leases.items() if lease.workflow_id == workflow_id
+            ]
+            for lease_id in gone:
+                del leases[lease_id]
+
+    def lend(self) -> list[Lease]:
+        """Lend what is left, and return who has got something."""
+        left = self.capacity - sum(lease.slots for lease in self.held.values())
+        lent: list[Lease] = []
+        for lease in sorted(self.waiting.values(), key=_order):
+            if lease.slots <= left:
+                left -= lease.slots
+                lent.append(lease)
+                self.held[lease.lease_id] = self.waiting.pop(lease.lease_id)
+        return lent
+
+    def to_json(self) -> dict[str, Any]:
+        """Write everything as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Pool":
+        """Read what ``to_json`` wrote."""
+        held, waiting = (
+            {i: Lease(**row) for i, row in data.get(name, {}).items()}
+            for name in ("held", "waiting")
+        )
+        return cls(data.get("capacity", 0), held, waiting)
+
+
+def _order(lease: Lease) -> tuple[int, str, int]:
+    return -lease.priority, lease.logical_date or "", lease.map_index

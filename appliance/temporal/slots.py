@@ -1,0 +1,200 @@
+"""The slots the task instances of a run have outside it: of pools, and of ``max_active_tis_per_dag``.
+
+A lease is named after its instance, so that nothing need be remembered of it, and who holds one can be asked.
+Imported by the workflow: deterministic, no clock but ``workflow.now()``.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+from appliance.dagrun.events import AskSlots, Event, ReturnSlots, SlotsGranted
+from appliance.dagrun.plan import Plan, TaskSpec
+from appliance.dagrun.pool import Lease
+from appliance.dagrun.tries import RunFacts
+from appliance.temporal import messages
+from appliance.temporal.messages import DagAnswer, GivingBack, PoolFacts, Wish
+
+_TIMEOUT = timedelta(seconds=30)
+_REMIND = RetryPolicy(initial_interval=timedelta(seconds=60), backoff_coefficient=1.0)
+_RETURN_TRIES = RetryPolicy(maximum_attempts=10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    pool: str
+    capacity: int
+    slots: int
+    include_deferred: bool
+
+
+class Slots:
+    """The leases of one run. One none of whose tasks needs any does nothing."""
+
+    def __init__(self, plan: Plan, dag: DagAnswer) -> None:
+        """Ask for nothing yet."""
+        self._needs = {
+            task.task_id: needs
+            for task in plan.tasks.values()
+            if (needs := _needs(plan.dag_id, task, dag.pools))
+        }
+        self._lent: set[str] = set()
+        self._wanted: dict[str, Wish] = {}
+        self._doing: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._reminder: workflow.ActivityHandle[None] | None = None
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Task id -> what it needs slots of, as one text."""
+        return {
+            task_id: ", ".join(need.pool for need in needs)
+            for task_id, needs in self._needs.items()
+        }
+
+    def wanted(self) -> list[Wish]:
+        """Return who waits."""
+        return list(self._wanted.values())
+
+    def lend(self, lease_ids: list[str]) -> None:
+        """Take in what a pool has lent."""
+        self._lent.update(lease_ids)
+
+    def obey(
+        self,
+        decision: AskSlots | ReturnSlots,
+        facts: RunFacts,
+        report: Callable[[Event], None],
+    ) -> None:
+        """Get an instance all it needs, and report that; or give back what it has."""
+        if isinstance(decision, AskSlots):
+            self._ask(facts, decision, report)
+        else:
+            self._give_back(facts, decision)
+
+    def _ask(
+        self, facts: RunFacts, decision: AskSlots, report: Callable[[Event], None]
+    ) -> None:
+        """Ask one pool after the other."""
+
+        async def acquire() -> None:
+            for need in self._needs[decision.task_id]:
+                await self._acquire(facts, need, decision)
+            report(SlotsGranted(decision.task_id, decision.map_index))
+
+        self._then((decision.task_id, decision.map_index), acquire())
+
+    def _give_back(self, facts: RunFacts, decision: ReturnSlots) -> None:
+        instance = (decision.task_id, decision.map_index)
+        if instance in self._doing:
+            self._doing[instance].cancel()
+        for need in self._needs[decision.task_id]:
+            if decision.is_deferred and need.include_deferred:
+                continue
+            lease_id = _lease_id(facts, need.pool, decision)
+            self._lent.discard(lease_id)
+            self._wanted.pop(lease_id, None)
+            self._then(instance, _return(GivingBack(need.pool, [lease_id])))
+
+    async def end(self, facts: RunFacts) -> None:
+        """Give back everything."""
+        for task in self._doing.values():
+            task.cancel()
+        if self._reminder is not None:
+            self._reminder.cancel()
+        pools = {need.pool: None for needs in self._needs.values() for need in needs}
+        await asyncio.gather(
+            *(_return(GivingBack(pool, [], facts.workflow_id)) for pool in pools)
+        )
+
+    async def _acquire(self, facts: RunFacts, need: _Need, asked: AskSlots) -> None:
+        lease = Lease(
+            lease_id=_lease_id(facts, need.pool, asked),
+            workflow_id=facts.workflow_id,
+            task_id=asked.task_id,
+            map_index=asked.map_index,
+            slots=need.slots,
+            priority=asked.priority,
+            logical_date=facts.logical_date,
+        )
+        wish = Wish(need.pool, lease, need.capacity)
+        self._lent.discard(lease.lease_id)
+        has_it: bool = await workflow.execute_local_activity(
+            messages.WANT_SLOTS,
+            wish,
+            result_type=bool,
+            start_to_close_timeout=_TIMEOUT,
+            summary=f"a slot of {need.pool}"[:200],
+        )
+        if has_it or lease.lease_id in self._lent:
+            return
+        self._wanted[lease.lease_id] = wish
+        self._remind(facts)
+        await workflow.wait_condition(lambda: lease.lease_id in self._lent)
+        self._wanted.pop(lease.lease_id, None)
+
+    def _remind(self, facts: RunFacts) -> None:
+        """Have the pools reminded of who waits, by an activity that leaves no events while anybody does."""
+        if self._reminder is None or self._reminder.done():
+            self._reminder = workflow.start_activity(
+                messages.REMIND_POOLS,
+                facts.workflow_id,
+                start_to_close_timeout=_TIMEOUT,
+                retry_policy=_REMIND,
+                summary="remind pools of who waits",
+            )
+
+    def _then(self, instance: tuple[str, int], work: Coroutine[Any, Any, None]) -> None:
+        """Do this when what is being done for an instance is done: a lease is named after it."""
+        before = self._doing.get(instance)
+
+        async def do() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+            await work
+
+        task = self._doing[instance] = asyncio.create_task(do())
+        task.add_done_callback(lambda done: self._done(instance, done))
+
+    def _done(self, instance: tuple[str, int], task: "asyncio.Task[None]") -> None:
+        if self._doing.get(instance) is task:
+            del self._doing[instance]
+
+
+def _needs(
+    dag_id: str, task: TaskSpec, pools: dict[str, PoolFacts]
+) -> tuple[_Need, ...]:
+    """Return what a task needs; always in this order, so that nobody waits in a circle."""
+    needs: list[_Need] = []
+    if task.max_active_tis_per_dag is not None:
+        limit = f"{dag_id}.{task.task_id}: max_active_tis_per_dag"
+        needs.append(
+            _Need(limit, task.max_active_tis_per_dag, 1, include_deferred=True)
+        )
+    if (pool := pools.get(task.pool)) is not None:
+        slots = task.pool_slots
+        needs.append(_Need(task.pool, pool.slots, slots, pool.include_deferred))
+    return tuple(needs)
+
+
+def _lease_id(facts: RunFacts, pool: str, of: AskSlots | ReturnSlots) -> str:
+    return f"{facts.workflow_id}/{of.task_id}/{of.map_index} {pool}"
+
+
+async def _return(given: GivingBack) -> None:
+    """Tell a pool; should that fail for long, the pool finds out by itself."""
+    try:
+        await workflow.execute_local_activity(
+            messages.GIVE_BACK_SLOTS,
+            given,
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=_RETURN_TRIES,
+            summary=f"give back slots of {given.pool}"[:200],
+        )
+    except ActivityError as err:
+        workflow.logger.error("slots of %s were not given back: %s", given.pool, err)

@@ -1,0 +1,131 @@
+"""Who gets the slots of a pool, and which of them a run asks for."""
+
+import json
+from typing import Any
+
+from appliance.dagrun.events import SlotsGranted, TryResumed
+from appliance.dagrun.plan import Plan
+from appliance.dagrun.pool import Lease, Pool
+from tests.dagrun.builders import Transcript, plan
+
+
+def lease(name: str, **facts: Any) -> Lease:
+    return Lease(
+        name, **{"workflow_id": "run", "task_id": name, "map_index": -1, **facts}
+    )
+
+
+def test_slots_are_lent_until_there_are_none() -> None:
+    pool = Pool()
+
+    assert pool.want(lease("a"), 2)
+    assert pool.want(lease("b"), 2)
+    assert not pool.want(lease("c"), 2)
+    pool.give_back(["a"])
+    assert [x.lease_id for x in pool.lend()] == ["c"]
+
+
+def test_the_important_go_first_then_the_earlier_run_then_the_lower_index() -> None:
+    pool = Pool()
+    pool.want(lease("holder"), 1)
+    wishes: dict[str, dict[str, Any]] = {
+        "second": {"priority": 5, "logical_date": "2026-01-01", "map_index": 1},
+        "first": {"priority": 5, "logical_date": "2026-01-01", "map_index": 0},
+        "third": {"priority": 5, "logical_date": "2026-01-02", "map_index": 0},
+        "last": {"priority": 1},
+    }
+    for name, facts in wishes.items():
+        pool.want(lease(name, **facts), 1)
+
+    order = []
+    while pool.held:
+        pool.give_back(list(pool.held))
+        order += [x.lease_id for x in pool.lend()]
+    assert order == ["first", "second", "third", "last"]
+
+
+def test_one_that_wants_more_than_is_left_lets_others_pass() -> None:
+    pool = Pool()
+    pool.want(lease("a"), 2)
+
+    assert not pool.want(lease("big", slots=2, priority=9), 2)
+    assert pool.want(lease("small"), 2)
+
+
+def test_wanting_twice_takes_one_slot() -> None:
+    pool = Pool()
+
+    assert pool.want(lease("a"), 1)
+    assert pool.want(lease("a"), 1)
+    pool.give_back(["a"])
+    assert pool.want(lease("b"), 1)
+
+
+def test_a_run_that_is_gone_keeps_nothing() -> None:
+    pool = Pool()
+    pool.want(lease("a"), 1)
+    pool.want(lease("b", workflow_id="other"), 1)
+
+    pool.give_back_all("run")
+
+    assert [x.lease_id for x in pool.lend()] == ["b"]
+
+
+def test_a_pool_can_be_put_away_and_taken_up_again() -> None:
+    pool = Pool()
+    pool.want(lease("a"), 1)
+    pool.want(lease("b"), 1)
+
+    assert Pool.from_json(json.loads(json.dumps(pool.to_json()))) == pool
+
+
+def lent(chains: str, tasks: str, **rows: Any) -> Plan:
+    groups = dict.fromkeys(tasks.split(), "pool")
+    made = plan(chains, **rows)
+    return Plan(
+        made.dag_id, made.tasks, max_active_tasks=made.max_active_tasks, lent=groups
+    )
+
+
+def test_an_instance_asks_for_its_slots_before_it_starts_and_gives_them_back() -> None:
+    run = Transcript(lent("a >> b", "a"))
+
+    assert run.said == ["ask a 2"]
+    assert run.receive(SlotsGranted("a", -1)) == ["start a 1"]
+    assert run.end("a success") == ["start b 1", "return a"]
+
+
+def test_others_need_not_wait_for_one_that_waits_for_a_slot() -> None:
+    run = Transcript(lent("a, b, m", "a m", m={"map": [99]}))
+
+    assert "start b 1" in run.said
+    asked = [said for said in run.said if said.startswith("ask m")]
+    assert len(asked) < 16  # no more than the run could run at once
+
+
+def test_a_retry_asks_again() -> None:
+    run = Transcript(lent("a", "a", a={"retries": 1, "delay": 0}))
+    run.receive(SlotsGranted("a", -1))
+
+    said = run.end("a up_for_retry")
+
+    assert said[0] == "return a"
+    assert run.receive(after_s=1000) == ["ask a 1"]
+
+
+def test_a_deferred_instance_gives_back_what_does_not_count_deferred_ones() -> None:
+    run = Transcript(lent("a", "a"))
+    run.receive(SlotsGranted("a", -1))
+
+    assert run.end("a deferred") == ["await a 1", "return a deferred"]
+    assert run.receive(TryResumed("a", -1)) == ["ask a 1"]
+    assert run.receive(SlotsGranted("a", -1)) == ["start a 1"]
+
+
+def test_slots_that_come_too_late_are_given_back() -> None:
+    run = Transcript(lent("a >> b, c", "b", b={"rule": "always"}))
+    run.receive(SlotsGranted("b", -1))
+
+    assert run.receive(SlotsGranted("b", -1)) == []
+    run.end("b success")
+    assert run.receive(SlotsGranted("b", -1)) == ["return b"]
