@@ -121,9 +121,10 @@ def health(box: Box, /) -> None:
     from appliance.boot.health import health as examine
 
     config = box.settings()
+    connection = box.connect(config, wait_s=0.0)  # What it imports is not timed.
 
     async def probe() -> "ProbeResult":
-        async with box.connect(config, wait_s=0.0) as server:
+        async with connection as server:
             return await server.probe()
 
     found = asyncio.run(examine(config, probe))

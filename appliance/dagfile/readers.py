@@ -31,6 +31,7 @@ _TIMETABLES_S = 60.0
 _SHOWN = frozenset(("error", "errors"))
 _SHOWN_OF_A_DAG = ("description", "owners", "tags", "refusals")
 """What of a report is said in the file's own words."""
+_KILLED = "the process reading it was killed, most likely for want of memory"
 _WATCHDOG = "Timeout ("
 """How faulthandler's dump begins when it ends a process that does not heed its time limit."""
 
@@ -56,6 +57,10 @@ class ReaderError(Exception):
     def __init__(self, reason: str, output: str = "") -> None:
         super().__init__(reason)
         self.output = output
+
+
+class ReaderKilled(ReaderError):
+    """Somebody else killed it, or the kernel for want of memory: the file need not be at fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,14 @@ class Readers:
         """Read a file; ``is_kept``: for tries to be forked from what read it.
 
         Raises:
-            ReaderError: It ended the process.
+            ReaderError: It ended the process; twice, if that was killed.
         """
+        try:
+            return await self._read(file, is_kept=is_kept)
+        except ReaderKilled:
+            return await self._read(file, is_kept=is_kept)
+
+    async def _read(self, file: str, *, is_kept: bool) -> Reading:
         timeout_s = self._settings.import_timeout_s
         args = {"file": file, "timeout_s": timeout_s, "is_kept": is_kept}
         entry = "appliance.dagfile.reading:read"
@@ -206,7 +217,7 @@ class Readers:
                 raise ReaderError(_too_long(timeout_s), text) from None
             except ReaderError as death:
                 _end(child, made)
-                raise ReaderError(str(death), answers.hide(death.output)) from None
+                raise type(death)(str(death), answers.hide(death.output)) from None
             except BaseException:
                 _end(child, made)
                 raise
@@ -260,6 +271,8 @@ async def _report(
     text = output.text()
     if _WATCHDOG in text:
         raise ReaderError(_too_long(timeout_s), text)
+    if exit_.code == -signal.SIGKILL:
+        raise ReaderKilled(_KILLED, text)
     raise ReaderError(_fate(exit_.code), text)
 
 
@@ -270,8 +283,6 @@ def _end(child: Child, made: Zygote) -> None:
 
 def _fate(code: int) -> str:
     """Say in words how a child ended that should have reported."""
-    if code == -signal.SIGKILL:
-        return "the process reading it was killed, most likely for want of memory"
     if code < 0:
         return f"the process reading it was killed by {signal.Signals(-code).name}"
     return f"it ended the process reading it, with exit code {code}"

@@ -52,6 +52,8 @@ with workflow.unsafe.imports_passed_through():
     from appliance.temporal.turn import Turn
 
 _ONCE = RetryPolicy(maximum_attempts=1)
+_READ_AGAIN = RetryPolicy(maximum_attempts=5)
+"""A refusal is an answer; what fails is the worker."""
 _READ_TIMEOUT = timedelta(minutes=5)
 _MAX_ROWS = 100
 _REDRAW_ROWS = 200
@@ -182,7 +184,7 @@ class ExecuteAirflowDagWorkflow:
             question,
             result_type=DagAnswer,
             start_to_close_timeout=_READ_TIMEOUT,
-            retry_policy=_ONCE,
+            retry_policy=_READ_AGAIN,
             summary=limits.shortened(f"read {request.dag_id}"),
         )
         return answer

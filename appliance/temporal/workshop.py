@@ -95,12 +95,23 @@ class Workshop:
         Raises:
             DagError: it cannot.
         """
-        folder = await self.folder()
-        found = await folder.check(**question)
-        with suppress(DagError):
-            opened = await folder.open(found.file)
-            self._spares.refill(opened.zygote)
-        return found
+        for _ in range(_FORK_ATTEMPTS):
+            folder = await self.folder()
+            try:
+                found = await folder.check(**question)
+                with suppress(DagError):
+                    opened = await folder.open(found.file)
+                    self._spares.refill(opened.zygote)
+            except ZygoteLostError:
+                continue  # Another one is started and asked.
+            except ForkError:
+                await asyncio.sleep(_RESTART_PAUSE_S)
+            else:
+                return found
+        raise DagError(
+            f"{question['dag_id']}: no process to read it in could be kept alive. What "
+            "the worker prints says more; try again."
+        )
 
     async def facts(self, dag_id: str) -> DagFacts:
         """As ``DagFolder.facts``."""

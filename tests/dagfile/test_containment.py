@@ -97,6 +97,24 @@ async def test_a_file_hurts_only_itself(box: Box, what: str) -> None:
     assert (await box.folder.check(dag_id="good")).file == "good.py"
 
 
+async def test_a_file_whose_reader_was_killed_is_read_again(box: Box) -> None:
+    """Not every kill is the file's own doing."""
+    box.write(
+        "one.py",
+        """
+        import os, pathlib
+        from airflow.sdk import DAG
+        mark = pathlib.Path(__file__).with_suffix(".mark")
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), 9)
+        dag = DAG("one")
+        """,
+    )
+
+    assert (await box.folder.check(dag_id="one")).file == "one.py"
+
+
 LOOPS: dict[str, tuple[str, str]] = {
     "Python": (
         "while True: pass",
