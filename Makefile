@@ -4,7 +4,7 @@
 # make parity N=5000 SEED=1
 N := 300
 
-.PHONY: help demo up down test parity check format bench image test-image lock clean linux
+.PHONY: help demo up down test test-kills parity check format bench image test-image lock clean linux
 
 IMAGE := appliance
 VENV := .venv
@@ -40,6 +40,10 @@ check: $(DEV) ## Check format, style, types and the layers
 format: $(DEV) ## Format, and mend what can be mended
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+LIVES := 20
+test-kills: $(DEV) ## Kill any part of a box at random, over LIVES=20, and check what became of every try
+	$(BIN)/python -m tests.faults.killing $(LIVES)
 
 bench: $(DEV) ## Measure against bare Temporal and against Airflow, side by side
 	$(BIN)/python -m tests.bench

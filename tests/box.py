@@ -132,7 +132,8 @@ def ports() -> dict[str, str]:
 def _wait_until_healthy(box: RunningBox) -> None:
     deadline = time.monotonic() + START_S
     while (health := box.appliance("health")).code:
-        said = f"{health.stderr}\n{box.output()[-_LAST_CHARACTERS:]}"
+        told = f"{health.stdout}{health.stderr}"
+        said = f"{told}\n{box.output()[-_LAST_CHARACTERS:]}"
         if box.process.poll() is not None:
             raise AssertionError(f"the appliance ended by itself:\n{said}")
         if time.monotonic() > deadline:

@@ -219,6 +219,29 @@ def test_every_run_ends(plan: Plan, data: st.DataObject) -> None:
         assert {state for _, _, state, _ in world.run.rows()} <= FINISHED
 
 
+class JumpingClock(Outside):
+    """The same with a clock that somebody sets, forward and back, by more than any wait."""
+
+    def _happen(self, choice: tuple[Any, Any]) -> Event:
+        event = super()._happen(choice)
+        if self.steps <= FINAL_STEP:
+            self.now += self.data.draw(st.sampled_from([0.0, 0.0, 3600.0, -3600.0]))
+        return event
+
+
+@given(plans(), st.data())
+@settings(max_examples=50, deadline=None)
+def test_every_run_ends_whatever_its_clock_does(
+    plan: Plan, data: st.DataObject
+) -> None:
+    world = JumpingClock(plan, data)
+
+    world.play()
+
+    assert len(world.finished) == 1
+    assert not world.running
+
+
 @given(plans(), st.data())
 @settings(max_examples=20, deadline=None)
 def test_the_same_events_give_the_same_decisions(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from appliance.temporal.checkup import ask
 from tests.box import RunningBox, running_box
 from tests.faults.processes import family, is_alive, the_one, until
 
@@ -86,6 +88,20 @@ def test_a_killed_worker_costs_a_try_and_not_the_run(
     code, report, row = run.end()
     assert (code, report["state"]) == (0, "success")
     assert (row["state"], row["try_number"]) == ("success", 2)
+
+
+def test_a_worker_that_is_told_to_stop_lets_tries_end(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    run = Run(box, "gated", tmp_path, "waits")
+
+    os.kill(the_one(box.process.pid, WORKER), signal.SIGTERM)
+    until("it has heard", lambda: not _is_answering(box))
+    run.let_go()
+
+    code, report, row = run.end()
+    assert (code, report["state"]) == (0, "success")
+    assert (row["try_number"], run.tries) == (1, 1)
 
 
 def test_a_killed_server_loses_nothing(box: RunningBox, tmp_path: Path) -> None:
@@ -225,6 +241,14 @@ def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
         code, report, _ = run.end()
 
     assert (code, report["state"]) == (0, "success")
+
+
+def _is_answering(box: RunningBox) -> bool:
+    try:
+        ask(box.data / "run" / socket.gethostname())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 async def terminate(box: RunningBox, run: Run) -> None:
