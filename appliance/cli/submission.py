@@ -262,9 +262,8 @@ def _live_account(config: "Config", run: "Submitted", how: How) -> "LiveAccount"
 def _secrets(connections: Path | None, variables: Path | None) -> "Secrets | None":
     if connections is None and variables is None:
         return None
-    from appliance.config.connections import read_connections
+    from appliance.config.exports import read_connections, read_variables
     from appliance.config.model import Secrets
-    from appliance.config.variables import read_variables
 
     return Secrets(
         connections=read_connections(connections, environ=os.environ)

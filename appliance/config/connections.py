@@ -3,15 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from appliance.config import fields
 from appliance.config.document import Value
-from appliance.config.exports import read_entries
 from appliance.config.model import Connection
 from appliance.config.problems import Place, Problems, repeatable
-from appliance.config.references import References
 from appliance.config.uris import from_uri, normal_type
 
 # airflow.models.connection: RE_SANITIZE_CONN_ID, CONN_ID_MAX_LEN
@@ -51,26 +48,6 @@ JSON_SCHEMA: dict[str, Any] = {
         },
     ]
 }
-
-
-def read_connections(
-    path: Path, *, environ: Mapping[str, str] | None = None
-) -> dict[str, Connection]:
-    """Read a file of ``airflow connections export`` (json, yaml, env) or a plain mapping.
-
-    Args:
-        path: a ``.json``, ``.yaml``, ``.yml`` or ``.env`` file.
-        environ: what ``!env`` may name.
-
-    Raises:
-        ConfigError: with all that is wrong in the file.
-    """
-    problems = Problems()
-    references = References(environ or {}, folder=Path())
-    entries = read_entries(path, references=references, problems=problems)
-    found = connections(entries, problems)
-    problems.check()
-    return found
 
 
 def connections(

@@ -1,16 +1,57 @@
 """Reads the three file formats of Airflow's export commands into named values."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from appliance.config import fields
+from appliance.config.connections import connections
 from appliance.config.document import Source, Value, read_file
+from appliance.config.model import Connection
 from appliance.config.problems import Place, Problems
 from appliance.config.references import References
+from appliance.config.variables import variables
 
 _KINDS = (".json", ".yaml", ".yml", ".env")
+_T = TypeVar("_T")
 
 
-def read_entries(
+def read_connections(
+    path: Path, *, environ: Mapping[str, str] | None = None
+) -> dict[str, Connection]:
+    """Read a file of ``airflow connections export``, or a plain mapping.
+
+    Args:
+        path: a ``.json``, ``.yaml``, ``.yml`` or ``.env`` file.
+        environ: what the file may refer to.
+
+    Raises:
+        ConfigError: with all that is wrong in the file.
+    """
+    return _read(path, connections, environ)
+
+
+def read_variables(
+    path: Path, *, environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Read a file of ``airflow variables export``, as ``read_connections`` does."""
+    return _read(path, variables, environ)
+
+
+def _read(
+    path: Path,
+    make: Callable[[Mapping[str, Value], Problems], dict[str, _T]],
+    environ: Mapping[str, str] | None,
+) -> dict[str, _T]:
+    problems = Problems()
+    references = References(environ or {}, folder=Path())
+    entries = _read_entries(path, references=references, problems=problems)
+    found = make(entries, problems)
+    problems.check()
+    return found
+
+
+def _read_entries(
     path: Path, *, references: References, problems: Problems
 ) -> dict[str, Value]:
     """Read a mapping of ids to values, by the file's ending."""

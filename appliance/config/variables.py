@@ -2,35 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from appliance.config import fields
 from appliance.config.document import Value
-from appliance.config.exports import read_entries
 from appliance.config.problems import Problems
-from appliance.config.references import References
 
 _LONGEST_KEY = 250
-
-
-def read_variables(
-    path: Path, *, environ: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Read a file of ``airflow variables export`` or a plain mapping.
-
-    Args:
-        path: a ``.json``, ``.yaml``, ``.yml`` or ``.env`` file.
-        environ: what ``!env`` may name.
-
-    Raises:
-        ConfigError: with all that is wrong in the file.
-    """
-    problems = Problems()
-    references = References(environ or {}, folder=Path())
-    entries = read_entries(path, references=references, problems=problems)
-    found = variables(entries, problems)
-    problems.check()
-    return found
 
 
 def variables(entries: Mapping[str, Value], problems: Problems) -> dict[str, str]:

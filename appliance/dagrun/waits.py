@@ -9,6 +9,8 @@ from typing import Any
 
 from appliance.dagrun.states import TaskState
 
+MASKS = "masks"
+"""In what is sealed: the secrets that the try had in hand."""
 FAIL = "__fail__"
 """The method by which an operator fails with what ``kwargs`` say, instead of going on."""
 
@@ -19,7 +21,7 @@ class Deferral:
 
     next_method: str
     sealed: Any = None
-    """``{next_kwargs, trigger_kwargs}``; None when both are empty or not needed."""
+    """``{next_kwargs, trigger_kwargs, masks}``, each if there is any; None when there is none."""
     classpath: str | None = None
     """The trigger's class; None when it waits for a moment or for a person."""
     timeout_s: float | None = None

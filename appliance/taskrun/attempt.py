@@ -32,6 +32,7 @@ from typing import Any
 from appliance.config.model import Secrets
 from appliance.dagrun.states import PARKED, TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
+from appliance.dagrun.waits import MASKS
 from appliance.taskrun import objects
 from appliance.taskrun.assets import Asset
 from appliance.taskrun.channels import MAX_EVENT_BYTES, Lines
@@ -161,6 +162,12 @@ async def _orders(task: ActivityTaskInput, run: RunView) -> dict[str, Any]:
     }
 
 
+def _handed_on(task: ActivityTaskInput) -> Any:
+    """Return the secrets this try may know because it knew them before it was parked."""
+    sealed = task.resume.sealed if task.resume else None
+    return (sealed or {}).get(MASKS)
+
+
 class _Attempt:
     """The supervision of one child."""
 
@@ -180,6 +187,7 @@ class _Attempt:
         self._channels = prepared.channels
         self._loop = asyncio.get_running_loop()
         masker = Masker(host.airflow_env)
+        masker.add(_handed_on(task))
         self._log = TryLog(
             task, data=host.data, masker=masker, now=_now, echo=host.echo
         )

@@ -43,6 +43,7 @@ class Masker:
         env = airflow_env or {}
         module = _secrets_masker_module()
         names = (name.strip() for name in env.get(_NAMES, "").split(","))
+        self._known: set[str] = set()
         self._masker: Any = module.SecretsMasker()
         self._masker.sensitive_variables_fields = [
             *module.DEFAULT_SENSITIVE_FIELDS,
@@ -71,11 +72,17 @@ class Masker:
         masker = self._masker
         masker.add_mask(secret, name)
         if re.escape(secret) in masker.patterns:
+            self._known.add(secret)
             more = {re.escape(form) for form in _forms(secret)} - masker.patterns
             if more:
                 masker.patterns |= more
                 # Sorted, so that other tries with these secrets need not compile it again.
                 masker.replacer = re.compile("|".join(sorted(masker.patterns)))
+
+    @property
+    def known(self) -> list[str]:
+        """Every secret there is to hide; for who goes on with what this try had in hand."""
+        return sorted(self._known)
 
     def add_connection(self, connection: Connection) -> None:
         """Hide the password, and the extra, also its sensitive fields."""

@@ -14,11 +14,13 @@ Source: Airflow 3.3: ``sdk/execution_time/comms.py`` (ToSupervisor).
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from appliance.config.model import Secrets
 from appliance.dagrun.states import PARKED, TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
+from appliance.dagrun.waits import MASKS, Deferral
 from appliance.taskrun.assets import Asset, Assets
 from appliance.taskrun.endings import Ending, Endings
 from appliance.taskrun.history import History
@@ -145,12 +147,26 @@ class Replies:
             return_length=self._xcoms.return_length,
             retry_delay_s=ending.retry_delay_s if retries else None,
             reschedule_at=ending.reschedule_at if waits else None,
-            deferral=ending.deferral if state in PARKED else None,
+            deferral=self._parked() if state in PARKED else None,
             skipped=tuple(ending.skipped),
             rendered_map_index=self._masker.hide(ending.rendered_map_index),
             error=error,
             log=log,
         )
+
+    def _parked(self) -> Deferral | None:
+        """Return what the try waits for. What it knew is to be hidden by whoever goes on with what it hands on."""
+        found = self.ending.deferral
+        if found is None:
+            return None
+        sealed = found.sealed
+        if self._masker.known:
+            sealed = {**(sealed or {}), MASKS: self._masker.known}
+        question = found.question
+        if question is not None:
+            texts = {name: question.get(name) for name in ("subject", "body")}
+            question = {**question, **self._masker.hide(texts)}
+        return replace(found, sealed=sealed, question=question)
 
     async def _another_log(self, _body: Body) -> Reply:
         fd = self._log_fd()

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 
 from appliance.dagfile.facts import OpenFile
 from appliance.dagrun.tries import ActivityTaskInput
-from appliance.dagrun.waits import TriggerResult
+from appliance.dagrun.waits import MASKS, TriggerResult
 from appliance.errors import ConfigError, DagError
 from appliance.taskrun.startup import dag_run
 from appliance.temporal import messages
@@ -96,7 +96,9 @@ class TriggerActivities:
             workload, start = await self._start(task, run.conf)
         else:
             sealed = run.open_json(trigger.sealed)
-            workload = Workload(trigger.classpath, sealed["trigger_kwargs"])
+            workload = Workload(
+                trigger.classpath, sealed["trigger_kwargs"], masks=sealed.get(MASKS, ())
+            )
         fired = self._triggerer.find(task.ti_id)
         return fired or self._triggerer.open(task, workload), start
 

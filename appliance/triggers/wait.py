@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,8 @@ class Workload:
     dag_data: dict[str, Any] | None = None
     """The serialized DAG of a task that starts from its trigger: its arguments are templates still."""
     dag_run: dict[str, Any] | None = None
+    masks: Sequence[str] = ()
+    """Secrets that are in ``kwargs``, maybe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ class Wait:
         self.number = 0
         """Its id in the runner it was given to; 0 as long as it was not."""
         self.fired: asyncio.Future[Fired] = asyncio.get_running_loop().create_future()
+        masker.add(workload.masks)
         self.log = TryLog(task, data=data, masker=masker, now=_now)
+        self._masker = masker
         self._workload = workload
         self._make_replies = replies
         self._replies: Replies | None = None
@@ -102,7 +106,8 @@ class Wait:
 
     def fail(self, traceback: list[str] | None) -> None:
         """Note that the trigger failed."""
-        self._end(TriggerResult(failed=True, traceback=traceback))
+        hidden = self._masker.hide(traceback)
+        self._end(TriggerResult(failed=True, traceback=hidden))
 
     def _end(self, result: TriggerResult, confirm: int | None = None) -> None:
         if not self.fired.done():

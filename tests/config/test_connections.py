@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.connections import read_connections
+from appliance.config.exports import read_connections, read_variables
 from appliance.config.model import Connection
 from appliance.config.uris import from_uri
-from appliance.config.variables import read_variables
 from appliance.errors import ConfigError
 
 WANTED = Connection(

@@ -172,12 +172,19 @@ def test_every_task_did_what_it_was_to(scene: Scene) -> None:
         **dict.fromkeys(("prints", "labels", "returns"), "success"),
         "skips": "skipped",
         **dict.fromkeys(
-            ("raises", "fails", "exits", "crashes", "retries", "renders"), "failed"
+            ("raises", "fails", "exits", "crashes", "retries", "renders", "waits"),
+            "failed",
         ),
         "interprets": "failed",
     }
     log = scene.box.appliance("logs", "leaks", "leaks").stdout
-    for line in ("printed ***", "logged ***", "written ***", "callback ***"):
+    for line in (
+        "printed ***",
+        "logged ***",
+        "written ***",
+        "callback ***",
+        "triggered ['***'",
+    ):
         assert line in log
     (label,) = [
         r["rendered_map_index"] for r in report["tasks"] if r["task_id"] == "labels"

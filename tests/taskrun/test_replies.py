@@ -726,3 +726,21 @@ def test_an_asset_has_one_state_by_whichever_name() -> None:
     assert by_uri.body == {"type": "AssetStateStoreResult", "value": {"n": [1]}}
     assert unknown.error is not None
     assert "Asset with name='x' not found" in unknown.error["detail"]["message"]
+
+
+def test_who_goes_on_with_a_parked_try_is_told_what_to_hide() -> None:
+    """What it hands on may hold secrets that nobody asks for again; the question is read by people."""
+    trial = Trial()
+    trial.ask("MaskSecret", value="hunter22", name=None)
+    trial.ask(
+        "CreateHITLDetailPayload", **TI, subject="Is it hunter22?", options=["no"]
+    )
+    trial.ask("AwaitInputTask", next_method="go_on", next_kwargs=None, timeout=None)
+
+    outcome = trial.replies.outcome(TaskState.AWAITING_INPUT, start_date=NOON, now=NOW)
+
+    assert outcome.deferral is not None
+    assert outcome.deferral.sealed == {"masks": ["hunter22"]}
+    assert outcome.deferral.question is not None
+    assert outcome.deferral.question["subject"] == "Is it ***?"
+    assert outcome.deferral.question["options"] == ["no"]

@@ -8,8 +8,16 @@ import sys
 from urllib.parse import quote, quote_plus
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, Connection, Variable, get_current_context, task
+from airflow.sdk import (
+    DAG,
+    BaseOperator,
+    Connection,
+    Variable,
+    get_current_context,
+    task,
+)
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from careless import Careless
 
 VARIABLES = ("yaml", "file", "env", "dollar", "own", "written", "pem")
 CONNECTIONS = ("yaml_db", "file_db", "env_db", "own_db", "json_db")
@@ -38,7 +46,19 @@ with DAG("writes_secret"):
 
     write()
 
-with DAG("leaks", default_args={"on_failure_callback": tell}):
+
+class Waits(BaseOperator):
+    """Tells its trigger, and itself what to do afterwards."""
+
+    def execute(self, context):
+        told = secrets()
+        self.defer(trigger=Careless(told), method_name="go_on", kwargs={"told": told})
+
+    def go_on(self, context, event=None, told=()):
+        raise ValueError(*told)
+
+
+with DAG("leaks", default_args={"on_failure_callback": tell}, on_failure_callback=tell):
 
     @task
     def prints():
@@ -110,6 +130,7 @@ with DAG("leaks", default_args={"on_failure_callback": tell}):
     for each in (prints, raises, fails, skips, exits, crashes, retries, interprets):
         each()
     labels.expand(number=[1])
+    Waits(task_id="waits")
     returns()
     BashOperator(
         task_id="renders",
