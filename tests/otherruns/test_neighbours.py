@@ -1,11 +1,16 @@
 """Tasks start runs of other DAGs, wait for them, and are told what became of them, earlier runs of their own included."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
 
 from tests.box import RunningBox, running_box
 
@@ -85,6 +90,49 @@ def test_a_sensor_finds_the_run_of_its_logical_date(box: RunningBox) -> None:
     earlier = tasks.pop("earlier")
     assert tasks == {"run": "success", "task": "success", "group": "success"}
     assert (state, earlier) == ("failed", "failed")  # nobody ran the day before
+
+
+def test_a_trigger_waits_for_other_runs_as_a_task_does(box: RunningBox) -> None:
+    date = ("--logical-date", "2026-03-21")
+
+    assert run(box, "defers", *date, child="deferred") == (
+        "success",
+        {"starts": "success", "waits": "success"},
+    )
+
+
+def test_states_outlive_the_history_of_their_run(box: RunningBox) -> None:
+    run(box, "child", "--run-id", "old", word="gone with the history")
+    _delete(box, "dag-child-old")
+
+    run(box, "asks_late", "--run-id", "late", child="old")
+
+    assert returned(box, "asks_late", "late", "asks") == {
+        "state": "success",
+        "states": {"old": {"says": "success", "group.one": "success"}},
+        "xcom": None,
+    }
+
+
+def _delete(box: RunningBox, workflow: str) -> None:
+    """Do what the server does when the retention of a history is over."""
+
+    async def delete() -> None:
+        client = await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
+        execution = WorkflowExecution(workflow_id=workflow)
+        await client.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(
+                namespace="default", workflow_execution=execution
+            )
+        )
+        while True:
+            try:
+                await client.get_workflow_handle(workflow).describe()
+            except RPCError:
+                return
+            await asyncio.sleep(0.1)
+
+    asyncio.run(delete())
 
 
 def test_a_sensor_fails_when_the_run_has(box: RunningBox) -> None:

@@ -60,6 +60,43 @@ def parent():
 
 
 @dag(schedule=None)
+def defers():
+    """Starts a run of the child and lets a trigger wait for it, and another for the same run by its date."""
+    starts = TriggerDagRunOperator(
+        task_id="starts",
+        trigger_dag_id="child",
+        trigger_run_id="{{ dag_run.conf.child }}",
+        logical_date="{{ logical_date }}",
+        wait_for_completion=True,
+        deferrable=True,
+        poke_interval=1,
+    )
+    waits = ExternalTaskSensor(
+        task_id="waits",
+        external_dag_id="child",
+        external_task_ids=["says"],
+        deferrable=True,
+        poke_interval=1,
+    )
+    starts >> waits
+
+
+@dag(schedule=None)
+def asks_late():
+    @task
+    def asks(**context):
+        child = context["dag_run"].conf["child"]
+        ti = context["ti"]
+        return {
+            "state": ti.get_dagrun_state("child", child),
+            "states": ti.get_task_states("child", run_ids=[child]),
+            "xcom": ti.xcom_pull(dag_id="child", run_id=child, task_ids="says"),
+        }
+
+    asks()
+
+
+@dag(schedule=None)
 def resets():
     TriggerDagRunOperator(
         task_id="starts",
@@ -138,6 +175,8 @@ def remembers():
 
 child()
 parent()
+defers()
+asks_late()
 resets()
 skips_what_is_there()
 watcher()
