@@ -40,7 +40,7 @@ class Scheduling(Protocol):
     """What the commands ask of the scheduler."""
 
     async def schedules(self) -> "ScheduleList":
-        """List all schedules. Raises: DagError when there is no scheduler yet."""
+        """List all schedules."""
 
     async def steer(
         self, verb: "Verb", names: Sequence[str], conf: dict[str, Any] | None = None, /

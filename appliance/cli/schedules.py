@@ -30,9 +30,11 @@ def list_schedules(box: Box, /, *, output: str) -> None:
     found = box.ask(lambda server: server.scheduling.schedules())
     if output == "json":
         print_json([asdict(row) for row in found.rows])
-    else:
+    elif found.rows:
         print_table(COLUMNS, [asdict(row) for row in found.rows])
         _tell_of_paused(found)
+    else:
+        click.echo("No DAG file and no line of appliance.yaml has one.", err=True)
     for problem in found.problems:
         click.echo(problem, err=True)
 

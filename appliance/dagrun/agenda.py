@@ -72,6 +72,12 @@ class Entry:
         told = self.declaration
         return told.catchup or told.is_strict or told.max_failures > 0
 
+    @property
+    def must_be_counted(self) -> bool:
+        """Whether it matters now how its runs end, or so many are remembered that most will have."""
+        told = self.declaration
+        return told.max_failures > 0 or len(self.active) > told.max_active_runs
+
     def forget(self) -> None:
         """Ask the timetable anew."""
         self.coming, self.asked_at, self.error = [], None, None
@@ -218,7 +224,7 @@ class Agenda:
             for entry in self
             if entry.active
             and not entry.is_paused
-            and (entry.is_full(now) or entry.declaration.max_failures)
+            and (entry.is_full(now) or entry.must_be_counted)
         }
 
     # -- for a later process

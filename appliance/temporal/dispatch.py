@@ -10,6 +10,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from appliance.config.model import Config
 from appliance.dagrun.slots import Slot
 from appliance.errors import DagError
 from appliance.temporal import attributes, messages, orders
@@ -24,6 +25,7 @@ from appliance.temporal.orders import (
     TimetableAnswer,
     TimetableQuestion,
 )
+from appliance.temporal.room import shortage
 
 AskTimetables = Callable[[Sequence[dict[str, Any]]], Awaitable[list[dict[str, Any]]]]
 
@@ -34,14 +36,15 @@ class Dispatch:
     def __init__(
         self,
         client: Client,
-        queue: str,
+        config: Config,
         ask: AskTimetables,
         *,
         has_search_attributes: bool,
     ) -> None:
         """``ask`` has Airflow's timetables answer, in a process of their own."""
         self._client = client
-        self._queue = queue
+        self._config = config
+        self._queue = config.temporal.task_queue
         self._ask = ask
         self._has_search_attributes = has_search_attributes
 
@@ -69,7 +72,15 @@ class Dispatch:
 
     @activity.defn(name=orders.START_RUNS)
     async def start_runs(self, wanted: list[RunOrder]) -> list[str | None]:
-        """Start runs; tell of each why it cannot be. One that there is already is none to be started."""
+        """Start runs; tell of each why it cannot be. One that there is already is none to be started.
+
+        Raises:
+            ApplicationError: there is no room for runs now; it is to be tried again.
+        """
+        if short := shortage(self._config):
+            if all(order.run_type == "manual" for order in wanted):
+                return [short] * len(wanted)
+            raise not_yet(short)
         return list(await asyncio.gather(*map(self._start, wanted)))
 
     @activity.defn(name=orders.FIND_ENDED_RUNS)

@@ -33,10 +33,11 @@ with workflow.unsafe.imports_passed_through():
     )
 
 _MOST_EVENTS = 2000
-_MOST_ASKED = 100
+_MOST_ASKED = 50
 _MOST_STARTED = 100
 _TIMEOUT = timedelta(seconds=120)
-_LOOK_AGAIN = timedelta(seconds=2)
+_LOOK_AGAIN = timedelta(seconds=1)
+_LOOK_SELDOM = timedelta(seconds=10)
 _MOST_LOOKED_AT = 500
 _MOST_SLEEP_S = 7 * 86400.0
 _RETRY = RetryPolicy(
@@ -211,7 +212,9 @@ class AirflowScheduler:
             result_type=list[Sighting],
             start_to_close_timeout=_TIMEOUT,
             retry_policy=RetryPolicy(
-                initial_interval=_LOOK_AGAIN, backoff_coefficient=1.0
+                initial_interval=_LOOK_AGAIN,
+                backoff_coefficient=1.2,
+                maximum_interval=_LOOK_SELDOM,
             ),
             cancellation_type=ActivityCancellationType.ABANDON,
             summary="runs that the next ones wait for",

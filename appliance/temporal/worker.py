@@ -241,7 +241,7 @@ def _desk(
     """Return what a worker does for the workflows that are no run."""
     queue = config.temporal.task_queue
     dispatch = Dispatch(
-        client, queue, workshop.ask_timetables, has_search_attributes=has_attributes
+        client, config, workshop.ask_timetables, has_search_attributes=has_attributes
     )
     backfilling = Backfilling(
         client, queue, workshop, registry, dispatch.ask_timetables

@@ -9,14 +9,15 @@ _KIB_PER_MIB = 1024
 
 def pss_mb(roots: list[int]) -> float:
     """Return the PSS of processes and all below them, in MiB."""
-    return sum(_pss_kib(pid) for root in roots for pid in _tree(root)) / _KIB_PER_MIB
+    return sum(_pss_kib(pid) for root in roots for pid in tree(root)) / _KIB_PER_MIB
 
 
-def _tree(root: int) -> Iterator[int]:
+def tree(root: int) -> Iterator[int]:
+    """Yield a process and all below it."""
     yield root
     for child in _PROC.glob(f"{root}/task/*/children"):
         for pid in child.read_text().split():
-            yield from _tree(int(pid))
+            yield from tree(int(pid))
 
 
 def _pss_kib(pid: int) -> int:

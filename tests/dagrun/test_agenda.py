@@ -77,6 +77,18 @@ def test_a_continuous_schedule_asks_once_its_run_has_ended() -> None:
     assert len(agenda.questions(9 * HOUR_S)) == 1
 
 
+def test_it_does_not_remember_runs_for_ever() -> None:
+    """Of a schedule that is always on time, ended runs are looked for once there are many."""
+    agenda = Agenda()
+    agenda.declare([replace(HOURLY, catchup=True, max_active_runs=2)])
+    for hour in range(1, 4):
+        answer(agenda, (hour - 0.5) * HOUR_S, hour)
+        assert agenda.unsettled(hour * HOUR_S) == {}
+        assert started(agenda, hour * HOUR_S) == [f"{hour:02}"]
+
+    assert len(agenda.unsettled(3 * HOUR_S)["a"]) == 3
+
+
 def test_failures_in_a_row_pause_it() -> None:
     """A success between them begins the count anew."""
     agenda = Agenda()

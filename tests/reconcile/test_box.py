@@ -1,20 +1,23 @@
 """A real appliance makes runs by the clock, follows its folder, and can be steered."""
 
+import asyncio
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.worker import Replayer
 
+from appliance.temporal.backfill import AirflowBackfill
+from appliance.temporal.scheduler import AirflowScheduler
 from tests.box import RunningBox, running_box
+from tests.reconcile.looking import Looker, until
 
 pytestmark = [pytest.mark.needs_airflow, pytest.mark.needs_server]
 
 HERE = Path(__file__).parent
-PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -29,52 +32,33 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
     }
     with running_box(dags=folder / "dags", folder=folder, environ=environ) as running:
-        until(lambda: "hourly" in schedules(running))
         yield running
 
 
-def until(is_so: Callable[[], Any]) -> Any:
-    """Wait for a fact."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.3)
-    return found
+@pytest.fixture(scope="module")
+def look(box: RunningBox) -> Looker:
+    """Give somebody who looks at the box, once it has looked at its folder."""
+    looker = Looker(box)
 
-
-def schedules(box: RunningBox) -> dict[str, Any]:
-    ended = box.appliance("schedules", "list", "-o", "json")
-    return {} if ended.code else {row["name"]: row for row in ended.json}
-
-
-def runs(box: RunningBox, dag_id: str) -> dict[str, dict[str, Any]]:
-    """Return the runs that have ended, by run id."""
-    rows = box.appliance("runs", "list", dag_id, "-o", "json").json
-    return {row["run_id"]: row for row in rows if row["end_date"]}
-
-
-def told(box: RunningBox, dag_id: str, run_id: str) -> dict[str, Any]:
-    rows = box.appliance("xcoms", dag_id, run_id, "-o", "json").json
-    (value,) = (row["value"] for row in rows if row["key"] == "return_value")
-    found: dict[str, Any] = value
-    return found
+    until(lambda: "hourly" in looker.schedules())
+    return looker
 
 
 def save(box: RunningBox, file: str, text: str) -> None:
     (box.data.parent / file).write_text(text)
 
 
-def test_paused_is_said_and_how_to_start(box: RunningBox) -> None:
+def test_paused_is_said_and_how_to_start(box: RunningBox, look: Looker) -> None:
     """Schedules of files begin paused, as in Airflow."""
     ended = box.appliance("schedules", "list")
 
-    assert {row["state"] for row in schedules(box).values()} == {"paused"}
+    assert {row["state"] for row in look.schedules().values()} == {"paused"}
     assert "Start one: appliance schedules resume ended" in ended.stderr
     assert box.appliance("dags", "show", "hourly", "-o", "json").json["is_paused"]
-    assert runs(box, "ended") == {}
+    assert look.executions("ended") == []
 
 
-def test_the_next_runs_are_airflows(box: RunningBox) -> None:
+def test_the_next_runs_are_airflows(box: RunningBox, look: Looker) -> None:
     """Also those of a paused DAG; one without a schedule says so."""
     found = box.appliance("dags", "next", "hourly", "-n", "2", "-o", "json").json
     none = box.appliance("dags", "next", "handy")
@@ -84,14 +68,14 @@ def test_the_next_runs_are_airflows(box: RunningBox) -> None:
     assert "handy has no schedule of its own." in none.stderr
 
 
-def test_catching_up_makes_every_run_once(box: RunningBox) -> None:
+def test_catching_up_makes_every_run_once(box: RunningBox, look: Looker) -> None:
     """Unpaused, a DAG makes the runs it missed, each with its own interval and Airflow's names."""
     assert box.appliance("dags", "unpause", "ended").code == 0
     times = [f"2026-01-01T0{hour}:00:00+00:00" for hour in range(4)]
-    until(lambda: len(runs(box, "ended")) == 4)
+    until(lambda: len(look.executions("ended")) == 4)
 
-    assert sorted(runs(box, "ended")) == [f"scheduled__{time}" for time in times]
-    assert told(box, "ended", f"scheduled__{times[1]}") == {
+    assert sorted(look.executions("ended")) == [f"scheduled__{time}" for time in times]
+    assert look.told("ended", f"scheduled__{times[1]}") == {
         "run_id": f"scheduled__{times[1]}",
         "run_type": "scheduled",
         "logical_date": times[1],
@@ -99,53 +83,50 @@ def test_catching_up_makes_every_run_once(box: RunningBox) -> None:
         "partition_key": None,
         "conf": {},
     }
-    assert schedules(box)["ended"]["last_run"] == times[3]
+    assert look.schedules()["ended"]["last_run"] == times[3]
 
 
-def test_a_timetable_of_a_plugin(box: RunningBox) -> None:
+def test_a_timetable_of_a_plugin(box: RunningBox, look: Looker) -> None:
     """It is found through its plugin, and its data intervals are the run's."""
     box.appliance("schedules", "resume", "plugged")
-    until(lambda: len(runs(box, "plugged")) == 2)
+    until(lambda: len(look.executions("plugged")) == 2)
 
-    found = told(box, "plugged", "scheduled__2026-01-01T00:00:10+00:00")
+    found = look.told("plugged", "scheduled__2026-01-01T00:00:10+00:00")
     assert found["data_interval_start"] == "2026-01-01T00:00:05+00:00"
 
 
-def test_a_run_for_a_partition(box: RunningBox) -> None:
+def test_a_run_for_a_partition(box: RunningBox, look: Looker) -> None:
     """It has a key, and no logical date."""
     box.appliance("dags", "unpause", "parted")
-    (run_id,) = until(lambda: runs(box, "parted"))
+    (run_id,) = until(lambda: look.executions("parted"))
 
-    found = told(box, "parted", run_id)
+    found = look.told("parted", run_id)
     assert run_id.startswith("scheduled__2026-01-01T00:00:00+00:00__2026__")
     assert (found["partition_key"], found["logical_date"]) == ("2026", None)
 
 
-def test_a_saved_file_is_followed(box: RunningBox) -> None:
+def test_a_saved_file_is_followed(box: RunningBox, look: Looker) -> None:
     """A new file is scheduled, a broken one keeps its schedule and is told, a vanished one loses it."""
     text = 'from airflow.sdk import DAG\ndag = DAG("fresh", schedule="@daily")\n'
     save(box, "dags/fresh.py", text)
-    until(lambda: "fresh" in schedules(box))
+    until(lambda: "fresh" in look.schedules())
     save(box, "dags/fresh.py", "from airflow.sdk import DAG\ndag = DAG(\n")
-    until(lambda: "fresh.py" in box.appliance("schedules", "list").stderr)
-    assert "fresh" in schedules(box)
+    until(lambda: "fresh.py" in str(look.everything().problems))
+    assert "fresh" in look.schedules()
 
     save(box, "dags/fresh.py", text.replace("@daily", "@weekly"))
-    until(lambda: schedules(box)["fresh"]["schedule"] == "0 0 * * 0")
+    until(lambda: look.schedules()["fresh"]["schedule"] == "0 0 * * 0")
     (box.data.parent / "dags" / "fresh.py").unlink()
-    until(lambda: "fresh" not in schedules(box))
+    until(lambda: "fresh" not in look.schedules())
 
 
-def test_two_files_with_one_id_are_both_named(box: RunningBox) -> None:
+def test_two_files_with_one_id_are_both_named(box: RunningBox, look: Looker) -> None:
     """A duplicate DAG id is an error that names both files."""
     text = 'from airflow.sdk import DAG\ndag = DAG("twin", schedule="@daily")\n'
     save(box, "dags/one.py", text)
     save(box, "dags/two.py", text)
-    said = until(
-        lambda: (
-            (err := box.appliance("schedules", "list").stderr) and "twin" in err and err
-        )
-    )
+    until(lambda: "twin" in str(look.everything().problems))
+    said = box.appliance("schedules", "list").stderr
 
     assert "one.py" in said
     assert "two.py" in said
@@ -153,7 +134,7 @@ def test_two_files_with_one_id_are_both_named(box: RunningBox) -> None:
         (box.data.parent / "dags" / name).unlink()
 
 
-def test_a_configured_schedule(box: RunningBox) -> None:
+def test_a_configured_schedule(box: RunningBox, look: Looker) -> None:
     """It is active, gives its conf, and an unknown DAG is told with line, column and the nearest id."""
     save(
         box,
@@ -162,30 +143,32 @@ def test_a_configured_schedule(box: RunningBox) -> None:
         "  soon: {dag: handy, every: 1h, conf: {day: 1}}\n"
         "  wrong: {dag: hourli, every: 1h}\n",
     )
-    (run_id,) = until(lambda: runs(box, "handy"))
+    (run_id,) = until(lambda: look.executions("handy"))
     problems = box.appliance("schedules", "list").stderr
 
     assert run_id.endswith("__soon")
-    assert told(box, "handy", run_id)["conf"] == {"day": 1}
+    assert look.told("handy", run_id)["conf"] == {"day": 1}
     assert 'appliance.yaml:3:16: schedules.wrong: there is no DAG "hourli"' in problems
     assert 'did you mean "hourly"?' in problems
     save(box, "appliance.yaml", "schedules: {}\n")
-    until(lambda: "soon" not in schedules(box))
+    until(lambda: "soon" not in look.schedules())
 
 
-def test_trigger_starts_a_run_of_a_paused_schedule(box: RunningBox) -> None:
+def test_trigger_starts_a_run_of_a_paused_schedule(
+    box: RunningBox, look: Looker
+) -> None:
     """With the conf it is given; an unknown schedule is an error."""
     words = ("schedules", "trigger", "hourly", "--conf", json.dumps({"day": 2}))
     run_id = box.appliance(*words, "-o", "json").json["hourly"]
-    until(lambda: run_id in runs(box, "hourly"))
+    until(lambda: run_id in look.executions("hourly"))
     wrong = box.appliance("schedules", "pause", "hourli")
 
-    assert told(box, "hourly", run_id)["conf"] == {"day": 2}
-    assert told(box, "hourly", run_id)["run_type"] == "manual"
+    assert look.told("hourly", run_id)["conf"] == {"day": 2}
+    assert look.told("hourly", run_id)["run_type"] == "manual"
     assert (wrong.code, wrong.stderr.strip()) == (2, "there is no schedule 'hourli'")
 
 
-def test_a_backfill(box: RunningBox) -> None:
+def test_a_backfill(box: RunningBox, look: Looker) -> None:
     """It makes the runs of a period as Airflow does, leaves out what there has been, and tells the scheduler."""
     period = ("--from", "2026-02-01T00:00", "--to", "2026-02-01T02:00")
     dry = box.appliance("backfill", "hourly", *period, "--dry-run", "-o", "json").json
@@ -194,14 +177,14 @@ def test_a_backfill(box: RunningBox) -> None:
 
     first = box.appliance("backfill", "hourly", *period, "-o", "json")
     assert first.json == progress(succeeded=3)
-    assert told(box, "hourly", f"backfill__{times[2]}")["run_type"] == "backfill"
+    assert look.told("hourly", f"backfill__{times[2]}")["run_type"] == "backfill"
     again = box.appliance("backfill", "hourly", *period, "-o", "json")
     assert again.json == progress(skipped=3)
     words = ("--reprocess", "completed", "--run-backwards", "-o", "json")
     assert box.appliance("backfill", "hourly", *period, *words).json == progress(
         succeeded=3
     )
-    until(lambda: schedules(box)["hourly"]["last_run"] == times[2])
+    until(lambda: look.schedules()["hourly"]["last_run"] == times[2])
 
 
 def progress(**runs: int) -> dict[str, Any]:
@@ -209,7 +192,7 @@ def progress(**runs: int) -> dict[str, Any]:
     return {"dag_id": "hourly", **counts, **runs}
 
 
-def test_a_backfill_that_cannot_be(box: RunningBox) -> None:
+def test_a_backfill_that_cannot_be(box: RunningBox, look: Looker) -> None:
     """It is refused in Airflow's words, and nothing is started."""
     period = ("--from", "2026-02-01", "--to", "2026-02-02")
     ended = box.appliance("backfill", "handy", *period, "--dry-run")
@@ -220,3 +203,14 @@ def test_a_backfill_that_cannot_be(box: RunningBox) -> None:
     assert "non-periodic schedule that does not support backfills" in ended.stderr
     assert "is after --to" in backwards.stderr
     assert "hourly" in unknown.stderr
+
+
+def test_what_was_decided_is_decided_again(look: Looker) -> None:
+    """The scheduler and the backfill can be taken up by another worker at any time: their histories replay."""
+    replayer = Replayer(workflows=[AirflowScheduler, AirflowBackfill])
+    names = ("airflow-scheduler-airflow-tasks", "airflow-backfill-hourly")
+    for name in names:
+        history = look.history(name)
+
+        assert len(history.events) > 5
+        asyncio.run(replayer.replay_workflow(history))

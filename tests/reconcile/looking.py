@@ -1,0 +1,79 @@
+"""Looks at a box through its server, without starting a command each time."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temporalio.client import WorkflowHistory
+
+from appliance.config.load import load
+from appliance.temporal.client import Client, connect
+from appliance.temporal.connection import dial
+from appliance.temporal.orders import ScheduleList
+from tests.box import RunningBox
+
+_T = TypeVar("_T")
+PATIENCE_S = 100.0
+POLL_S = 0.2
+
+
+class Looker:
+    """Asks one box."""
+
+    def __init__(self, box: RunningBox) -> None:
+        self._config = load(box.environ, cwd=Path.cwd())
+
+    def ask(self, work: Callable[[Client], Awaitable[_T]]) -> _T:
+        """Ask what ``work`` asks."""
+
+        async def asked() -> _T:
+            async with connect(self._config) as client:
+                return await work(client)
+
+        return asyncio.run(asked())
+
+    def everything(self) -> ScheduleList:
+        """Return the schedules, and the problems."""
+        return self.ask(lambda client: client.scheduling.schedules())
+
+    def schedules(self) -> dict[str, dict[str, Any]]:
+        """Return the schedules by name."""
+        return {row.name: asdict(row) for row in self.everything().rows}
+
+    def executions(self, dag_id: str) -> list[str]:
+        """Return the run ids of all runs that have ended, as often as they were run."""
+        rows = self.ask(lambda client: client.runs(dag_id))
+        return sorted(row.run_id for row in rows if row.end_date)
+
+    def history(self, workflow_id: str) -> WorkflowHistory:
+        """Return the history of a workflow."""
+
+        async def fetched() -> WorkflowHistory:
+            client = await dial(self._config, wait_s=PATIENCE_S)
+            return await client.get_workflow_handle(workflow_id).fetch_history()
+
+        return asyncio.run(fetched())
+
+    def told(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Return what the one task of a run returned."""
+
+        async def pushed(client: Client) -> list[dict[str, Any]]:
+            return await client.xcoms(await client.find(dag_id, run_id))
+
+        (value,) = (
+            row["value"] for row in self.ask(pushed) if row["key"] == "return_value"
+        )
+        found: dict[str, Any] = value
+        return found
+
+
+def until(is_so: Callable[[], _T]) -> _T:
+    """Wait for a fact, and return it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := is_so()):
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(POLL_S)
+    return found
