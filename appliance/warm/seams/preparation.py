@@ -15,11 +15,11 @@ from airflow.sdk.api import client
 from airflow.sdk.configuration import conf
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 from airflow.sdk.listener import get_listener_manager
-from airflow.sdk.log import load_remote_log_handler
 from airflow.sdk.observability.metrics import stats_utils
 from pydantic import JsonValue, TypeAdapter
 
 from appliance.warm import frames, seams
+from appliance.warm.seams import remotelogs
 
 _LAZY_IMPORTS = (
     "airflow.sdk.definitions.asset.metadata",
@@ -163,7 +163,6 @@ def _fill_caches() -> None:
     client.getuser()
     get_listener_manager()
     plugins_manager.integrate_macros_plugins()
-    load_remote_log_handler()
     supervisor.ensure_secrets_backend_loaded()
     serde._register()  # noqa: SLF001 - a seam, listed in the package
     stats._get_registry()  # noqa: SLF001 - a seam, listed in the package
@@ -174,6 +173,7 @@ def _set_up_logs() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, seams.LOG_FD, inheritable=False)
     os.close(nowhere)
-    supervisor._configure_logs_over_json_channel(seams.LOG_FD)  # noqa: SLF001 - a seam, listed in the package
+    with remotelogs.set_aside():
+        supervisor._configure_logs_over_json_channel(seams.LOG_FD)  # noqa: SLF001 - a seam, listed in the package
     # Airflow's writes to the log, where nobody would see why a zygote did not start.
     sys.excepthook = sys.__excepthook__

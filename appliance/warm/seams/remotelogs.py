@@ -2,24 +2,37 @@
 
 Besides what the package lists:
 
-* ``sdk.log.load_remote_log_handler``: the configured handler, or None; it has ``processors``, for
-  each event as it is logged, and ``upload``, for the file.
+* ``sdk.log.load_remote_log_handler``: the configured handler, or None, kept in
+  ``_ActiveLoggingConfig``; it has ``processors``, for each event as it is logged, and ``upload``,
+  for the file. To make the processors may take a connection and the network.
 * ``sdk.log.relative_path_from_logger``, which processors may call: takes ``_file`` of a logger.
 """
 
 import json
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk.api.datamodels._generated import TaskInstance
 from airflow.sdk.configuration import conf
-from airflow.sdk.log import load_remote_log_handler
+from airflow.sdk.log import _ActiveLoggingConfig, load_remote_log_handler
 from structlog import DropEvent
 
 from appliance.warm import seams
+
+
+@contextmanager
+def set_aside() -> Iterator[None]:
+    """Set loggers up without the handler: what they write is kept, and uploaded, by another process."""
+    handler = load_remote_log_handler()
+    _ActiveLoggingConfig.remote_task_log = None
+    try:
+        yield
+    finally:
+        _ActiveLoggingConfig.remote_task_log = handler
 
 
 def upload(file: str, start: int, ti: dict[str, Any], questions: socket.socket) -> None:

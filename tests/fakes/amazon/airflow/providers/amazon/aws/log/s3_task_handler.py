@@ -21,7 +21,8 @@ class S3RemoteLogIO:
 
     @property
     def processors(self) -> tuple[Any, ...]:
-        """Return what each event is shown to."""
+        """Return what each event is shown to; it takes a connection, as that of CloudWatch does."""
+        BaseHook.get_connection(conf.get("logging", "remote_log_conn_id"))
         return (_show,)
 
     def upload(self, path: os.PathLike[str] | str, ti: Any = None) -> None:
