@@ -79,7 +79,10 @@ def test_what_a_task_sets_every_later_run_reads(box: RunningBox) -> None:
 
 
 def test_all_of_it_outlives_keys_and_workers(box: RunningBox, tmp_path: Path) -> None:
-    """A rotation counts without a restart of the worker, and after one; what is declared wins after one."""
+    """A rotation counts without a restart of the worker, and after one; what is declared wins after one.
+
+    So do schedules, runs that wait, and what tasks have written.
+    """
     secrets = passed(tmp_path)
     write(box, kept="two", declared="by a task", gone=None)
     runs = [submit(box, secrets)]
@@ -96,6 +99,9 @@ def test_all_of_it_outlives_keys_and_workers(box: RunningBox, tmp_path: Path) ->
     for run_id in runs:
         done = box.appliance("runs", "wait", "waits", run_id, timeout_s=100)
         assert done.code == 0, done.stdout
+    started = box.appliance("schedules", "trigger", "yearly", "-o", "json").json
+    done = box.appliance("runs", "wait", "yearly", started["yearly"], timeout_s=100)
+    assert done.code == 0, done.stdout
     found = read(box, "kept", "after", "declared", "gone")
     assert found == ["two", "rotation", "from the file", "too"]
 

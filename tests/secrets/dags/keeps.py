@@ -33,3 +33,11 @@ with DAG("waits"):
         return Variable.get("passed")
 
     wait()
+
+with DAG("yearly", schedule="@yearly"):
+
+    @task
+    def look():
+        assert Variable.get("kept") == "two"
+
+    look()
