@@ -15,8 +15,8 @@ from appliance.dagrun.states import FINISHED, RunState
 from appliance.dagrun.tries import ActivityTaskInput
 from appliance.errors import DagError
 from appliance.taskrun.runview import InstanceRow, OtherRun, RunView
-from appliance.taskrun.shapes import Body, Handler, later, rejected, result
-from appliance.taskrun.startup import dag_run
+from appliance.taskrun.shapes import Body, Handler, rejected, result
+from appliance.taskrun.startup import BUNDLE, dag_run
 from appliance.taskrun.xcoms import FRESH_S
 from appliance.warm.frames import Reply
 
@@ -52,7 +52,7 @@ class History:
             "ValidateInletsAndOutlets": self._inlets_and_outlets,
             "GetPreviousDagRun": self._previous_run,
             "GetPreviousTI": self._previous_instance,
-            "GetDag": later("questions about a DAG at run time are"),
+            "GetDag": self._dag,
         }
 
     async def _ti_count(self, body: Body) -> Reply:
@@ -167,6 +167,23 @@ class History:
             if len(found) < _FEW:
                 break
         return result("PreviousTIResult", task_instance=None)
+
+    async def _dag(self, body: Body) -> Reply:
+        try:
+            seen = await self._run.others.dag(body["dag_id"])
+        except DagError as err:
+            return _unknown(str(err))
+        return result(
+            "DagResult",
+            dag_id=body["dag_id"],
+            is_paused=seen.is_paused,
+            bundle_name=BUNDLE,
+            bundle_version=None,
+            relative_fileloc=None,
+            owners=", ".join(seen.owners),
+            tags=list(seen.tags),
+            next_dagrun=seen.next_run,
+        )
 
     async def _first_start(self, _body: Body) -> Reply:
         return result("TaskRescheduleStartDate", start_date=self._task.first_start)

@@ -39,6 +39,17 @@ class RunWish:
     triggering_user: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DagView:
+    """A DAG as a task may see it."""
+
+    is_paused: bool
+    """Whether its schedule is."""
+    next_run: str | None = None
+    owners: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
 class OtherRun(Protocol):
     """One run, of this DAG or another."""
 
@@ -63,6 +74,14 @@ class OtherRuns(Protocol):
 
     async def find(self, dag_id: str, question: RunQuestion) -> Sequence[OtherRun]:
         """Return the runs asked for; a DAG that never ran has none."""
+        ...
+
+    async def dag(self, dag_id: str) -> DagView:
+        """Return a DAG.
+
+        Raises:
+            DagError: There is none.
+        """
         ...
 
     async def groups(self, dag_id: str) -> Mapping[str, Sequence[str]]:

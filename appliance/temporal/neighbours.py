@@ -11,13 +11,14 @@ from appliance.dagfile.facts import DagFacts
 from appliance.dagrun.roster import RunCard, RunQuestion
 from appliance.dagrun.tries import XComRow
 from appliance.errors import DagError
-from appliance.taskrun.runview import InstanceRow, RunWish
+from appliance.taskrun.runview import DagView, InstanceRow, RunWish
 from appliance.temporal import messages
 from appliance.temporal.coalescing import patiently
 from appliance.temporal.messages import FoundRun, XComQuestion
 from appliance.temporal.registry import Registry
 from appliance.temporal.reports import SubmitRequest
 from appliance.temporal.runs import instance_row
+from appliance.temporal.schedules import Schedules
 from appliance.temporal.starter import Starter
 
 Facts = Callable[[str], Awaitable[DagFacts]]
@@ -71,11 +72,31 @@ class Neighbours:
     registry: Registry
     starter: Starter
     facts: Facts
+    schedules: Schedules
 
     async def find(self, dag_id: str, question: RunQuestion) -> Sequence[Neighbour]:
         """Return the runs asked for; a DAG that never ran has none."""
         found = await patiently(lambda: self.registry.find(dag_id, question))
         return [Neighbour(self.client, self.registry, run) for run in found]
+
+    async def dag(self, dag_id: str) -> DagView:
+        """Return a DAG.
+
+        Raises:
+            DagError: There is none.
+        """
+        facts = await self.facts(dag_id)
+        try:
+            rows = (await self.schedules.schedules()).rows
+        except DagError:
+            rows = []  # Nothing has been scheduled yet.
+        known = [row for row in rows if row.name == dag_id]
+        return DagView(
+            is_paused=any(row.state == "paused" for row in known),
+            next_run=next((row.next_run for row in known), None),
+            owners=facts.owners,
+            tags=facts.tags,
+        )
 
     async def groups(self, dag_id: str) -> Mapping[str, Sequence[str]]:
         """Return the task ids of each task group of a DAG.

@@ -160,7 +160,8 @@ async def _work(
             has_search_attributes=has_attributes,
         )
         starter = Starter(client, config, dags.read_dag)
-        neighbours = Neighbours(client, registry, starter, workshop.facts)
+        schedules = Schedules(client, config.temporal.task_queue)
+        neighbours = Neighbours(client, registry, starter, workshop.facts, schedules)
         runs = Runs(client, keys, neighbours)
         leases = Leases(workshop.runner(runs), parallelism=config.worker.parallelism)
         tries = TryActivities(leases, journal, queue=_own_queue(config), runs=runs)
@@ -182,9 +183,7 @@ async def _work(
         ready_s = time.monotonic() - began
         await stack.enter_async_context(answering(client, config))
         live = (workshop.reconfigure, dags.reconfigure, vaults.reconfigure)
-        site = Site(
-            config, workshop.folder, Schedules(client, config.temporal.task_queue)
-        )
+        site = Site(config, workshop.folder, schedules)
         await stack.enter_async_context(_following(site, load, live, beside))
         await stack.enter_async_context(
             retention.keeping(client, config, workshop.purge)

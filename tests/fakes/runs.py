@@ -7,7 +7,8 @@ from typing import Any
 from appliance.config.model import Secrets
 from appliance.dagrun.roster import Roster, RunCard, RunQuestion
 from appliance.dagrun.tries import ActivityTaskInput, RunFacts, XComRow
-from appliance.taskrun.runview import InstanceRow, RunWish
+from appliance.errors import DagError
+from appliance.taskrun.runview import DagView, InstanceRow, RunWish
 
 NOON = "2026-01-02T12:00:00+00:00"
 
@@ -69,6 +70,12 @@ class FakeNeighbours:
         by_id = {run.card.run_id: run for run in self.runs}
         roster = Roster(closed={run_id: run.card for run_id, run in by_id.items()})
         return [by_id[card.run_id] for card in roster.find(question)]
+
+    async def dag(self, dag_id: str) -> DagView:
+        """Return a paused DAG, whatever its id but one."""
+        if dag_id == "unknown":
+            raise DagError("no DAG")
+        return DagView(is_paused=True, owners=("me",), tags=("t",))
 
     async def groups(self, _dag_id: str) -> dict[str, list[str]]:
         """Return one group."""

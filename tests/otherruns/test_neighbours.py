@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from tests.box import RunningBox, running_box
+from tests.faults.processes import until
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(240)]
 
@@ -79,6 +80,17 @@ def test_a_run_id_that_is_used_fails_skips_or_runs_again(box: RunningBox) -> Non
     )
     assert run(box, "resets", child="twice")[0] == "success"
     assert returned(box, "child", "twice", "says") == "first"
+
+
+def test_a_task_can_mind_that_a_dag_is_paused(box: RunningBox) -> None:
+    def is_scheduled() -> bool:
+        return box.appliance("schedules", "show", "paused").code == 0
+
+    until("the scheduler knows the DAG", is_scheduled)
+
+    _, tasks = run(box, "minds_pauses")
+
+    assert tasks == {"paused": "failed", "child": "success"}
 
 
 def test_a_sensor_finds_the_run_of_its_logical_date(box: RunningBox) -> None:

@@ -283,7 +283,22 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any] | str | None]] = [
         TI,
         {"type": "TaskRescheduleStartDate", "start_date": NOON},
     ),
-    ("GetDag", {"dag_id": "shop"}, "questions about a DAG"),
+    (
+        "GetDag",
+        {"dag_id": "shop"},
+        {
+            "type": "DagResult",
+            "dag_id": "shop",
+            "is_paused": True,
+            "bundle_name": "dags-folder",
+            "bundle_version": None,
+            "relative_fileloc": None,
+            "owners": "me",
+            "tags": ["t"],
+            "next_dagrun": None,
+        },
+    ),
+    ("GetDag", {"dag_id": "unknown"}, "no DAG"),
     (
         "ValidateInletsAndOutlets",
         TI,

@@ -1,6 +1,6 @@
 """DAGs that start, watch and ask about each other's runs."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from airflow.exceptions import AirflowSkipException
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
@@ -109,6 +109,23 @@ def resets():
     )
 
 
+@dag(schedule="@yearly", start_date=datetime(2026, 1, 1), catchup=False)
+def paused():
+    @task
+    def one():
+        return 1
+
+    one()
+
+
+@dag(schedule=None)
+def minds_pauses():
+    for dag_id in ("paused", "child"):
+        TriggerDagRunOperator(
+            task_id=dag_id, trigger_dag_id=dag_id, fail_when_dag_is_paused=True
+        )
+
+
 @dag(schedule=None)
 def skips_what_is_there():
     TriggerDagRunOperator(
@@ -175,6 +192,8 @@ def remembers():
 
 child()
 parent()
+paused()
+minds_pauses()
 defers()
 asks_late()
 resets()
