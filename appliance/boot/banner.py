@@ -68,7 +68,11 @@ def _config(config: Config, cwd: Path) -> str:
         return f"{where} (not there, defaults)"
     connections = _count(len(config.secrets.connections), "connection")
     variables = _count(len(config.secrets.variables), "variable")
-    return f"{where}: {connections}, {variables}"
+    noted = ""
+    if config.notes:
+        ends = _count(len(config.notes), "line end")
+        noted = f"; {ends} at the end of files left out, see appliance config check"
+    return f"{where}: {connections}, {variables}{noted}"
 
 
 def _dags(config: Config, facts: Facts, cwd: Path) -> str:

@@ -4,47 +4,30 @@ The environment beats the file, the file beats the defaults. Besides reading fil
 pure: the environment and the working directory are given.
 """
 
-import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from appliance.config import astro, environment, kinds, limits, schema
+from appliance.config import astro, environment, limits, overrides, schema
 from appliance.config.access import closed, denied
 from appliance.config.connections import connections as read_map
 from appliance.config.document import Source, Value, read_file, read_text
 from appliance.config.model import (
     Config,
     Connection,
-    DagSettings,
     DiskSettings,
-    Role,
     Secrets,
-    TemporalSettings,
-    WorkerSettings,
 )
-from appliance.config.problems import Place, Problems, repeatable
+from appliance.config.problems import Place, Problems
 from appliance.config.references import References
 
 _DEFAULT_FILE = Path("conf/appliance.yaml")
 _DEFAULT_DATA = Path(".appliance")
-_DEFAULT_DAGS = Path("dags")
-_DEFAULT_PLUGINS = Path("plugins")
 _IMAGE_PROJECT = Path("/project")
-_PORTS = {
-    "APPLIANCE_PORT": "port",
-    "APPLIANCE_UI_PORT": "ui_port",
-    "APPLIANCE_METRICS_PORT": "metrics_port",
-}
-_MOST_PORT = 65535
-_BOOLEANS = {
-    **dict.fromkeys(("true", "t", "1"), True),
-    **dict.fromkeys(("false", "f", "0"), False),
-}
 _CONNECTION = "AIRFLOW_CONN_"
 _YAML_PATH = re.compile(r"\S+\.(?:ya?ml|json)")
 _KNOWN = frozenset(
@@ -57,17 +40,27 @@ _KNOWN = frozenset(
         "APPLIANCE_KEY_FILE",
         "APPLIANCE_PROJECT",
         "APPLIANCE_ROLE",
-        *_PORTS,
+        *overrides.PORTS,
     }
 )
-_IN_FILES = _KNOWN - {"APPLIANCE_CONFIG", "APPLIANCE_IMAGE", "APPLIANCE_KEY_FILE"}
-"""The variables ``NAME_FILE`` may stand for; APPLIANCE_CONF names such a file already."""
+_IN_FILES = _KNOWN - {
+    "APPLIANCE_CONFIG",
+    "APPLIANCE_DATA",
+    "APPLIANCE_IMAGE",
+    "APPLIANCE_KEY_FILE",
+}
+"""The variables ``NAME_FILE`` may stand for.
+
+APPLIANCE_CONF names such a file already, and the health check reads nothing but APPLIANCE_DATA.
+"""
 
 
 def data_folder(environ: Mapping[str, str], *, cwd: Path) -> Path:
     """Return the data folder, which no file can move. See ``load``."""
     env = _environment(References(environ, folder=cwd), Problems())
-    return _absolute(cwd / env.get("APPLIANCE_DATA", _home(env, cwd) / _DEFAULT_DATA))
+    return overrides.absolute(
+        cwd / env.get("APPLIANCE_DATA", _home(env, cwd) / _DEFAULT_DATA)
+    )
 
 
 def _home(env: Mapping[str, str], cwd: Path) -> Path:
@@ -113,10 +106,10 @@ def load(
         data=data_folder(environ, cwd=cwd),
         is_in_environment="APPLIANCE_CONFIG" in env,
         project=project,
-        role=_role(env, told, problems),
-        temporal=_temporal(env, told, problems),
-        worker=_worker(told, machine or limits.machine()),
-        dags=_dags(env, told, (cwd, project or home), problems),
+        role=overrides.role(env, told, problems),
+        temporal=overrides.temporal(env, told, problems),
+        worker=overrides.worker(told, machine or limits.machine()),
+        dags=overrides.dags(env, told, (cwd, project or home), problems),
         disk=DiskSettings(**schema.under(told, "disk")),
         schedules=told.get("schedules", ()),
         secrets=_secrets(told, settings.secrets, _kept_in_files(env, given), problems),
@@ -124,10 +117,10 @@ def load(
         airflow_env=environment.airflow_variables(given),
         temporal_env=_temporal_variables(env),
         python_path=env.get("PYTHONPATH", ""),
-        key_path=_absolute(cwd / key_file) if key_file else None,
+        key_path=overrides.absolute(cwd / key_file) if key_file else None,
         told=schema.until_restart(told),
     )
-    _check_role(config, env, problems)
+    overrides.check_role(config, env, problems)
     problems.check()
     return replace(
         config,
@@ -156,7 +149,7 @@ def _project(env: Mapping[str, str], cwd: Path, problems: Problems) -> Path | No
     if named is None:
         in_image = "APPLIANCE_IMAGE" in env and _IMAGE_PROJECT.is_dir()
         return _IMAGE_PROJECT if in_image else None
-    project = _absolute(cwd / named)
+    project = overrides.absolute(cwd / named)
     if not project.is_dir():
         problems.add("APPLIANCE_PROJECT", f"the folder '{named}' does not exist")
     return project
@@ -233,139 +226,6 @@ def _in_environment(
     return read_text(text, source, problems)
 
 
-def _role(env: Mapping[str, str], told: Mapping[str, Any], problems: Problems) -> Role:
-    named = env.get("APPLIANCE_ROLE", told.get("role", "all"))
-    if named not in schema.ROLES:
-        what = f"expected one of {', '.join(schema.ROLES)}, not {repeatable(named)}"
-        problems.add("APPLIANCE_ROLE", what)
-        return "all"
-    return cast(Role, named)
-
-
-def _temporal(
-    env: Mapping[str, str], written: Mapping[str, Any], problems: Problems
-) -> TemporalSettings:
-    told = schema.under(written, "temporal")
-    told["address"] = (
-        env.get("TEMPORAL_ADDRESS") or env.get("TEMPORAL_HOST") or told.get("address")
-    )
-    told["namespace"] = env.get("TEMPORAL_NAMESPACE") or told.get("namespace")
-    told["task_queue"] = env.get("TEMPORAL_TASK_QUEUE") or told.get("task_queue")
-    for name in ("ip", "ui_ip"):
-        told[name] = env.get("APPLIANCE_IP") or told.get(name)
-    for variable, name in _PORTS.items():
-        told[name] = _port(env, variable, problems) or told.get(name)
-    settings = TemporalSettings(**_given(told))
-    _check_addresses(env, problems)
-    if settings.address is None:
-        _check_ports(settings, env, problems)
-    return settings
-
-
-def _port(env: Mapping[str, str], variable: str, problems: Problems) -> int | None:
-    written = env.get(variable)
-    if written is None:
-        return None
-    if not re.fullmatch("[0-9]{1,9}", written):
-        problems.add(variable, f"expected a port number, not {repeatable(written)}")
-        return None
-    if not 1 <= int(written) <= _MOST_PORT:
-        problems.add(variable, f"expected a port from 1 to {_MOST_PORT}")
-    return int(written)
-
-
-def _check_addresses(env: Mapping[str, str], problems: Problems) -> None:
-    for name in ("TEMPORAL_ADDRESS", "TEMPORAL_HOST"):
-        if name in env and not kinds.is_address(env[name]):
-            what = "expected host:port, such as temporal.example.com:7233"
-            problems.add(name, f"{what}, not {repeatable(env[name])}")
-
-
-def _check_ports(
-    settings: TemporalSettings, env: Mapping[str, str], problems: Problems
-) -> None:
-    ports = {name: getattr(settings, name) for name in _PORTS.values()}
-    if len(set(ports.values())) == len(ports):
-        return
-    told = ", ".join(f"{name} {number}" for name, number in ports.items())
-    what = f"the ports must differ: {told}"
-    named = [variable for variable in _PORTS if variable in env]
-    written = [name for name in ports if f"temporal.{name}" in problems.places]
-    if named:
-        problems.add(named[-1], what)
-    else:
-        problems.add_for(f"temporal.{written[-1]}", what)
-
-
-def _worker(told: Mapping[str, Any], machine: limits.Machine) -> WorkerSettings:
-    default: dict[str, Any] = {"parallelism": limits.parallelism(machine)}
-    return WorkerSettings(**(default | schema.under(told, "worker")))
-
-
-def _dags(
-    env: Mapping[str, str],
-    written: Mapping[str, Any],
-    starts: tuple[Path, Path],
-    problems: Problems,
-) -> DagSettings:
-    """Find the folders; ``starts``: what the environment's paths and the defaults start from."""
-    cwd, home = starts
-    folder: str | Path | None = env.get("AIRFLOW__CORE__DAGS_FOLDER")
-    plugins: str | Path | None = env.get("AIRFLOW__CORE__PLUGINS_FOLDER")
-    told = schema.under(written, "dags")
-    told["import_timeout_s"] = _import_timeout_s(env, problems)
-    folder = folder or told.get("folder") or home / _DEFAULT_DAGS
-    plugins = plugins or told.get("plugins_folder") or home / _DEFAULT_PLUGINS
-    told["schedules"] = _schedule_mode(env, problems) or told.get("schedules")
-    told["folder"] = _absolute(cwd / folder)
-    told["plugins_folder"] = _absolute(cwd / plugins)
-    return DagSettings(**_given(told))
-
-
-def _schedule_mode(env: Mapping[str, str], problems: Problems) -> str | None:
-    """Read Airflow's own setting, which is a boolean as Airflow's configuration has it."""
-    variable = "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"
-    written = env.get(variable)
-    if written is None:
-        return None
-    found = _BOOLEANS.get(written.strip().lower())
-    if found is None:
-        problems.add(variable, f"expected True or False, not {repeatable(written)}")
-    return "paused" if found in (None, True) else "active"
-
-
-def _import_timeout_s(env: Mapping[str, str], problems: Problems) -> float | None:
-    variable = "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"
-    written = env.get(variable)
-    if written is None:
-        return None
-    try:
-        found = float(written)
-    except ValueError:
-        found = 0.0
-    if not 0 < found < math.inf:
-        problems.add(variable, f"expected seconds, not {repeatable(written)}")
-        return None
-    return found
-
-
-def _check_role(config: Config, env: Mapping[str, str], problems: Problems) -> None:
-    where = "APPLIANCE_ROLE" if "APPLIANCE_ROLE" in env else "role"
-    if config.role == "server" and config.temporal.address:
-        what = (
-            "'server' runs the Temporal server here, but TEMPORAL_ADDRESS or "
-            f"temporal.address names another one ({config.temporal.address}); set one "
-            "of the two"
-        )
-        problems.add_for(where, what)
-    if config.role == "worker" and not config.temporal.address:
-        what = (
-            "'worker' needs TEMPORAL_ADDRESS or temporal.address, the host:port of the "
-            "Temporal server"
-        )
-        problems.add_for(where, what)
-
-
 def _warnings(env: Mapping[str, str], config: Config) -> tuple[str, ...]:
     found = []
     if "TEMPORAL_HOST" in env and "TEMPORAL_ADDRESS" not in env:
@@ -387,12 +247,3 @@ def _misspelt(env: Mapping[str, str]) -> list[str]:
             near = get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
             found += [f"{name} is unknown, did you mean {one}?" for one in near]
     return found
-
-
-def _given(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if value is not None}
-
-
-def _absolute(path: Path) -> Path:
-    """Make a path absolute and plain, keeping symbolic links as they are written."""
-    return Path(os.path.normpath(path.expanduser()))

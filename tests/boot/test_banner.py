@@ -28,6 +28,15 @@ OK = PartHealth(ok=True)
 BAD = PartHealth(ok=False, why="nothing polls")
 
 
+def test_line_ends_that_were_left_out_are_said() -> None:
+    config = replace(CONFIG, is_in_environment=True, notes=("one", "two"))
+    told = banner(config, Facts("1.0", ()), cwd=Path("/app"))
+    assert (
+        "config    APPLIANCE_CONFIG: 1 connection, 2 variables; 2 line ends at the end "
+        "of files left out, see appliance config check\n"
+    ) in told
+
+
 def test_banner(tmp_path: Path) -> None:
     config = replace(
         CONFIG,
