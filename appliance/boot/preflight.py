@@ -2,13 +2,18 @@
 
 import errno
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from appliance.config.access import closed, denied
 from appliance.config.model import Config
+from appliance.config.sizes import size
 from appliance.errors import ApplianceError
+
+_LEAST_FREE_BYTES = 20_000_000
+"""What a new database takes with its log, and a little to say what is wrong."""
 
 
 class NotReady(ApplianceError):
@@ -53,6 +58,12 @@ def _folders(config: Config) -> Iterator[str]:
 
 
 def _writable(data: Path) -> Iterator[str]:
+    free = shutil.disk_usage(data).free
+    if free < _LEAST_FREE_BYTES:
+        yield (
+            f"{data}: {size(free)} of disk space are free there, too little to start "
+            f"with. Make room: at least {size(_LEAST_FREE_BYTES)}."
+        )
     kept = ("temporal.db", "keys", "logs", "xcom", "run")
     for path in (data, *(data / name for name in kept)):
         if path.exists() and not os.access(path, _needed(path)):

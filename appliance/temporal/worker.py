@@ -59,10 +59,10 @@ from appliance.temporal.neighbours import Neighbours
 from appliance.temporal.pool import AirflowPool
 from appliance.temporal.pools import Pools
 from appliance.temporal.registry import Registry
-from appliance.temporal.room import kept
 from appliance.temporal.runs import Runs
 from appliance.temporal.scheduler import AirflowScheduler
 from appliance.temporal.schedules import Schedules
+from appliance.temporal.selfwatch import watching
 from appliance.temporal.site import Beside, Site
 from appliance.temporal.starter import Starter
 from appliance.temporal.triggering import TriggerActivities
@@ -188,7 +188,7 @@ async def _work(
         await stack.enter_async_context(
             retention.keeping(client, config, workshop.purge)
         )
-        await stack.enter_async_context(kept(config))
+        await stack.enter_async_context(watching(config))
         started = partial(
             Started, server_s=server_s, airflow_s=airflow_s, ready_s=ready_s
         )

@@ -1,16 +1,11 @@
 """The box says when its disk runs full."""
 
-import asyncio
-import logging
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from appliance.config.load import load
 from appliance.config.model import Config, DiskSettings
-from appliance.temporal.room import kept, shortage
-from tests.faults.processes import until
+from appliance.temporal.room import shortage
 
 ENORMOUS = 10**18
 
@@ -31,13 +26,3 @@ def test_below_the_floor_it_says_where_how_much_and_what_to_do(tmp_path: Path) -
 
 def test_with_room_there_is_nothing_to_say(tmp_path: Path) -> None:
     assert shortage(config(tmp_path, 1)) is None
-
-
-async def test_a_shortage_is_shouted_about_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        async with kept(config(tmp_path, ENORMOUS)):
-            await asyncio.to_thread(until, "it is said", lambda: bool(caplog.messages))
-
-    assert len(caplog.messages) == 1
