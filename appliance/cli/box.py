@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # Each costs more to import than --help may take.
     from appliance.config.model import Config
     from appliance.dagfile.facts import Listing
     from appliance.dagrun.slots import Slot
+    from appliance.temporal.messages import Response
     from appliance.temporal.orders import (
         BackfillProgress,
         BackfillRequest,
@@ -85,6 +86,9 @@ class Server(Protocol):
 
     async def cancel(self, workflow_id: str, /) -> None:
         """Ask a run to end."""
+
+    async def respond(self, workflow_id: str, response: "Response", /) -> None:
+        """Answer what a task asks. Raises: DagError when it does not ask that."""
 
     async def find(self, dag_id: str, run_id: str, /) -> str:
         """Return the workflow id of a run. Raises: DagError when there is none."""

@@ -10,6 +10,7 @@ from appliance.cli.demo import demo
 from appliance.cli.keys import key
 from appliance.cli.logs import logs
 from appliance.cli.once import once
+from appliance.cli.responses import approve, reject, respond
 from appliance.cli.runs import cancel, runs, xcoms
 from appliance.cli.schedules import schedules
 from appliance.cli.settings import config
@@ -34,6 +35,9 @@ for command in (
     runs,
     xcoms,
     cancel,
+    respond,
+    approve,
+    reject,
     dags,
     schedules,
     backfill,

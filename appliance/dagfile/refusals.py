@@ -66,11 +66,6 @@ _DAG_FEATURES = (("a deadline alert", "Remove deadline=.", "deadline"),)
 
 _TASK_FEATURES = (
     _Feature(
-        "an operator that waits for a person",
-        "Human-in-the-loop operators are not built yet.",
-        lambda task: task.is_a("HITLOperator"),
-    ),
-    _Feature(
         "run_as_user",
         "Remove run_as_user=: every task runs as the user of the appliance.",
         lambda task: task.fields.get("run_as_user"),

@@ -27,7 +27,7 @@ from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.dagrun.states import FINISHED, UNDER_WAY, TaskState
 from appliance.dagrun.tries import XComRow
 from appliance.errors import DagError, WaitTimeout
-from appliance.temporal import attributes, messages
+from appliance.temporal import attributes, messages, responding
 from appliance.temporal.asking import Asker
 from appliance.temporal.backfills import Backfills
 from appliance.temporal.connection import dial, ui_url, unreachable, workflow_id
@@ -38,6 +38,7 @@ from appliance.temporal.messages import (
     DagQuestion,
     ResolveAnswer,
     ResolveQuestion,
+    Response,
     TaskRow,
     XComQuestion,
 )
@@ -175,6 +176,10 @@ class Client:
             if err.status == RPCStatusCode.NOT_FOUND:
                 raise DagError(f"{workflow} has ended already.") from err
             raise
+
+    async def respond(self, workflow: str, response: Response) -> None:
+        """Answer what a task asks. Raises: DagError: it does not ask that."""
+        await responding.respond(self._client, workflow, response)
 
     async def runs(self, dag_id: str) -> list[RunRow]:
         """Return the runs of a DAG, newest first."""

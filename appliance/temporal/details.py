@@ -24,6 +24,7 @@ _MARKS = {
     "up_for_retry": "🟡",
     "up_for_reschedule": "🟡",
     "deferred": "🟣",
+    "awaiting_input": "✋",
     "queued": "🔷",
     "scheduled": "🔷",
 }

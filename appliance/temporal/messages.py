@@ -73,6 +73,11 @@ XCOMS_QUERY = "xcoms"
 FACTS_QUERY = "run_facts"
 
 
+RESPOND_UPDATE = "respond"
+RESPONSE_REFUSED = "ResponseRefused"
+"""Type of the error of an answer that nobody asked for, or that is none."""
+
+
 def trigger_queue(task_queue: str) -> str:
     """Name the task queue of waits for triggers."""
     return f"{task_queue}-triggers"
@@ -288,6 +293,18 @@ class AskInput:
     activity: str
     question: Any = None
     timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A person's answer to what a task asks: input of the update ``respond``."""
+
+    task_id: str
+    chosen_options: tuple[str, ...]
+    map_index: int = -1
+    params_input: dict[str, Any] = field(default_factory=dict)
+    user_id: str = "unknown"
+    user_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

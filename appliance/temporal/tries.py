@@ -62,7 +62,7 @@ class Tries:
         self._report = report
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._spent_bytes = 0
-        self._waits = Waits(facts, machine.plan, ledger, report)
+        self.waits = Waits(facts, machine.plan, ledger, report)
         self._parked: dict[
             tuple[str, int], tuple[ActivityTaskInput, TaskExecutionResult]
         ] = {}
@@ -95,17 +95,17 @@ class Tries:
             )
             self._running[instance] = asyncio.create_task(self._poke(pokes))
         else:
-            self._waits.start(wait, result.deferral if result else None)
+            self.waits.start(wait, result.deferral if result else None)
 
     def cancel(self, task_id: str, map_index: int) -> None:
         """Ask the try of this instance, or its wait, to end, if there is one."""
         if running := self._running.get((task_id, map_index)):
             running.cancel()
-        self._waits.cancel(task_id, map_index)
+        self.waits.cancel(task_id, map_index)
 
     async def stop(self) -> None:
         """Ask every try to end and wait until all have; waits just end."""
-        self._waits.stop()
+        self.waits.stop()
         for running in self._running.values():
             running.cancel()
         if self._running:
@@ -148,7 +148,7 @@ class Tries:
             first_start=self._ledger.first_poke(instance)
             if start.reschedules
             else None,
-            resume=self._waits.resumption(instance, start.try_number),
+            resume=self.waits.resumption(instance, start.try_number),
         )
 
     async def _run_try(self, task: ActivityTaskInput) -> None:
@@ -156,7 +156,7 @@ class Tries:
             self._report(end)
 
     async def _poke(self, task: ActivityTaskInput) -> None:
-        async with self._waits.seats:
+        async with self.waits.seats:
             if (end := await self._end_of(task)) is not None:
                 self._report(WaitEnded(end))
 
@@ -192,12 +192,12 @@ class Tries:
         """
         plan = self._machine.plan
         spec = plan.tasks[task.task_id]
-        is_limited = spec.active_limit is not None or spec.pool != "default_pool"
+        is_limited = spec.active_limit is not None or task.task_id in plan.lent
         return (
             outcomes.is_plain_poke(result)
             and not is_limited
             and plan.max_active_tasks > 1
-            and not self._waits.seats.locked()
+            and not self.waits.seats.locked()
         )
 
     async def _outcome(

@@ -35,6 +35,8 @@ from appliance.dagrun.waits import (
 )
 from appliance.temporal import details, messages, outcomes
 from appliance.temporal.ledger import Ledger
+from appliance.temporal.messages import Response
+from appliance.temporal.questions import Question
 
 _MOST_ACTIVITIES = 900
 """Of those that wait; beside the tries that run there is room for so many."""
@@ -68,6 +70,14 @@ class Wait:
         return self.task_id, self.map_index
 
     @property
+    def question(self) -> Question | None:
+        """What a person is asked."""
+        asked = self.deferral.question if self.deferral else None
+        if asked is None:
+            return None
+        return Question(self.task_id, self.map_index, asked, self.deadline)
+
+    @property
     def title(self) -> str:
         """Its name in the UI."""
         return details.summary(self.task_id, self.map_index, self.try_number)
@@ -90,6 +100,7 @@ class Waits:
         self._report = report
         self._waits: dict[Instance, Wait] = {}
         self._tasks: dict[Instance, asyncio.Task[None]] = {}
+        self._answers: dict[Instance, Response] = {}
         self._resumptions: dict[Instance, tuple[int, Resumption]] = {}
         self.seats = asyncio.Semaphore(_MOST_ACTIVITIES)
         """Held by every activity that waits."""
@@ -117,6 +128,7 @@ class Waits:
     def cancel(self, task_id: str, map_index: int) -> None:
         """End the wait of this instance, if there is one."""
         self._waits.pop((task_id, map_index), None)
+        self._answers.pop((task_id, map_index), None)
         if task := self._tasks.pop((task_id, map_index), None):
             task.cancel()
 
@@ -125,6 +137,24 @@ class Waits:
         for task_id, map_index in list(self._tasks):
             self.cancel(task_id, map_index)
 
+    def questions(self) -> list[Question]:
+        """Return what people are asked and have not answered."""
+        waits = (w for w in self._waits.values() if w.instance not in self._answers)
+        return [asked for wait in waits if (asked := wait.question) is not None]
+
+    def objection(self, response: Response) -> str | None:
+        """Say why an answer cannot be taken; None if it can."""
+        questions = self.questions()
+        for question in questions:
+            if (question.task_id, question.map_index) == _asker(response):
+                return question.objection(response)
+        waiting = ", ".join(f'"{question.task_id}"' for question in questions)
+        return f'"{response.task_id}" asks nothing now; {waiting or "no task"} does.'
+
+    def answer(self, response: Response) -> None:
+        """Take an answer to which there is no objection."""
+        self._answers[_asker(response)] = response
+
     def resumption(self, instance: Instance, try_number: int) -> Resumption | None:
         """Say how this try goes on, once; None if it begins."""
         parked_try, resumption = self._resumptions.pop(instance, (0, None))
@@ -132,10 +162,27 @@ class Waits:
 
     async def _run(self, wait: Wait) -> None:
         with suppress(asyncio.CancelledError):
-            if wait.deferral is not None and wait.deferral.moment is not None:
+            if wait.question is not None:
+                await self._ask(wait, wait.question)
+            elif wait.deferral is not None and wait.deferral.moment is not None:
                 await self._sleep(wait, wait.deferral, wait.deferral.moment)
             else:
                 await self._await_trigger(wait)
+
+    async def _ask(self, wait: Wait, question: Question) -> None:
+        left = _left(wait)
+        try:
+            await workflow.wait_condition(
+                lambda: wait.instance in self._answers,
+                timeout=left,
+                timeout_summary=f"{wait.title} · awaiting input" if left else None,
+            )
+        except TimeoutError:
+            event = question.unanswered(_now())
+        else:
+            event = question.answered(self._answers.pop(wait.instance), _now())
+        assert wait.deferral is not None  # noqa: S101  # it has the question
+        self._resume(wait, wait.deferral, {"event": event})
 
     async def _sleep(self, wait: Wait, deferral: Deferral, moment: float) -> None:
         is_timeout = wait.deadline is not None and wait.deadline < moment
@@ -259,6 +306,10 @@ class Waits:
         if self._waits.get(wait.instance) is wait:
             del self._waits[wait.instance]
             self._tasks.pop(wait.instance, None)
+
+
+def _asker(response: Response) -> Instance:
+    return response.task_id, response.map_index
 
 
 def _left(wait: Wait) -> timedelta | None:

@@ -33,7 +33,14 @@ with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.plan import Plan
     from appliance.dagrun.states import RunState, TaskState
     from appliance.dagrun.tries import DagCallback, RunFacts, XComRow
-    from appliance.temporal import attributes, callbacks, details, limits, messages
+    from appliance.temporal import (
+        attributes,
+        callbacks,
+        details,
+        limits,
+        messages,
+        questions,
+    )
     from appliance.temporal.ledger import Ledger, shorten
     from appliance.temporal.messages import (
         AskInput,
@@ -41,6 +48,7 @@ with workflow.unsafe.imports_passed_through():
         DagExecutionInput,
         DagExecutionResult,
         DagQuestion,
+        Response,
         RunSecretsAndConf,
         TaskRow,
         Wish,
@@ -50,6 +58,7 @@ with workflow.unsafe.imports_passed_through():
     from appliance.temporal.slots import Slots
     from appliance.temporal.tries import Tries
     from appliance.temporal.turn import Turn
+    from appliance.temporal.waits import Waits
 
 _ONCE = RetryPolicy(maximum_attempts=1)
 _READ_AGAIN = RetryPolicy(maximum_attempts=5)
@@ -77,6 +86,7 @@ class ExecuteAirflowDagWorkflow:
         self._ledger = Ledger()
         self._inbox: list[Event] = []
         self._machine: DagRun | None = None
+        self._waits: Waits | None = None
         self._finish: FinishRun | None = None
         self._timers: set[asyncio.Task[None]] = set()
         self._turn = Turn(request)
@@ -85,6 +95,7 @@ class ExecuteAirflowDagWorkflow:
         if request.partition_key is None:
             self._logical_date = self._started.isoformat()
         self._undrawn = self._rows_drawn = 0
+        self._asked = ""
 
     @workflow.run
     async def run(self, request: DagExecutionInput) -> DagExecutionResult:
@@ -116,6 +127,7 @@ class ExecuteAirflowDagWorkflow:
         self._tries = tries = Tries(
             self._facts, machine, self._ledger, self._inbox.append
         )
+        self._waits = tries.waits
         past = Past(plan, dag, request)
         self._obey(machine.start(_now()))
         past.watch(self._facts, self._inbox.append)
@@ -166,6 +178,20 @@ class ExecuteAirflowDagWorkflow:
     def slots_wanted(self) -> list[Wish]:
         """Return what task instances wait for."""
         return self._slots.wanted()
+
+    @workflow.update(name=messages.RESPOND_UPDATE)
+    async def respond(self, response: Response) -> None:
+        """Take a person's answer to what a task asks."""
+        assert self._waits is not None  # noqa: S101  # as the validator has seen
+        self._waits.answer(response)
+
+    @respond.validator
+    def _check_response(self, response: Response) -> None:
+        why = "The run has not begun."
+        if self._waits is not None:
+            why = self._waits.objection(response) or ""
+        if why:
+            raise ApplicationError(why, type=messages.RESPONSE_REFUSED)
 
     # -- before the first task --------------------------------------------------
 
@@ -266,12 +292,15 @@ class ExecuteAirflowDagWorkflow:
         self._draw()
 
     def _draw(self) -> None:
-        """Redraw the table of states; of a large run only now and then, and at its end."""
+        """Redraw questions and states; of a large run only now and then, at a question and at its end."""
         self._undrawn += 1
-        if self._finish or self._undrawn * _REDRAW_ROWS > self._rows_drawn:
+        facts, asked = self._facts, self._tries.waits.questions()
+        text = questions.section(facts.dag_id, facts.run_id, asked)
+        is_due = self._undrawn * _REDRAW_ROWS > self._rows_drawn
+        if self._finish or is_due or text != self._asked:
             rows = self.task_states()
-            self._undrawn, self._rows_drawn = 0, len(rows)
-            workflow.set_current_details(details.table(rows))
+            self._undrawn, self._rows_drawn, self._asked = 0, len(rows), text
+            workflow.set_current_details(text + details.table(rows))
 
     def _wake(self, at: float) -> None:
         async def sleep() -> None:

@@ -17,6 +17,7 @@ from appliance.cli.tail import LogTail
 from appliance.config.model import Config
 from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.errors import ConfigError
+from appliance.temporal.messages import Response
 from appliance.temporal.reports import (
     PartHealth,
     ProbeResult,
@@ -111,6 +112,22 @@ def test_an_unknown_run_exits_2(enter: Type) -> None:
 def test_cancel_names_the_workflow(enter: Type, server: FakeServer) -> None:
     assert enter("cancel", "my_dag", RUN_ID).exit_code == 0
     assert server.cancelled == [f"dag-my_dag-{RUN_ID}"]
+
+
+def test_a_question_is_answered_as_typed(enter: Type, server: FakeServer) -> None:
+    words = ("my_dag", RUN_ID, "ask", "--map-index", "2", "--user", "bob")
+    chosen = ("--choose", "a", "--choose", "b", "--params", '{"n": 1}')
+
+    assert enter("respond", *words, *chosen).exit_code == 0
+    assert enter("approve", *words).exit_code == 0
+    assert enter("reject", *words).exit_code == 0
+
+    workflow = f"dag-my_dag-{RUN_ID}"
+    assert server.responses == [
+        (workflow, Response("ask", ("a", "b"), 2, {"n": 1}, "bob")),
+        (workflow, Response("ask", ("Approve",), 2, {}, "bob")),
+        (workflow, Response("ask", ("Reject",), 2, {}, "bob")),
+    ]
 
 
 def test_xcoms(enter: Type, server: FakeServer) -> None:

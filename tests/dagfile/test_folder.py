@@ -376,7 +376,6 @@ async def test_a_lost_reader_is_read_again(box: Box) -> None:
 
 
 REFUSED = {
-    "an operator that waits for a person": "ApprovalOperator(task_id='t', subject='x')",
     "run_as_user": "BashOperator(task_id='t', bash_command='', run_as_user='joe')",
 }
 IMPORTS = """
@@ -430,6 +429,7 @@ from airflow.providers.standard.sensors.date_time import DateTimeSensor
 with DAG("one", on_success_callback=print, on_failure_callback=[print]):
     FileSensor(task_id="file", filepath="x")
     FileSensor.partial(task_id="files").expand(filepath=["x"])
+    ApprovalOperator(task_id="asks", subject="x")
     FileSensor(task_id="defers", filepath="x", deferrable=True)
     PythonSensor(task_id="poke", python_callable=print, mode="reschedule")
     TimeDeltaSensor(task_id="delta", delta=None)
@@ -450,5 +450,5 @@ with DAG("one", on_success_callback=print, on_failure_callback=[print]):
 """,
     )
     plan = (await box.folder.check(dag_id="one")).plan
-    assert len(plan["tasks"]) == 12
+    assert len(plan["tasks"]) == 13
     assert plan["groups"] == {"group": {"map": [2]}}

@@ -10,7 +10,7 @@ from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
 from appliance.dagrun.slots import Slot
 from appliance.errors import DagError, TemporalUnreachable, WaitTimeout
-from appliance.temporal.messages import TaskRow
+from appliance.temporal.messages import Response, TaskRow
 from appliance.temporal.orders import (
     BackfillProgress,
     BackfillRequest,
@@ -66,6 +66,7 @@ class FakeServer:
     def __init__(self, *, story: tuple[RunReport, ...] = ()) -> None:
         self.requests: list[SubmitRequest] = []
         self.cancelled: list[str] = []
+        self.responses: list[tuple[str, Response]] = []
         self.story = list(story or (ended("success"),))
         self.is_up = True
         self.never_ends = False
@@ -120,6 +121,9 @@ class FakeServer:
 
     async def cancel(self, workflow_id: str, /) -> None:
         self.cancelled.append(workflow_id)
+
+    async def respond(self, workflow_id: str, response: Response, /) -> None:
+        self.responses.append((workflow_id, response))
 
     async def find(self, dag_id: str, run_id: str, /) -> str:
         if dag_id != "my_dag":

@@ -3,37 +3,20 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
-from tests.box import RunningBox, running_box
+from tests.box import RunningBox
 from tests.faults.processes import the_one, until
 from tests.temporal.test_runs import Report
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
 
-DAGS = Path(__file__).parent / "dags"
 TRIGGERER = "appliance triggerer"
 CANARY = "hunter2-canary"
-CONFIGURATION = """
-connections:
-  warehouse: {conn_type: http, host: example.org}
-variables:
-  greeting: hello
-"""
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
-    folder = tmp_path_factory.mktemp("waits")
-    (folder / "appliance.yaml").write_text(CONFIGURATION)
-    environ = {"APPLIANCE_CONF": str(folder / "appliance.yaml")}
-    with running_box(dags=DAGS, folder=folder, environ=environ) as started:
-        yield started
 
 
 def test_a_wait_for_a_moment_is_a_timer(box: RunningBox) -> None:
