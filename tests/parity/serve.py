@@ -6,6 +6,9 @@ Answer: {"plan": <dagfile.projection>, "trace": ...} or {"refused": why Airflow 
 Request: {"source": Python that makes ``dag``, "begin", "end", "events", "run_s"}
 Answer: {"timing": <dagfile.timetables>, "runs": those Airflow makes}
 
+Request: {"past": <test_pasts.py>}
+Answer: {"is_met": whether the last run's task may run}
+
 Request: {"questions": [...]}
 Answer: {"answers": those of dagfile.timetables}
 """
@@ -27,7 +30,7 @@ from airflow.serialization.serialized_objects import DagSerialization  # noqa: E
 from appliance.dagfile import timetables  # noqa: E402
 from appliance.dagrun.plan import Plan  # noqa: E402
 from appliance.warm import seams  # noqa: E402
-from tests.parity import schedules  # noqa: E402
+from tests.parity import pasts, schedules  # noqa: E402
 from tests.parity.dags import build_dag  # noqa: E402
 from tests.parity.scheduler import Oracle  # noqa: E402
 from tests.parity.simulate import simulate  # noqa: E402
@@ -37,6 +40,8 @@ def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
     """Run one spec, or one schedule, or ask timetables."""
     if "questions" in request:
         return {"answers": [timetables.answered(one) for one in request["questions"]]}
+    if "past" in request:
+        return {"is_met": pasts.is_met(oracle, request["past"])}
     if "source" in request:
         timing = timetables.facts_of(schedules.dag_of(request["source"]))
         return {"timing": timing, "runs": schedules.runs_of(oracle, request)}
