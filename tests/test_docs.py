@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text()
 EXAMPLES = sorted((ROOT / "dags").glob("*.py"))
 COMPATIBILITY = (ROOT / "docs" / "COMPATIBILITY.md").read_text()
+OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text()
 SPECIMEN = (ROOT / "conf" / "appliance.yaml").read_text()
 
 
@@ -72,6 +73,13 @@ def test_the_image_has_the_specimen_as_it_is_here() -> None:
     copy = (ROOT / "conf" / "specimen.yaml").read_text()
 
     assert copy == SPECIMEN, "cp conf/appliance.yaml conf/specimen.yaml"
+
+
+@pytest.mark.parametrize("key", schema.KEYS)
+def test_what_is_in_force_when_saved_is_told(key: str) -> None:
+    paragraph = OPERATIONS.split("Saved while the appliance runs")[1].split("\n\n")[0]
+
+    assert (f"`{key}`" in paragraph) == schema.KEYS[key].is_live
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
