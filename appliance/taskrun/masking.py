@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -27,6 +27,8 @@ _MODULE = "appliance_secrets_masker"
 _MIN_LENGTH = "AIRFLOW__LOGGING__MIN_LENGTH_MASKED_SECRET"
 _NAMES = "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES"
 _HIDE = "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS"
+_CONNECTION = "AIRFLOW_CONN_"
+_NAMED = (_CONNECTION, "AIRFLOW_VAR_", "AIRFLOW__")
 _ESCAPES = (repr, json.dumps, partial(json.dumps, ensure_ascii=False))
 _QUOTES = (quote, partial(quote, safe=""), quote_plus)
 _LEAST_LINE = 8
@@ -39,26 +41,19 @@ class Masker:
     """The secrets of one try."""
 
     def __init__(self, airflow_env: Mapping[str, str] | None = None) -> None:
-        """Know no secret yet; ``airflow_env`` has Airflow's settings about masking."""
+        """Know what a task sees in its environment: ``airflow_env``, which has the settings about masking, too."""
         env = airflow_env or {}
-        module = _secrets_masker_module()
-        names = (name.strip() for name in env.get(_NAMES, "").split(","))
         self._known: set[str] = set()
-        self._masker: Any = module.SecretsMasker()
-        self._masker.sensitive_variables_fields = [
-            *module.DEFAULT_SENSITIVE_FIELDS,
-            *filter(None, names),
-        ]
-        self._masker.min_length_to_mask = int(env.get(_MIN_LENGTH, "5"))
-        self._masker.hide_sensitive_var_conn_fields = env.get(
-            _HIDE, "true"
-        ).strip().lower() in {"true", "t", "1", "yes", "y"}
+        self._masker = _masker(env)
+        patterns, self._masker.replacer = _of_environment(tuple(sorted(env.items())))
+        self._masker.patterns = set(patterns)
 
     def add(self, secret: object, name: str | None = None) -> None:
         """Hide ``secret``, text or a structure of texts; with a name, only if that names something sensitive."""
         match secret:
             case str():
-                self._add_text(secret, name)
+                if _add(self._masker, secret, name):
+                    self._known.add(secret)
             case Mapping():
                 for key, item in secret.items():
                     self.add(item, str(key))
@@ -67,17 +62,6 @@ class Masker:
                     self.add(item, name)
             case _:
                 pass  # A number, or nothing.
-
-    def _add_text(self, secret: str, name: str | None) -> None:
-        masker = self._masker
-        masker.add_mask(secret, name)
-        if re.escape(secret) in masker.patterns:
-            self._known.add(secret)
-            more = {re.escape(form) for form in _forms(secret)} - masker.patterns
-            if more:
-                masker.patterns |= more
-                # Sorted, so that other tries with these secrets need not compile it again.
-                masker.replacer = re.compile("|".join(sorted(masker.patterns)))
 
     @property
     def known(self) -> list[str]:
@@ -96,6 +80,51 @@ class Masker:
         """Return ``value``, text or JSON, with every secret replaced by ``***``."""
         hidden: T = self._masker.redact(value, max_depth=_DEPTH)
         return hidden
+
+
+def _masker(env: Mapping[str, str]) -> Any:
+    module = _secrets_masker_module()
+    names = (name.strip() for name in env.get(_NAMES, "").split(","))
+    masker = module.SecretsMasker()
+    masker.sensitive_variables_fields = [
+        *module.DEFAULT_SENSITIVE_FIELDS,
+        *filter(None, names),
+    ]
+    masker.min_length_to_mask = int(env.get(_MIN_LENGTH, "5"))
+    hides = env.get(_HIDE, "true").strip().lower()
+    masker.hide_sensitive_var_conn_fields = hides in {"true", "t", "1", "yes", "y"}
+    return masker
+
+
+@lru_cache(maxsize=4)
+def _of_environment(
+    env: tuple[tuple[str, str], ...],
+) -> tuple[frozenset[str], re.Pattern[str] | None]:
+    """Return what hides the secrets of an environment as a whole: a task may print it without having asked for them.
+
+    Not the password within a connection's URI, which may be any word as long as nobody uses it.
+    """
+    masker = _masker(dict(env))
+    for variable, value in env:
+        prefix = next((one for one in _NAMED if variable.startswith(one)), "")
+        name = variable.removeprefix(prefix).rpartition("__")[2].lower()
+        is_secret = prefix == _CONNECTION or masker.should_hide_value_for_key(name)
+        if prefix and is_secret and len(value) >= masker.min_length_to_mask:
+            _add(masker, value, None)
+    return frozenset(masker.patterns), masker.replacer
+
+
+def _add(masker: Any, secret: str, name: str | None) -> bool:
+    """Hide a text in all its forms; return whether it counts as a secret."""
+    masker.add_mask(secret, name)
+    if re.escape(secret) not in masker.patterns:
+        return False
+    more = {re.escape(form) for form in _forms(secret)} - masker.patterns
+    if more:
+        masker.patterns |= more
+        # Sorted, so that other tries with these secrets need not compile it again.
+        masker.replacer = re.compile("|".join(sorted(masker.patterns)))
+    return True
 
 
 def _forms(secret: str) -> set[str]:

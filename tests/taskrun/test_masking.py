@@ -102,6 +102,24 @@ def test_sensitive_keys_and_deep_strings_are_hidden_in_structures() -> None:
     assert "hunter22" not in str(masker.hide(deep))
 
 
+def test_a_printed_environment_shows_no_secret_that_airflow_takes_from_it() -> None:
+    env = {
+        "AIRFLOW_CONN_DB": "postgres://airflow:airflow@host/db",
+        "AIRFLOW_VAR_API_KEY": "abcdefgh",
+        "AIRFLOW_VAR_COLOR": "crimson",
+        "AIRFLOW__SMTP__SMTP_PASSWORD": "hunter22",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    }
+    hidden = Masker(env).hide(repr(env))
+
+    for secret in ("postgres:", "abcdefgh", "hunter22"):
+        assert secret not in hidden
+    for word in ("crimson", "LocalExecutor", "AIRFLOW_CONN_DB"):
+        assert word in hidden
+    assert Masker(env).hide("of airflow") == "of airflow"
+    assert Masker(env).known == []
+
+
 def test_maskers_do_not_share_secrets() -> None:
     """The tries of a worker run side by side in one process."""
     one, other = Masker(), Masker()

@@ -79,6 +79,14 @@ with DAG("leaks", default_args={"on_failure_callback": tell}, on_failure_callbac
             print(letter, end="", flush=True)
 
     @task
+    def dumps():
+        """Shows what it never asked for."""
+        environment = {k: v for k, v in os.environ.items() if k.startswith("AIRFLOW_")}
+        assert "AIRFLOW_CONN_ENV_DB" in environment
+        print(environment, json.dumps(environment))
+        subprocess.run(["env"], env=environment, check=True)
+
+    @task
     def raises():
         try:
             try:
@@ -127,7 +135,17 @@ with DAG("leaks", default_args={"on_failure_callback": tell}, on_failure_callbac
         print(value)
         return value
 
-    for each in (prints, raises, fails, skips, exits, crashes, retries, interprets):
+    for each in (
+        prints,
+        dumps,
+        raises,
+        fails,
+        skips,
+        exits,
+        crashes,
+        retries,
+        interprets,
+    ):
         each()
     labels.expand(number=[1])
     Waits(task_id="waits")
