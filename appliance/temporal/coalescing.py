@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Generic, TypeVar
 
+from temporalio.client import RPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
 _Question = TypeVar("_Question")
@@ -78,6 +79,8 @@ async def patiently(ask: Callable[[], Awaitable[_T]]) -> _T:
     for pause_s in _PAUSES_S:
         try:
             return await ask()
+        except RPCTimeoutOrCancelledError:
+            pass  # What an update says where a query has a status.
         except RPCError as err:
             if err.status not in _PASSING:
                 raise

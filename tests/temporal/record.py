@@ -44,6 +44,8 @@ def main() -> None:
             for dag_id in SHAPES:
                 box.submit(dag_id, "--run-id", "recorded", "--wait")
                 _save(box, dag_id, f"dag-{dag_id}-recorded")
+            box.submit("keeps_values", "--wait")
+            _save(box, "vault", "variables-airflow-tasks")
         with running_box(dags=GATED, folder=folder) as box:
             (folder / "lost").mkdir()
             lost = Run(box, "gated", folder / "lost", "waits")

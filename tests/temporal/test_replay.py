@@ -6,8 +6,10 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from appliance.temporal.vault import AirflowVault
 from appliance.temporal.workflow import ExecuteAirflowDagWorkflow
 
+WORKFLOWS = [ExecuteAirflowDagWorkflow, AirflowVault]
 RECORDED = {
     path.stem: path.read_text()
     for path in sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
@@ -18,10 +20,15 @@ RECORDED = {
 async def test_a_recorded_run_can_be_replayed(name: str) -> None:
     history = WorkflowHistory.from_json(name, RECORDED[name])
 
-    await Replayer(workflows=[ExecuteAirflowDagWorkflow]).replay_workflow(history)
+    await Replayer(workflows=WORKFLOWS).replay_workflow(history)
 
 
 def test_the_recordings_cover_what_a_run_can_go_through() -> None:
-    assert {"retries_once", "lost_worker", "cancelled", "maps", "reschedules"} <= set(
-        RECORDED
-    )
+    assert {
+        "retries_once",
+        "lost_worker",
+        "cancelled",
+        "maps",
+        "reschedules",
+        "vault",
+    } <= set(RECORDED)
