@@ -30,6 +30,7 @@ from appliance.temporal.messages import (
     DagQuestion,
     ResolveAnswer,
     ResolveQuestion,
+    Whereabouts,
 )
 from appliance.temporal.room import shortage
 from appliance.temporal.runs import Runs
@@ -112,12 +113,22 @@ class TryActivities:
             raise lost("the worker that ran it has been restarted")
         return await self._report(task, running)
 
+    @activity.defn(name=messages.FIND_HOLDERS)
+    async def find_holders(self) -> dict[str, Whereabouts]:
+        """Return where the tries of the run are, by their id."""
+        info = activity.info()
+        return await self._runs.holders(
+            info.workflow_id or "", info.workflow_run_id or ""
+        )
+
     async def _report(
         self, task: ActivityTaskInput, running: asyncio.Task[TaskExecutionResult]
     ) -> TaskExecutionResult:
         info = activity.info()
         token, place = info.task_token, (info.workflow_run_id or "", info.activity_id)
         self._journal.take(token)
+        if self._leases.has_begun(task.ti_id):
+            self._journal.begin(token)
         self._taken[place] = task.ti_id
         try:
             await self._hold(running)

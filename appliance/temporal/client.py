@@ -16,6 +16,7 @@ from typing import Any
 import temporalio.client
 from temporalio.client import (
     WorkflowExecution,
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
 )
@@ -141,7 +142,7 @@ class Client:
         if seen.status != WorkflowExecutionStatus.RUNNING:
             tasks = [_as_ended(row) for row in tasks]
         dag_id, run_id = _names(seen, result)
-        start = result.start_date if result else seen.start_time.isoformat()
+        start = result.start_date if result else _iso(await self._began(seen))
         end = result.end_date if result else _iso(seen.close_time)
         order = sorted(tasks, key=lambda row: (row.task_id, row.map_index))
         return RunReport(
@@ -256,7 +257,31 @@ class Client:
         return found
 
     async def _list(self, query: str) -> list[RunRow]:
-        return [_run_row(seen) async for seen in self._client.list_workflows(query)]
+        began: dict[str, datetime] = {}
+        rows: list[RunRow] = []
+        async for seen in self._client.list_workflows(query):
+            if seen.status == WorkflowExecutionStatus.CONTINUED_AS_NEW:
+                earlier = began.get(seen.id, seen.start_time)
+                began[seen.id] = min(earlier, seen.start_time)
+            else:
+                rows.append(_run_row(seen))
+        return [
+            replace(row, start_date=_iso(began[row.workflow_id]))
+            if row.workflow_id in began
+            else row
+            for row in rows
+        ]
+
+    async def _began(self, seen: WorkflowExecutionDescription) -> datetime:
+        """Return when a run was started, also when it has been handed over since."""
+        first = seen.raw_description.workflow_execution_info.first_run_id
+        if first in ("", seen.run_id):
+            return seen.start_time
+        handle = self._client.get_workflow_handle(seen.id, run_id=first)
+        try:
+            return (await handle.describe()).start_time
+        except RPCError:
+            return seen.start_time  # The server keeps it no longer.
 
     async def _read(self, question: DagQuestion) -> DagAnswer:
         return await self._asker.ask(messages.READ_DAG, question, DagAnswer)

@@ -8,6 +8,7 @@ from appliance.temporal.messages import TaskRow
 from appliance.temporal.orders import BackfillProgress, PlannedRun, ScheduleRow
 
 _MAX_ROWS = 100
+_NAMED = 5
 QUEUED = "🔷 queued: as many runs of this DAG as may (`max_active_runs`) are running."
 """What is shown of a run that waits for others."""
 _STEERING = (
@@ -89,6 +90,19 @@ def backfill(progress: BackfillProgress, waiting: Sequence[PlannedRun]) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def failure(reason: str, rows: Iterable[TaskRow]) -> str:
+    """Say in a line why a run has failed."""
+    failed = [
+        summary(row.task_id, row.map_index, row.try_number)
+        for row in rows
+        if row.state == "failed"
+    ]
+    if not failed:
+        return f"The DAG run failed: {reason}"
+    more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    return f"The DAG run failed ({reason}): {', '.join(failed[:_NAMED])}{more}"
 
 
 def _line(row: TaskRow) -> str:

@@ -6,9 +6,10 @@ along with the tries it starts.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from itertools import islice
+from typing import Any, Self
 
 from appliance.dagrun.states import PARKED
 from appliance.dagrun.tries import TaskExecutionResult, XComRow
@@ -125,6 +126,27 @@ class Ledger:
         return TaskRow(
             task_id, map_index, state, try_number, times.start, times.end, times.label
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Write everything as plain JSON values."""
+        return {
+            "xcoms": [
+                [*instance, key, value]
+                for instance, held in self.xcoms.items()
+                for key, value in held.items()
+            ],
+            "times": [[*instance, *astuple(at)] for instance, at in self.times.items()],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_json`` wrote."""
+        ledger = cls()
+        for row in data["xcoms"]:
+            ledger._put(XComRow(*row))
+        for task_id, map_index, *times in data["times"]:
+            ledger.times[task_id, map_index] = _Times(*times)
+        return ledger
 
     def _rows_of(self, task_id: str) -> list[XComRow]:
         return [

@@ -19,6 +19,7 @@ ACTIVITY = "run_airflow_task"
 REATTACH_ACTIVITY = "reattach_airflow_task"
 TRIGGER_ACTIVITY = "run_trigger"
 READ_DAG = "read_dag"
+FIND_HOLDERS = "find_holders"
 LIST_DAGS = "list_dags"
 RESOLVE_XCOMS = "resolve_xcoms"
 
@@ -123,6 +124,19 @@ class DagExecutionInput:
     """Of a run for a partition, which has no logical date."""
     dag: "DagAnswer | None" = None
     """What a worker read of the DAG before the run was started; read as the first step when absent."""
+    carried: str | None = None
+    """Where the run stands, when it goes on from an earlier workflow run whose history had grown long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a try is: with a worker, or waiting for its next attempt."""
+
+    queue: str = ""
+    """The worker's own task queue."""
+    again_at: str | None = None
+    attempt: int = 1
+    """The one that is under way, or the next one."""
 
 
 @dataclass(frozen=True, slots=True)

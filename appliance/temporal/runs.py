@@ -3,12 +3,16 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkflowExecutionRequest,
+    DescribeWorkflowExecutionResponse,
+)
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -18,7 +22,12 @@ from appliance.taskrun.runview import InstanceRow, OtherRuns
 from appliance.temporal import messages
 from appliance.temporal.coalescing import Coalescing, each_once, patiently
 from appliance.temporal.keyring import Keyring
-from appliance.temporal.messages import RunSecretsAndConf, TaskRow, XComQuestion
+from appliance.temporal.messages import (
+    RunSecretsAndConf,
+    TaskRow,
+    Whereabouts,
+    XComQuestion,
+)
 from appliance.temporal.sealing import seal_parked, unseal, unseal_parked
 
 _KEEP_RUNS = 256
@@ -120,7 +129,10 @@ class Runs:
         return run
 
     async def goes_on(self, workflow: str, run: str) -> bool:
-        """Tell whether a run has not been terminated or reset; what cannot be found out counts as true."""
+        """Tell whether a run has not been terminated or reset; what cannot be found out counts as true.
+
+        A run that was handed over to a fresh workflow run goes on: that asks for its tries.
+        """
         try:
             seen = await self._client.get_workflow_handle(
                 workflow, run_id=run
@@ -129,15 +141,33 @@ class Runs:
             return err.status != RPCStatusCode.NOT_FOUND
         return seen.status in _GOING_ON
 
+    async def holders(self, workflow: str, run: str) -> dict[str, Whereabouts]:
+        """Return where the activities of a run are, by their id; that of its try."""
+        seen = await self._describe(workflow, run)
+        return {
+            pending.activity_id: Whereabouts(
+                queue=await self._heartbeat(pending),
+                again_at=pending.scheduled_time.ToDatetime(UTC).isoformat()
+                if pending.state
+                == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+                else None,
+                attempt=pending.attempt,
+            )
+            for pending in seen.pending_activities
+        }
+
+    async def _heartbeat(self, pending: PendingActivityInfo) -> str:
+        """Return what the last heartbeat of the current attempt named."""
+        payloads = pending.heartbeat_details.payloads
+        is_taken = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+        if not payloads or not is_taken:
+            return ""
+        return str((await self._client.data_converter.decode(payloads))[0])
+
     async def stopped(self, workflow: str, run: str) -> frozenset[str]:
         """Return the ids of the activities a run has asked to end; none if that cannot be found out."""
-        request = DescribeWorkflowExecutionRequest(
-            namespace=self._client.namespace,
-            execution=WorkflowExecution(workflow_id=workflow, run_id=run),
-        )
-        service = self._client.workflow_service
         try:
-            seen = await service.describe_workflow_execution(request)
+            seen = await self._describe(workflow, run)
         except RPCError:
             return frozenset()
         asked = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
@@ -146,6 +176,16 @@ class Runs:
             for pending in seen.pending_activities
             if pending.state == asked
         )
+
+    async def _describe(
+        self, workflow: str, run: str
+    ) -> DescribeWorkflowExecutionResponse:
+        request = DescribeWorkflowExecutionRequest(
+            namespace=self._client.namespace,
+            execution=WorkflowExecution(workflow_id=workflow, run_id=run),
+        )
+        service = self._client.workflow_service
+        return await service.describe_workflow_execution(request)
 
 
 def instance_row(row: TaskRow) -> InstanceRow:

@@ -67,6 +67,11 @@ class Turn:
         self._has_come = True
         return has_waited
 
+    def had_come(self, facts: RunFacts) -> None:
+        """Take over that an earlier workflow run has announced this run, which may run."""
+        self._card = _card(facts, self._request)
+        self._has_come = True
+
     async def over(
         self, state: RunState, facts: RunFacts, rows: Sequence[TaskRow]
     ) -> None:

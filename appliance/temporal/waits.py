@@ -5,9 +5,9 @@ tries. Imported by the workflow: deterministic, no clock but ``workflow.now()``.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -159,6 +159,30 @@ class Waits:
         """Say how this try goes on, once; None if it begins."""
         parked_try, resumption = self._resumptions.pop(instance, (0, None))
         return resumption if parked_try == try_number else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Write every wait, and how tries go on whose wait is over."""
+        return {
+            "waits": [asdict(wait) for wait in self._waits.values()],
+            "resumptions": [
+                [*instance, try_number, asdict(resumption)]
+                for instance, (try_number, resumption) in self._resumptions.items()
+            ],
+            "answers": [asdict(answer) for answer in self._answers.values()],
+        }
+
+    def take_up(self, data: Mapping[str, Any]) -> None:
+        """Go on with what ``to_json`` wrote."""
+        for answer in data["answers"]:
+            self.answer(Response(**answer))
+        for task_id, map_index, try_number, resumption in data["resumptions"]:
+            goes_on = Resumption(**resumption)
+            self._resumptions[task_id, map_index] = (try_number, goes_on)
+        for body in data["waits"]:
+            held = body["deferral"]
+            wait = Wait(**{**body, "deferral": Deferral(**held) if held else None})
+            self._waits[wait.instance] = wait
+            self._tasks[wait.instance] = asyncio.create_task(self._run(wait))
 
     async def _run(self, wait: Wait) -> None:
         with suppress(asyncio.CancelledError):

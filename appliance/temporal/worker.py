@@ -49,6 +49,7 @@ from appliance.temporal.connection import dial
 from appliance.temporal.dag import AirflowDag
 from appliance.temporal.dispatch import Dispatch
 from appliance.temporal.doorkeeper import opened
+from appliance.temporal.errand import AskApplianceWorker
 from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.journal import Journal
 from appliance.temporal.keyring import Keyring, ensure_key
@@ -68,7 +69,7 @@ from appliance.temporal.starter import Starter
 from appliance.temporal.triggering import TriggerActivities
 from appliance.temporal.vault import AirflowVault
 from appliance.temporal.vaults import Vaults
-from appliance.temporal.workflow import AskApplianceWorker, ExecuteAirflowDagWorkflow
+from appliance.temporal.workflow import ExecuteAirflowDagWorkflow
 from appliance.temporal.workshop import Workshop
 from appliance.warm.control import shield_from_children
 
@@ -279,6 +280,7 @@ def _workers(
         ],
         activities=[
             tries.run_airflow_task,
+            tries.find_holders,
             dags.read_dag,
             dags.list_dags,
             XComActivities(workshop.resolve).resolve_xcoms,

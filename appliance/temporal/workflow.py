@@ -5,11 +5,10 @@ Decisions of the machine become activities and timers, their ends become events.
 """
 
 import asyncio
-import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -31,8 +30,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from appliance.dagrun.machine import DagRun
     from appliance.dagrun.plan import Plan
-    from appliance.dagrun.states import RunState, TaskState
-    from appliance.dagrun.tries import DagCallback, RunFacts, XComRow
+    from appliance.dagrun.states import RunState
+    from appliance.dagrun.tries import DagCallback, XComRow
     from appliance.temporal import (
         attributes,
         callbacks,
@@ -41,13 +40,13 @@ with workflow.unsafe.imports_passed_through():
         messages,
         questions,
     )
-    from appliance.temporal.ledger import Ledger, shorten
+    from appliance.temporal.description import concluded, described, questioned
+    from appliance.temporal.handover import Carried, CarriedTry
+    from appliance.temporal.ledger import Ledger
     from appliance.temporal.messages import (
-        AskInput,
         DagAnswer,
         DagExecutionInput,
         DagExecutionResult,
-        DagQuestion,
         Response,
         RunSecretsAndConf,
         TaskRow,
@@ -64,9 +63,10 @@ _ONCE = RetryPolicy(maximum_attempts=1)
 _READ_AGAIN = RetryPolicy(maximum_attempts=5)
 """A refusal is an answer; what fails is the worker."""
 _READ_TIMEOUT = timedelta(minutes=5)
-_MAX_ROWS = 100
 _REDRAW_ROWS = 200
-_INLINE_CONF_BYTES = 1024
+_FIRST_LOOK_S = 1.5
+"""By then a try that has begun has sent its first heartbeat, which names its worker."""
+_LAST_LOOK_S = 300.0
 _MOST_RUNNING = 1000
 """Temporal takes 2,000 unfinished activities a workflow and 4 MB a workflow task; past either, the run is stuck."""
 
@@ -96,6 +96,7 @@ class ExecuteAirflowDagWorkflow:
             self._logical_date = self._started.isoformat()
         self._undrawn = self._rows_drawn = 0
         self._asked = ""
+        self._can_hand_over = True
 
     @workflow.run
     async def run(self, request: DagExecutionInput) -> DagExecutionResult:
@@ -111,37 +112,24 @@ class ExecuteAirflowDagWorkflow:
             raise ApplicationError(
                 dag.refusal, type=messages.RUN_REFUSED, non_retryable=True
             )
-        self._facts = self._describe(dag)
-        self._publish(dag)
-        await self._await_turn(dag)
-        plan = Plan.from_json(dag.plan)
-        self._slots = slots = Slots(plan, dag)
-        most = min(plan.max_active_tasks, _MOST_RUNNING)
-        self._machine = machine = DagRun(
-            replace(plan, max_active_tasks=most, lent=slots.groups),
-            logical_date=self._logical_date,
-            is_backfill=request.run_type == "backfill",
-            retry_lost=dag.retry_lost,
-            max_lost=dag.max_lost,
-        )
-        self._tries = tries = Tries(
-            self._facts, machine, self._ledger, self._inbox.append
-        )
-        self._waits = tries.waits
-        past = Past(plan, dag, request)
-        self._obey(machine.start(_now()))
+        self._request = replace(request, dag=dag)
+        if request.carried is not None:
+            machine, tries = self._take_up(request.carried, dag)
+        else:
+            machine, tries = await self._begin(dag)
+        past = Past(machine.plan, dag, request)
         past.watch(self._facts, self._inbox.append)
         try:
             await self._until_finished(machine)
             past.stop()
             await tries.stop()
-            await slots.end(self._facts)
+            await self._slots.end(self._facts)
         except asyncio.CancelledError:
             self._obey(machine.receive([CancelRequested()], _now()))
             await self._until_finished(machine)  # its teardowns
             past.stop()
             await tries.stop()
-            await slots.end(self._facts)
+            await self._slots.end(self._facts)
             self._set_state("failed")
             await self._turn.over(RunState.FAILED, self._facts, self.task_states())
             raise
@@ -172,12 +160,13 @@ class ExecuteAirflowDagWorkflow:
     @workflow.signal(name=messages.LENT_SIGNAL)
     def slots_lent(self, lease_ids: list[str]) -> None:
         """A pool has lent what was waited for."""
-        self._slots.lend(lease_ids)
+        if self._machine is not None:  # A run that was just handed over asks again.
+            self._slots.lend(lease_ids)
 
     @workflow.query(name=messages.WANTED_QUERY)
     def slots_wanted(self) -> list[Wish]:
         """Return what task instances wait for."""
-        return self._slots.wanted()
+        return [] if self._machine is None else self._slots.wanted()
 
     @workflow.update(name=messages.RESPOND_UPDATE)
     async def respond(self, response: Response) -> None:
@@ -196,47 +185,62 @@ class ExecuteAirflowDagWorkflow:
     # -- before the first task --------------------------------------------------
 
     async def _read_dag(self) -> DagAnswer:
-        request = self._request
-        question = DagQuestion(
-            request.dag_id,
-            request.dag_file,
-            request.conf,
-            request.run_id,
-            self._logical_date,
-            request.run_type,
-        )
         answer: DagAnswer = await workflow.execute_local_activity(
             messages.READ_DAG,
-            question,
+            questioned(self._request, self._logical_date),
             result_type=DagAnswer,
             start_to_close_timeout=_READ_TIMEOUT,
             retry_policy=_READ_AGAIN,
-            summary=limits.shortened(f"read {request.dag_id}"),
+            summary=limits.shortened(f"read {self._request.dag_id}"),
         )
         return answer
 
-    def _describe(self, dag: DagAnswer) -> RunFacts:
-        request = self._request
-        now = self._started.isoformat()
-        logical_date = self._logical_date
-        run_after = request.run_after or logical_date or now
-        is_small = len(json.dumps(request.conf)) <= _INLINE_CONF_BYTES
-        return RunFacts(
-            dag_id=request.dag_id,
-            run_id=request.run_id or f"{request.run_type}__{logical_date}",
-            run_type=request.run_type,
-            logical_date=logical_date,
-            data_interval_start=request.data_interval_start or dag.data_interval_start,
-            data_interval_end=request.data_interval_end or dag.data_interval_end,
-            partition_key=request.partition_key,
-            run_after=run_after,
-            start_date=now,
-            file=dag.file,
-            conf=request.conf if is_small else None,
-            is_sealed=request.sealed is not None,
-            triggering_user=request.triggering_user,
+    def _plan(self, dag: DagAnswer) -> Plan:
+        plan = Plan.from_json(dag.plan)
+        self._slots = Slots(plan, dag)
+        most = min(plan.max_active_tasks, _MOST_RUNNING)
+        return replace(plan, max_active_tasks=most, lent=self._slots.groups)
+
+    def _follow(self, machine: DagRun) -> Tries:
+        self._tries = Tries(self._facts, machine, self._ledger, self._inbox.append)
+        self._waits = self._tries.waits
+        return self._tries
+
+    async def _begin(self, dag: DagAnswer) -> tuple[DagRun, Tries]:
+        self._facts = described(
+            self._request,
+            dag,
+            logical_date=self._logical_date,
+            started=self._started.isoformat(),
             workflow_id=workflow.info().workflow_id,
         )
+        self._publish(dag)
+        await self._await_turn(dag)
+        self._machine = machine = DagRun(
+            self._plan(dag),
+            logical_date=self._logical_date,
+            is_backfill=self._request.run_type == "backfill",
+            retry_lost=dag.retry_lost,
+            max_lost=dag.max_lost,
+        )
+        tries = self._follow(machine)
+        self._obey(machine.start(_now()))
+        return machine, tries
+
+    def _take_up(self, carried: str, dag: DagAnswer) -> tuple[DagRun, Tries]:
+        """Go on where an earlier workflow run of this run has handed over."""
+        found = Carried.of(carried, self._plan(dag))
+        self._facts, self._ledger = found.facts, found.ledger
+        self._machine = machine = found.machine
+        self._publish(dag)
+        self._turn.had_come(found.facts)
+        tries = self._follow(machine)
+        tries.take_up(found.tries, found.waits)
+        for at in machine.wakes:
+            self._wake(at)
+        # Who waits for slots of pools asks for them again.
+        self._obey(machine.receive([], _now()))
+        return machine, tries
 
     def _publish(self, dag: DagAnswer) -> None:
         """Make a run that was started by hand as easy to find as a submitted one."""
@@ -269,9 +273,49 @@ class ExecuteAirflowDagWorkflow:
     async def _until_finished(self, machine: DagRun) -> None:
         while self._finish is None:
             await workflow.wait_condition(lambda: bool(self._inbox))
-            events = list(self._inbox)
-            self._inbox.clear()
-            self._obey(machine.receive(events, _now()))
+            self._take_in(machine)
+            if self._can_hand_over and workflow.info().is_continue_as_new_suggested():
+                await self._hand_over(machine)
+
+    def _take_in(self, machine: DagRun) -> None:
+        events = list(self._inbox)
+        self._inbox.clear()
+        self._obey(machine.receive(events, _now()))
+
+    async def _hand_over(self, machine: DagRun) -> None:
+        """Go on in a fresh workflow run as soon as the worker of every try that runs is known."""
+        self._tries.withhold()
+        pause_s = _FIRST_LOOK_S
+        try:
+            while self._finish is None and self._can_hand_over:
+                await self._take_in_for(pause_s, machine)
+                holders = await self._tries.whereabouts()
+                if self._inbox:
+                    self._take_in(machine)
+                tries = self._tries.carried(holders)
+                if tries is not None and self._finish is None:
+                    self._go_on_afresh(machine, tries)
+                pause_s = min(2 * pause_s, _LAST_LOOK_S)
+        except asyncio.CancelledError:
+            self._tries.release()
+            raise
+        self._tries.release()
+
+    async def _take_in_for(self, seconds: float, machine: DagRun) -> None:
+        until = _now() + seconds
+        while self._finish is None and (left_s := until - _now()) > 0:
+            with suppress(TimeoutError):
+                await workflow.wait_condition(lambda: bool(self._inbox), timeout=left_s)
+                self._take_in(machine)
+
+    def _go_on_afresh(self, machine: DagRun, tries: list[CarriedTry]) -> None:
+        waits = self._tries.waits.to_json()
+        carried = Carried(self._facts, machine, self._ledger, tries, waits)
+        fresh = carried.onto(self._request)
+        if fresh is not None:
+            workflow.continue_as_new(fresh)
+        workflow.logger.warning("the run is too large to go on with a fresh history")
+        self._can_hand_over = False
 
     def _obey(self, decisions: Iterable[Decision]) -> None:
         self._tries.new_activation()
@@ -317,18 +361,7 @@ class ExecuteAirflowDagWorkflow:
         assert self._finish is not None  # noqa: S101  # the loop has ended
         rows = self.task_states()
         await self._turn.over(self._finish.state, self._facts, rows)
-        states = [row.state for row in rows]
-        result = DagExecutionResult(
-            state=self._finish.state.value,
-            dag_id=self._facts.dag_id,
-            run_id=self._facts.run_id,
-            start_date=self._facts.start_date,
-            end_date=_iso_now(),
-            tasks_succeeded=states.count(TaskState.SUCCESS),
-            tasks_failed=states.count(TaskState.FAILED),
-            tasks=shorten(rows, _MAX_ROWS),
-            tasks_total=len(rows),
-        )
+        result = concluded(self._facts, self._finish.state, rows, ended=_iso_now())
         self._set_state(result.state)
         callback = DagCallback(
             is_failure=result.state == "failed",
@@ -342,7 +375,7 @@ class ExecuteAirflowDagWorkflow:
             await self._tries.call_back(callback, about)
         if result.state == "failed":
             raise ApplicationError(
-                _failure_text(self._finish.reason, rows),
+                details.failure(self._finish.reason, rows),
                 result,
                 type=messages.RUN_FAILED,
                 non_retryable=True,
@@ -354,36 +387,9 @@ class ExecuteAirflowDagWorkflow:
             workflow.upsert_search_attributes([attributes.STATE.value_set(state)])
 
 
-@workflow.defn(name=messages.ASK_WORKFLOW)
-class AskApplianceWorker:
-    """Asks a worker one question on behalf of the command line, which deletes this workflow afterwards."""
-
-    @workflow.run
-    async def run(self, request: AskInput) -> Any:
-        """Return what the activity answers."""
-        return await workflow.execute_local_activity(
-            request.activity,
-            request.question,
-            start_to_close_timeout=timedelta(seconds=request.timeout_s),
-            retry_policy=_ONCE,
-        )
-
-
 def _now() -> float:
     return workflow.now().timestamp()
 
 
 def _iso_now() -> str:
     return workflow.now().isoformat()
-
-
-def _failure_text(reason: str, rows: Iterable[TaskRow]) -> str:
-    failed = [
-        details.summary(r.task_id, r.map_index, r.try_number)
-        for r in rows
-        if r.state == "failed"
-    ]
-    if not failed:
-        return f"The DAG run failed: {reason}"
-    more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""  # noqa: PLR2004  # a line
-    return f"The DAG run failed ({reason}): {', '.join(failed[:5])}{more}"

@@ -117,3 +117,20 @@ def test_a_short_list_of_rows_shows_failures_first() -> None:
     rows.append(TaskRow("z", -1, "failed", 1))
 
     assert [row.task_id for row in shorten(rows, 2)] == ["z", "t0"]
+
+
+def test_it_can_be_carried_on() -> None:
+    ledger = Ledger()
+    ledger.started(("s", 2), T0, is_poke=False)
+    ledger.ended(("s", 2), result(XComRow("s", 2, "b", [1]), XComRow("s", 2, "a", "é")))
+    ledger.ended(("t", -1), result(XComRow("t", -1, "k", {"x": None})))
+    ledger.ended(("t", -1), result(deleted=(XComRow("t", -1, "k"),)))
+
+    again = Ledger.from_json(json.loads(json.dumps(ledger.to_json())))
+
+    assert again.to_json() == ledger.to_json()
+    assert again.answer(XComQuestion()) == ledger.answer(XComQuestion())
+    assert again.keys(("s", 2)) == ("b", "a")
+    assert again.used_bytes == ledger.used_bytes
+    assert again.send_along(["s"], 1000) == ledger.send_along(["s"], 1000)
+    assert again.task_row("s", 2, None, 1) == ledger.task_row("s", 2, None, 1)
