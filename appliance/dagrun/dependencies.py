@@ -10,7 +10,7 @@ Source: Airflow 3.3: ``airflow/ti_deps/deps/``.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from appliance.dagrun.expansion import Place, relevant_indexes
 from appliance.dagrun.instances import Board, Instance, Node
@@ -49,8 +49,8 @@ class Dependencies:
     """Asks for the instances of one board, during one pass."""
 
     board: Board
-    _known: dict[str, tuple[int, Verdict]] = field(default_factory=dict)
-    """Task id → what its rule says of every instance, among how many upstream instances."""
+    _known: dict[tuple[Any, ...], Verdict] = field(default_factory=dict)
+    """Rule, number of upstream instances and states of those that have ended → what the rule says."""
 
     def are_met(self, instance: Instance, now: float | None) -> bool:
         """Tell whether the instance may run; set its state if it never will.
@@ -110,20 +110,19 @@ class Dependencies:
 
     def _judge_all_above(self, instance: Instance, node: Node) -> Verdict:
         """Judge by what is the same for all instances of a task, but for removed upstreams."""
-        seen = _all_above(node)
-        known = self._known.get(instance.task.task_id)
-        if known is not None and known[0] == seen.rows:
-            return known[1]
-        verdict = RULES[instance.task.rule](_tally(instance, seen))
-        if len(node.instances) > 1 and not self.board.has_removed:
-            self._known[instance.task.task_id] = seen.rows, verdict
+        rule, rows = instance.task.rule, node.expected_above
+        alike = (rule, rows, *node.above.items())
+        verdict = self._known.get(alike)
+        if verdict is None or self.board.has_removed:
+            verdict = RULES[rule](_tally(instance, _Seen(node.above, rows)))
+            self._known[alike] = verdict
         return verdict
 
     def _judge_with_setups(self, instance: Instance, node: Node) -> Verdict:
         if instance.task.groups and node.links.upstream_expands:
             seen = self._look_at(instance, node.links.up)
         else:
-            seen = _all_above(node)
+            seen = _Seen(node.above, node.expected_above)
         setups = self._look_at(
             instance, node.links.setup_ups, by_rows=node.links.upstream_expands
         )
@@ -223,13 +222,6 @@ def is_due(instance: Instance, now: float) -> bool:
             return instance.due <= now
         case _:
             return True
-
-
-def _all_above(node: Node) -> _Seen:
-    links = node.links
-    return _Seen(
-        node.above, node.rows_above if links.upstream_expands else len(links.up)
-    )
 
 
 def _tally(instance: Instance, seen: _Seen) -> Tally:

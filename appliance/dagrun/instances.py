@@ -108,6 +108,12 @@ class Node:
         """The task."""
         return self.links.task
 
+    @property
+    def expected_above(self) -> int:
+        """How many upstream instances a trigger rule waits for; where none is mapped, a task counts as one."""
+        links = self.links
+        return self.rows_above if links.upstream_expands else len(links.up)
+
 
 @dataclass(slots=True)
 class Board:

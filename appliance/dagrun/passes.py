@@ -47,6 +47,10 @@ class Pass:
     report: PassReport = field(default_factory=PassReport)
     _ready: list[Instance] = field(default_factory=list)
     _queue: list[InstanceKey] = field(default_factory=list)
+    """Whom to visit, the next one last."""
+    _late: list[InstanceKey] = field(default_factory=list)
+    """A heap of whom else to visit, found on the way."""
+    _last: InstanceKey | None = None
     _expanded: deque[Instance] = field(default_factory=deque)
     _dependencies: Dependencies = field(init=False)
 
@@ -59,7 +63,7 @@ class Pass:
         board.take_snapshot()
         report.unfinished = board.unfinished
         self._fill_queue()
-        while self._queue:
+        while self._queue or self._late:
             self._visit_next()
         while self._expanded:
             self._visit(self._expanded.popleft())
@@ -84,20 +88,23 @@ class Pass:
                 if instances[index].state in SCHEDULABLE
             ]
         board.dirty.clear()
-        self._queue.sort()  # a sorted list is a heap
+        self._queue.sort(reverse=True)
 
     def _visit_next(self) -> None:
-        key = heapq.heappop(self._queue)
-        while self._queue and self._queue[0] == key:
-            heapq.heappop(self._queue)
-        instance = self.board.find(key)
-        if instance is None or instance.state not in SCHEDULABLE:
+        queue, late = self._queue, self._late
+        is_late = late and (not queue or late[0] < queue[-1])
+        key = heapq.heappop(late) if is_late else queue.pop()
+        instance = self.board.nodes[key[0]].instances.get(key[1])
+        if instance is None or instance.state not in SCHEDULABLE or key == self._last:
             return
+        self._last = key
         self._visit(instance)
+        if not self.board.read_live:
+            return
         for task_id in self.board.read_live:
             for other in self.board.nodes[task_id].instances.values():
                 if other.key > key and other.state in SCHEDULABLE:
-                    heapq.heappush(self._queue, other.key)
+                    heapq.heappush(late, other.key)
         self.board.read_live.clear()
 
     def _visit(self, instance: Instance) -> None:

@@ -22,7 +22,7 @@ from statistics import median
 
 from temporalio.client import Client
 
-from tests.bench import bare, image
+from tests.bench import bare, image, scheduling
 from tests.bench.memory import pss_mb
 from tests.bench.rival import SLOTS, running_airflow
 from tests.bench.table import Figures, markdown
@@ -48,6 +48,8 @@ def main() -> None:
         print(image.table(asked.runs))
         return
     figures = Figures()
+    figures.mapped_pass_ms = scheduling.pass_ms(scheduling.MAPPED)
+    figures.separate_pass_ms = scheduling.pass_ms(scheduling.SEPARATE)
     figures.loads.append(os.getloadavg()[0])
     with _folder() as folder:
         _measure_appliance(figures, folder, asked.runs)

@@ -1,6 +1,8 @@
 """What holds for any DAG and any order of events."""
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
@@ -45,6 +47,30 @@ ENDS = st.sampled_from(
     ]
 )
 WAIT_ENDS = (TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED)
+ALLOWS: dict[str, Callable[[Counter[Any], int], bool]] = {
+    "all_success": lambda s, n: s["success"] + s["removed"] == n,
+    "all_failed": lambda s, n: s["failed"] + s["upstream_failed"] + s["removed"] == n,
+    "all_done": lambda s, n: _ended(s) == n,
+    "all_done_min_one_success": lambda s, n: _ended(s) == n and s["success"] > 0,
+    "all_done_setup_success": lambda s, n: _ended(s) == n,
+    "one_success": lambda s, _: s["success"] > 0,
+    "one_failed": lambda s, _: s["failed"] + s["upstream_failed"] > 0,
+    "one_done": lambda s, _: s["success"] + s["failed"] > 0,
+    "none_failed": lambda s, n: s["success"] + s["skipped"] + s["removed"] == n,
+    "none_failed_min_one_success": lambda s, n: (
+        s["success"] > 0 and s["success"] + s["skipped"] + s["removed"] == n
+    ),
+    "none_skipped": lambda s, n: _ended(s) == n and s["skipped"] == 0,
+    "all_skipped": lambda s, n: s["skipped"] == n,
+    "always": lambda _s, _n: True,
+}
+"""Rule -> whether these states of all upstream tasks, as many as there are, let a task run."""
+
+
+def _ended(states: Counter[Any]) -> int:
+    return sum(states[state] for state in FINISHED)
+
+
 FINAL_STEP = 60
 """After so many events every try succeeds, so that a run of endless retries is no counter-example."""
 
@@ -147,7 +173,23 @@ class Outside:
         assert key not in self.running
         assert this > last or key in self.resumed
         self.resumed.discard(key)
+        if start.try_number == 1 and not start.reschedules:
+            self._assert_rule_allows(start.task_id)
         self.running[key] = start
+
+    def _assert_rule_allows(self, task_id: str) -> None:
+        """Judge by the states of all instances above, where none is mapped: then every rule is simple."""
+        above = [
+            i
+            for t, task in self.plan.tasks.items()
+            if task_id in task.down
+            for i in [t]
+        ]
+        tasks = self.plan.tasks
+        if not above or any(tasks[t].expands for t in (task_id, *above)):
+            return
+        states = Counter(s for t, _, s, _ in self.run.rows() if t in above)
+        assert ALLOWS[str(tasks[task_id].rule)](states, len(above)), (task_id, states)
 
     def _next(self) -> list[Event]:
         self.steps += 1

@@ -1,6 +1,6 @@
 """The oracle's process: one request a line on stdin, one answer a line on stdout.
 
-Request: {"spec": <specs.py>}
+Request: {"spec": <specs.py>, "is_acted"?: whether its DAG is that of acted.py}
 Answer: {"plan": <dagfile.projection>, "trace": ...} or {"refused": why Airflow takes no such DAG, or its run is too large}
 
 Request: {"source": Python that makes ``dag``, "begin", "end", "events", "run_s"}
@@ -31,6 +31,7 @@ from appliance.dagfile import timetables  # noqa: E402
 from appliance.dagrun.plan import Plan  # noqa: E402
 from appliance.warm import seams  # noqa: E402
 from tests.parity import pasts, schedules  # noqa: E402
+from tests.parity.acted import build_acted_dag  # noqa: E402
 from tests.parity.dags import build_dag  # noqa: E402
 from tests.parity.scheduler import Oracle  # noqa: E402
 from tests.parity.simulate import simulate  # noqa: E402
@@ -48,7 +49,7 @@ def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
     spec = request["spec"]
     script, options = spec.get("script", {}), spec.get("options", {})
     try:
-        dag = build_dag(spec)
+        dag = (build_acted_dag if request.get("is_acted") else build_dag)(spec)
         serialized = DagSerialization.to_dict(dag)
         plan = project(serialized, seams.custom_weights(dag, serialized))
         simulate(Plan.from_json(plan), script, **options)

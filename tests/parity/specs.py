@@ -40,6 +40,7 @@ WEIGHTS = ("absolute", "downstream", "upstream", "custom")
 MAX_MAP_LENGTH = 6
 """What ``[core] max_map_length`` is set to; some values are longer."""
 MOST_GROUPS_DEEP = 3
+TAMED_DELAY_S = 0.1
 
 _ENDS = ("success", "fail", "fail_now", "skip", "reschedule", "defer", "remove")
 _END_WEIGHTS = (70, 14, 2, 9, 3, 2, 0)
@@ -91,6 +92,40 @@ def generate(seed: int, *, size: int | None = None) -> Spec:
     if size is None:
         size = random.Random(seed * 7919).randint(3, 16)  # noqa: S311
     return _Generator(seed, size).spec()
+
+
+def tamed(spec: Spec) -> Spec:
+    """Return a spec with only what real tasks can do at once: no limits, no long delays, nobody removed."""
+    kept = ("dag_id", "fail_fast", "start", "end", "nodes")
+    script = {
+        name: [_tamed_action(a) for a in steps]
+        for name, steps in spec["script"].items()
+    }
+    return {
+        **{key: spec[key] for key in kept if key in spec},
+        "nodes": [_tamed_node(node) for node in spec["nodes"]],
+        "script": script,
+        "options": {"batch": True},
+    }
+
+
+def _tamed_node(node: Node) -> Node:
+    if "group" in node:
+        return {**node, "nodes": [_tamed_node(inner) for inner in node["nodes"]]}
+    wild = ("backoff", "max_delay", "max_tis", "max_dag", "priority", "weight")
+    node = {key: value for key, value in node.items() if key not in wild}
+    return {**node, "retry_delay": TAMED_DELAY_S}
+
+
+def _tamed_action(action: dict[str, Any]) -> dict[str, Any]:
+    action = {key: value for key, value in action.items() if key != "retry_delay"}
+    match action.get("do"):
+        case "remove":
+            return {**action, "do": "success"}
+        case "defer" | "reschedule":
+            return {**action, "do": "reschedule", "delay": TAMED_DELAY_S}
+        case _:
+            return action
 
 
 class _Generator:
