@@ -27,6 +27,7 @@ class Leftovers:
 
     def __init__(self, user_roots: Sequence[Path]) -> None:
         self._user_roots = user_roots
+        self._prefixes = tuple(f"{root}/" for root in user_roots)
         self._threads = _native_threads()
         self._descriptors = _descriptors()
         self._random = random.getstate()
@@ -85,6 +86,8 @@ class Leftovers:
         kinds = tuple(_generator_kinds())
         made = [one for one in gc.get_objects() if issubclass(type(one), kinds)]
         made = [one for one in made if not isinstance(one, random.SystemRandom)]
+        if not made:
+            return False
         modules: list[object] = list(sys.modules.values())
         theirs = {
             id(vars(one))
@@ -98,9 +101,7 @@ class Leftovers:
 
     def _is_own(self, module: ModuleType) -> bool:
         file = vars(module).get("__file__")  # Looked up so, no lazy module is loaded.
-        return file is not None and any(
-            Path(file).is_relative_to(root) for root in self._user_roots
-        )
+        return file is not None and file.startswith(self._prefixes)
 
 
 def _generator_kinds() -> Iterator[type]:

@@ -149,8 +149,7 @@ def _dags(
                 "plan": plan,
                 "refusals": [asdict(r) for r in refusals(dag, serialized)],
                 "description": dag.description,
-                "schedule": _schedule(dag),
-                "timing": timetables.facts_of(dag),
+                **_when(dag),
                 "owners": sorted({task.owner for task in dag.tasks if task.owner}),
                 "tags": sorted(dag.tags),
                 "assets": seams.declared_assets(serialized),
@@ -159,10 +158,14 @@ def _dags(
         )
 
 
-def _schedule(dag: Any) -> str | None:
-    """Return the schedule as the Airflow UI shows it; None when the DAG has none."""
-    summary = str(seams.core_timetable(dag).summary)
-    return None if summary == "None" else summary
+def _when(dag: Any) -> dict[str, Any]:
+    """Return the schedule as the Airflow UI shows it, None when there is none, and what decides when it runs."""
+    timetable = seams.core_timetable(dag)
+    summary = str(timetable.summary)
+    return {
+        "schedule": None if summary == "None" else summary,
+        "timing": timetables.facts_of(dag, timetable),
+    }
 
 
 def _explain(text: str, file: str, place: Place) -> FileError:

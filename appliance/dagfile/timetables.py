@@ -44,13 +44,13 @@ def answer(args: dict[str, Any], fds: list[int]) -> NoReturn:
     os._exit(0)
 
 
-def facts_of(dag: Any) -> dict[str, Any] | None:
+def facts_of(dag: Any, timetable: Any) -> dict[str, Any] | None:
     """Return what decides when a DAG runs; None when no clock ever does.
 
     Args:
         dag: The SDK's DAG object.
+        timetable: Its timetable as the scheduler knows it.
     """
-    timetable = seams.core_timetable(dag)
     if not timetable.can_be_scheduled:
         return None
     starts = [task.start_date for task in dag.tasks if task.start_date]

@@ -16,7 +16,8 @@ from dateutil.relativedelta import relativedelta
 import pendulum
 from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable
 from airflow.sdk import DeltaDataIntervalTimetable, DeltaTriggerTimetable, EventsTimetable
-from airflow.sdk import MultipleCronTriggerTimetable, CronPartitionTimetable
+from airflow.sdk import MultipleCronTriggerTimetable
+from airflow.sdk import Asset, AssetOrTimeSchedule
 from airflow.providers.standard.operators.empty import EmptyOperator
 
 def paris(*at): return pendulum.datetime(*at, tz="Europe/Paris")
@@ -247,6 +248,11 @@ CASES = {
     "events, catchup off": Case(
         "schedule=EventsTimetable([utc(2027, 6, 1, 5), utc(2027, 6, 1, 20), utc(2027, 5, 31)]),"
         " start_date=utc(2027, 1, 1)",
+        *_DAY,
+    ),
+    "assets or a time": Case(
+        f'schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 */5 * * *", timezone="UTC"),'
+        f' assets=[Asset("a")]), {_CATCH}',
         *_DAY,
     ),
     # downtime and pauses

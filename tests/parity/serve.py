@@ -44,7 +44,8 @@ def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
     if "past" in request:
         return {"is_met": pasts.is_met(oracle, request["past"])}
     if "source" in request:
-        timing = timetables.facts_of(schedules.dag_of(request["source"]))
+        dag = schedules.dag_of(request["source"])
+        timing = timetables.facts_of(dag, seams.core_timetable(dag))
         return {"timing": timing, "runs": schedules.runs_of(oracle, request)}
     spec = request["spec"]
     script, options = spec.get("script", {}), spec.get("options", {})
