@@ -32,6 +32,7 @@ SHAPES = (
     "reschedules",
     "maps",
     "pushes_much",
+    "waits",
 )
 
 

@@ -3,9 +3,13 @@
 from datetime import timedelta
 
 from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.hitl import HITLEntryOperator
+from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
+from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 from airflow.sdk import DAG, BaseSensorOperator, PokeReturnValue, Variable, dag, task
 from airflow.sdk.bases.hook import BaseHook
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.timezone import utcnow
 
 
 @dag(schedule=None)
@@ -206,3 +210,20 @@ pushes_much()
 pushes_huge()
 asks_for_secrets()
 says_conf()
+
+
+class Patient(BaseSensorOperator):
+    def poke(self, context):
+        first = context["ti"].get_first_reschedule_date(context)
+        return first is not None and utcnow() - first > timedelta(seconds=1.5)
+
+
+with DAG("waits", schedule=None):
+    Patient(task_id="watched", mode="reschedule", poke_interval=0.5)
+    TimeDeltaSensor(task_id="timer", delta=timedelta(seconds=1), deferrable=True)
+    DateTimeSensorAsync(
+        task_id="triggered", target_time="2026-01-01", start_from_trigger=True
+    )
+    HITLEntryOperator(
+        task_id="asks", subject="Well?", response_timeout=timedelta(seconds=1)
+    )
