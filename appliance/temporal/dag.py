@@ -15,7 +15,7 @@ from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.roster import Roster, RunCard, RunQuestion
-    from appliance.temporal import messages, packing
+    from appliance.temporal import details, messages, packing
     from appliance.temporal.messages import (
         Closing,
         DagState,
@@ -65,7 +65,9 @@ class AirflowDag:
     async def enter(self, entries: list[Entry]) -> list[bool]:
         """Take in runs that begin; tell of each whether it may run now. The others are told by a signal."""
         await workflow.wait_condition(lambda: self._is_ready)
-        return [self._roster.announce(entry.card, entry.limit) for entry in entries]
+        told = [self._roster.announce(entry.card, entry.limit) for entry in entries]
+        self._draw()
+        return told
 
     @workflow.signal(name=messages.CLOSED_SIGNAL)
     async def closed(self, closing: Closing) -> None:
@@ -73,6 +75,7 @@ class AirflowDag:
         await workflow.wait_condition(lambda: self._is_ready)
         self._roster.close(closing.card, closing.tasks)
         self._admitted += self._roster.admit()
+        self._draw()
 
     @workflow.signal(name=messages.LOST_SIGNAL)
     async def lost(self, runs: list[LostRun]) -> None:
@@ -122,6 +125,12 @@ class AirflowDag:
         for run in runs:
             self._roster.lose(run.run_id, run.execution)
         self._admitted += self._roster.admit()
+        self._draw()
+
+    def _draw(self) -> None:
+        known = self._roster
+        text = details.dag(known.running, known.queued, len(known.closed))
+        workflow.set_current_details(text)
 
     def _must_watch(self) -> bool:
         return bool(self._roster.queued) and (self._watch is None or self._watch.done())

@@ -1,8 +1,10 @@
-"""The live picture of a run and of the schedules in the Temporal UI: Markdown tables. Pure."""
+"""The live picture of runs, pools and schedules in the Temporal UI: Markdown tables. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from appliance.dagrun.pool import Lease
+from appliance.dagrun.roster import RunCard
 from appliance.temporal.limits import SUMMARY_BYTES, shortened
 from appliance.temporal.messages import TaskRow
 from appliance.temporal.orders import BackfillProgress, PlannedRun, ScheduleRow
@@ -103,6 +105,28 @@ def failure(reason: str, rows: Iterable[TaskRow]) -> str:
         return f"The DAG run failed: {reason}"
     more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
     return f"The DAG run failed ({reason}): {', '.join(failed[:_NAMED])}{more}"
+
+
+def dag(running: Sequence[RunCard], queued: Sequence[RunCard], ended: int) -> str:
+    """Draw the runs of a DAG that have not ended."""
+    head = f"🔵 {len(running)} running · 🔷 {len(queued)} queued · {ended} remembered"
+    lines = [head, "", "| run | state | since |", "|---|---|---|"]
+    for card in [*running, *queued][:_MAX_ROWS]:
+        mark, since = _MARKS[card.state], card.start_date or ""
+        lines.append(f"| {_cell(card.run_id)} | {mark} {card.state} | {since} |")
+    return "\n".join(lines)
+
+
+def pool(capacity: int, held: Sequence[Lease], waiting: int) -> str:
+    """Draw who has the slots of a pool."""
+    used = sum(lease.slots for lease in held)
+    head = f"{used} of {capacity} slots are in use · 🔷 {waiting} wait"
+    lines = [head, "", "| run | task | slots |", "|---|---|---|"]
+    for lease in held[:_MAX_ROWS]:
+        index = "" if lease.map_index < 0 else f" [{lease.map_index}]"
+        task = _cell(lease.task_id) + index
+        lines.append(f"| {_cell(lease.workflow_id)} | {task} | {lease.slots} |")
+    return "\n".join(lines)
 
 
 def _line(row: TaskRow) -> str:

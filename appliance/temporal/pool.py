@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.pool import Lease, Pool
-    from appliance.temporal import messages, packing
+    from appliance.temporal import details, messages, packing
     from appliance.temporal.limits import shortened
     from appliance.temporal.messages import GivingBack, PoolState, Wish
 
@@ -60,7 +60,9 @@ class AirflowPool:
     async def want(self, wishes: list[Wish]) -> list[bool]:
         """Take in who wants slots; tell of each whether it has them now. The others are told by a signal."""
         await workflow.wait_condition(lambda: self._is_ready)
-        return [self._pool.want(wish.lease, wish.capacity) for wish in wishes]
+        told = [self._pool.want(wish.lease, wish.capacity) for wish in wishes]
+        self._draw()
+        return told
 
     @workflow.signal(name=messages.GIVE_BACK_SIGNAL)
     async def give_back(self, given: GivingBack) -> None:
@@ -69,7 +71,7 @@ class AirflowPool:
         self._pool.give_back(given.lease_ids)
         if given.workflow_id is not None:
             self._pool.give_back_all(given.workflow_id)
-        self._lent += self._pool.lend()
+        self._lend()
 
     @workflow.query(name=messages.HELD_QUERY)
     def held(self) -> list[Lease]:
@@ -101,7 +103,18 @@ class AirflowPool:
                 await handle.signal(messages.LENT_SIGNAL, its)
             except ApplicationError:
                 self._pool.give_back_all(workflow_id)
-                self._lent += self._pool.lend()
+                self._lend()
+
+    def _lend(self) -> None:
+        self._lent += self._pool.lend()
+        self._draw()
+
+    def _draw(self) -> None:
+        pool = self._pool
+        held = list(pool.held.values())
+        workflow.set_current_details(
+            details.pool(pool.capacity, held, len(pool.waiting))
+        )
 
     def _must_watch(self) -> bool:
         return bool(self._pool.waiting) and (self._watch is None or self._watch.done())
@@ -120,4 +133,4 @@ class AirflowPool:
             summary=shortened(f"who still has slots of {self._name}"),
         )
         self._pool.give_back(gone)
-        self._lent += self._pool.lend()
+        self._lend()

@@ -1,6 +1,9 @@
 """The table of task states in the Temporal UI."""
 
-from appliance.temporal.details import summary, table
+from appliance.dagrun.pool import Lease
+from appliance.dagrun.roster import RunCard
+from appliance.dagrun.states import RunState
+from appliance.temporal.details import dag, pool, summary, table
 from appliance.temporal.limits import SUMMARY_BYTES
 from appliance.temporal.messages import TaskRow
 
@@ -36,3 +39,21 @@ def test_a_large_run_shows_only_what_is_worth_a_look() -> None:
     assert "| z | 🔴 failed | 2 |" in text
     assert "500 more task instances" in text
     assert len(text) < 20_000
+
+
+def test_the_page_of_a_dag_shows_who_runs_and_who_waits() -> None:
+    running = RunCard("one|1", "w", "manual", "2026", state=RunState.RUNNING)
+    queued = RunCard("two", "w", "manual", "2026")
+
+    text = dag([running], [queued], 7)
+
+    assert text.splitlines()[0] == "🔵 1 running · 🔷 1 queued · 7 remembered"
+    assert "| one\\|1 | 🔵 running |" in text
+    assert "| two | 🔷 queued |" in text
+
+
+def test_the_page_of_a_pool_shows_who_has_its_slots() -> None:
+    text = pool(3, [Lease("l", "dag-x-one", "load", 2, slots=2)], 1)
+
+    assert text.splitlines()[0] == "2 of 3 slots are in use · 🔷 1 wait"
+    assert "| dag-x-one | load [2] | 2 |" in text
