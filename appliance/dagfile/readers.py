@@ -143,12 +143,15 @@ class Readers:
         """Ask a process that has the file whether a run may start.
 
         Raises:
-            ReaderError: It ended without an answer.
+            ReaderError: It ended without an answer; twice, if it was killed.
         """
         entry = "appliance.dagfile.checking:check"
         args = {"file": file, **question}
         timeout_s = self._settings.import_timeout_s
-        return (await self._ask(zygote, entry, args, timeout_s)).report
+        try:
+            return (await self._ask(zygote, entry, args, timeout_s)).report
+        except ReaderKilled:
+            return (await self._ask(zygote, entry, args, timeout_s)).report
 
     async def ask_timetables(
         self, questions: Sequence[dict[str, Any]]

@@ -43,7 +43,8 @@ class Gone(Enum):
 class Lease:
     """The try's lease ran out, but the worker that owned it may still run it."""
 
-    queue: str
+    queue: str | None
+    """Its own; None when it had no time to tell, and whoever polls the shared one is asked."""
 
 
 def given(task: ActivityTaskInput) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def classify(err: ActivityError) -> TaskExecutionResult | Lease | Gone | None:
         case ApplicationError(type=messages.TRY_NOT_BEGUN) | CancelledError():
             return Gone.NOT_BEGUN  # A cancelled one that had begun is told as stopped.
         case TimeoutError(type=TimeoutType.HEARTBEAT, last_heartbeat_details=details):
-            return Lease(str(details[0])) if details else Gone.LOST
+            return Lease(str(details[0]) if details else None)
         case TimeoutError():
             return Gone.LOST
         case _:

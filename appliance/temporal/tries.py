@@ -299,6 +299,7 @@ class Tries:
     async def _execute(
         self, task: ActivityTaskInput, activity: str, queue: str | None
     ) -> TaskExecutionResult | outcomes.Lease | outcomes.Gone:
+        is_again = activity == messages.REATTACH_ACTIVITY
         try:
             result: dict[str, Any] = await workflow.execute_activity(
                 activity,
@@ -306,7 +307,7 @@ class Tries:
                 activity_id=task.ti_id,
                 result_type=dict,
                 task_queue=queue,
-                schedule_to_start_timeout=_REATTACH if queue else None,
+                schedule_to_start_timeout=_REATTACH if is_again else None,
                 start_to_close_timeout=_NO_LIMIT,
                 heartbeat_timeout=_LEASE,
                 retry_policy=_POKES if task.poke_at else _ONCE,

@@ -199,7 +199,7 @@ async def _work(
 async def _tell(
     workshop: Workshop, announce: Announce, started: Callable[[Listing], Started]
 ) -> None:
-    announce(started(await (await workshop.folder()).listing()))
+    announce(started(await workshop.listing()))
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
@@ -281,6 +281,7 @@ def _workers(
         activities=[
             tries.run_airflow_task,
             tries.find_holders,
+            tries.reattach_airflow_task,
             dags.read_dag,
             dags.list_dags,
             XComActivities(workshop.resolve).resolve_xcoms,

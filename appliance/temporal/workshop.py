@@ -7,12 +7,12 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from appliance.config.environment import (
     airflow_environment,
@@ -40,6 +40,7 @@ from appliance.temporal.runs import Run, Runs
 from appliance.triggers.triggerer import Triggerer
 from appliance.warm.control import ForkError, Zygote, ZygoteLostError
 
+_T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 _CHILD = "appliance.taskrun.child"
 _RESTART_PAUSE_S = 1.0
@@ -95,31 +96,23 @@ class Workshop:
         Raises:
             DagError: it cannot.
         """
-        for _ in range(_FORK_ATTEMPTS):
-            folder = await self.folder()
-            try:
-                found = await folder.check(**question)
-                with suppress(DagError):
-                    opened = await folder.open(found.file)
-                    self._spares.refill(opened.zygote)
-            except ZygoteLostError:
-                continue  # Another one is started and asked.
-            except ForkError:
-                await asyncio.sleep(_RESTART_PAUSE_S)
-            else:
-                return found
-        raise DagError(
-            f"{question['dag_id']}: no process to read it in could be kept alive. What "
-            "the worker prints says more; try again."
-        )
+
+        async def check(folder: DagFolder) -> CheckedDag:
+            found = await folder.check(**question)
+            with suppress(DagError):
+                opened = await folder.open(found.file)
+                self._spares.refill(opened.zygote)
+            return found
+
+        return await self._steadily(check)
 
     async def facts(self, dag_id: str) -> DagFacts:
         """As ``DagFolder.facts``."""
-        return await (await self.folder()).facts(dag_id)
+        return await self._steadily(lambda folder: folder.facts(dag_id))
 
     async def listing(self) -> Listing:
         """Return every DAG of the folder, and every file that cannot be read."""
-        return await (await self.folder()).listing()
+        return await self._steadily(lambda folder: folder.listing())
 
     async def ask_timetables(
         self, questions: Sequence[dict[str, Any]]
@@ -129,7 +122,25 @@ class Workshop:
         Raises:
             DagError: there is no answer to any of the questions.
         """
-        return await (await self.folder()).ask_timetables(questions)
+        return await self._steadily(lambda folder: folder.ask_timetables(questions))
+
+    async def _steadily(self, work: Callable[[DagFolder], Awaitable[_T]]) -> _T:
+        """Do something with the folder, again with the next zygote when one dies meanwhile.
+
+        Raises:
+            DagError: none lives long enough.
+        """
+        for _ in range(_FORK_ATTEMPTS):
+            try:
+                return await work(await self.folder())
+            except ZygoteLostError:
+                continue  # Another one is started.
+            except ForkError:
+                await asyncio.sleep(_RESTART_PAUSE_S)
+        raise DagError(
+            "no process to read DAG files in could be kept alive. What the worker "
+            "prints says more; try again."
+        )
 
     async def resolve(self, rows: Sequence[XComRow]) -> list[XComRow]:
         """Return XComs with every reference replaced by what it stands for."""
@@ -201,7 +212,7 @@ class Workshop:
 
     async def open_file(self, file: str) -> OpenFile:
         """Open a DAG file; as ``DagFolder.open``."""
-        return await (await self.folder()).open(file)
+        return await self._steadily(lambda folder: folder.open(file))
 
     def triggerer(self, runs: Runs) -> Triggerer:
         """Return what waits for triggers, asking their runs through ``runs``."""
