@@ -57,6 +57,13 @@ class Slots:
             for task_id, needs in self._needs.items()
         }
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is being asked for or given back, but waited for."""
+        wishes = (wish.lease for wish in self._wanted.values())
+        waiting = {(lease.task_id, lease.map_index) for lease in wishes}
+        return self._doing.keys() <= waiting
+
     def wanted(self) -> list[Wish]:
         """Return who waits."""
         return list(self._wanted.values())

@@ -293,6 +293,8 @@ class ExecuteAirflowDagWorkflow:
                 if self._inbox:
                     self._take_in(machine)
                 tries = self._tries.carried(holders)
+                if not self._slots.is_settled:
+                    tries = None
                 if tries is not None and self._finish is None:
                     self._go_on_afresh(machine, tries)
                 pause_s = min(2 * pause_s, _LAST_LOOK_S)

@@ -55,7 +55,7 @@ with DAG(
     def numbers():
         return list(range(40))
 
-    @task(retries=1, retry_delay=dt.timedelta(seconds=2))
+    @task(retries=1, retry_delay=dt.timedelta(seconds=2), max_active_tis_per_dag=3)
     def double(number):
         note(f"double-{number}")
         if number % 10 == 3 and get_current_context()["ti"].try_number == 1:
