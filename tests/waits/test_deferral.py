@@ -16,6 +16,8 @@ from tests.temporal.test_runs import Report
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
 
 TRIGGERER = "appliance triggerer"
+WORKER = "-m appliance worker"
+SERVER = "server start-dev"
 CANARY = "hunter2-canary"
 
 
@@ -107,6 +109,21 @@ def test_a_triggerer_that_dies_loses_no_wait(box: RunningBox, tmp_path: Path) ->
 
     assert run.report["state"] == "success"
     assert run.notes.count("fired") == 1
+
+
+def test_a_worker_or_server_that_dies_loses_no_wait(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    run = Waiting(box, "waits_for_a_file", tmp_path / "file")
+
+    os.kill(the_one(box.process.pid, WORKER), signal.SIGKILL)
+    until("the wait was begun again", lambda: run.notes.count("began") > 1)
+    os.kill(the_one(box.process.pid, SERVER), signal.SIGKILL)
+    run.fires()
+
+    assert run.report["state"] == "success"
+    assert run.notes.count("fired") == 1
+    assert "killed" not in run.notes
 
 
 class Waiting:
