@@ -8,7 +8,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -20,8 +19,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from temporalio.client import Client
-
+from appliance.config.load import load
+from appliance.temporal.connection import dial
 from tests.box import RunningBox, running_box
 from tests.faults.accounts import Kill, complaints, counters
 from tests.faults.processes import family, is_alive, parents, until
@@ -142,16 +141,9 @@ class Campaign:
         self.kills.append(Kill(what, time.time()))
 
     async def _settle(self, box: RunningBox) -> list[str]:
-        port = int(box.environ["APPLIANCE_PORT"])
-        until("the server is back", lambda: _is_open(port))
-        client = await Client.connect(f"127.0.0.1:{port}")
+        # The server may have been killed a moment ago.
+        client = await dial(load(box.environ, cwd=Path.cwd()), wait_s=60.0)
         return await complaints(client, self.submitted, self.folder, self.kills)
-
-
-def _is_open(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-        return True
-    return False
 
 
 def _targets(box: RunningBox, what: str) -> Iterator[int]:
