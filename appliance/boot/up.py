@@ -16,7 +16,7 @@ from appliance.boot.vacuum import vacuum
 from appliance.config.inforce import keep
 from appliance.config.model import Config
 from appliance.errors import ApplianceError
-from appliance.temporal.checkup import SERVER
+from appliance.temporal.client.checkup import SERVER
 
 _STOP_MARGIN_S = 15.0
 _POLL_S = 0.1

@@ -71,7 +71,7 @@ class Backfills(Protocol):
 
 
 class Server(Protocol):
-    """What the commands ask of ``appliance.temporal.client.Client``; tests have a fake."""
+    """What the commands ask of ``appliance.temporal.client.server.Client``; tests have a fake."""
 
     async def submit(self, request: "SubmitRequest", /) -> "Submitted":
         """Check the DAG and start a run."""
@@ -156,7 +156,7 @@ def connect_client(
     config: "Config", *, wait_s: float
 ) -> AbstractAsyncContextManager[Server]:
     """Connect to the configured server."""
-    from appliance.temporal.client import connect
+    from appliance.temporal.client.server import connect
 
     return connect(config, wait_s=wait_s)
 

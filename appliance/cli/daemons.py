@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from appliance.boot.banner import Facts
     from appliance.config.model import Config
     from appliance.temporal.reports import ProbeResult
-    from appliance.temporal.worker import Started
+    from appliance.temporal.worker.program import Started
 
 IMAGE_MARK = "APPLIANCE_IMAGE"
 """Set in our image: there a data folder that is no volume dies with the container."""
@@ -54,7 +54,7 @@ def worker(box: Box, /) -> None:
     """Run a worker alone ('up' starts one by itself)."""
     from appliance.boot.banner import banner
     from appliance.reconcile.reconciler import reconciling
-    from appliance.temporal.worker import run
+    from appliance.temporal.worker.program import run
 
     config = worker_config(box)
 

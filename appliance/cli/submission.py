@@ -91,7 +91,7 @@ def submit(
     **asked: Any,
 ) -> None:
     """Start one run of a DAG; print where to watch it."""
-    from appliance.temporal.door import knock
+    from appliance.temporal.client.door import knock
     from appliance.temporal.reports import SubmitRequest
 
     if timeout is not None and not (wait or follow):

@@ -15,9 +15,9 @@ from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
 from appliance.errors import ApplianceError
 from appliance.reconcile.declarations import wanted
+from appliance.temporal.client.schedules import ServerError
 from appliance.temporal.orders import Known
-from appliance.temporal.schedules import ServerError
-from appliance.temporal.site import Site
+from appliance.temporal.worker.site import Site
 from appliance.warm.control import ZygoteLostError
 
 _LOG = logging.getLogger(__name__)

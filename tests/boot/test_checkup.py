@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.temporal import checkup
+from appliance.temporal.client import checkup
 from tests.box import Ended, RunningBox, run
 
 

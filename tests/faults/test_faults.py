@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from appliance.temporal.checkup import ask
+from appliance.temporal.client.checkup import ask
 from tests.box import RunningBox, running_box
 from tests.faults.processes import family, is_alive, the_one, until
 

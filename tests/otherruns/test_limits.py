@@ -12,9 +12,9 @@ import pytest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer
 
-from appliance.temporal.dag import AirflowDag
-from appliance.temporal.registry import dag_workflow_id
-from appliance.temporal.workflow import ExecuteAirflowDagWorkflow
+from appliance.temporal.worker.registry import dag_workflow_id
+from appliance.temporal.workflows.dag import AirflowDag
+from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
 from tests.box import RunningBox, running_box
 from tests.faults.processes import the_one, until
 

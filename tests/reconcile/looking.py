@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from temporalio.client import WorkflowHistory
 
 from appliance.config.load import load
-from appliance.temporal.client import Client, connect
+from appliance.temporal.client.server import Client, connect
 from appliance.temporal.connection import dial
 from appliance.temporal.orders import ScheduleList
 from tests.box import RunningBox

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from temporalio.worker import Replayer
 
-from appliance.temporal.backfill import AirflowBackfill
-from appliance.temporal.scheduler import AirflowScheduler
+from appliance.temporal.workflows.backfill import AirflowBackfill
+from appliance.temporal.workflows.scheduler import AirflowScheduler
 from tests.box import RunningBox, running_box
 from tests.reconcile.looking import Looker, until
 

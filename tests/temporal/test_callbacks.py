@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from appliance.temporal.callbacks import subject
 from appliance.temporal.messages import TaskRow
+from appliance.temporal.workflows.callbacks import subject
 from tests.box import Ended, RunningBox, running_box
 
 DAGS = Path(__file__).parent / "dags"

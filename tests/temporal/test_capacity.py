@@ -9,8 +9,8 @@ from temporalio.client import Client
 
 from appliance.config.model import Config, Pool, WorkerSettings
 from appliance.errors import DagError
-from appliance.temporal.capacity import Capacity
 from appliance.temporal.messages import PoolFacts
+from appliance.temporal.worker.capacity import Capacity
 
 
 class FakeService:

@@ -8,9 +8,9 @@ from appliance.dagrun.machine import DagRun
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import TaskExecutionResult, XComRow
 from appliance.temporal import limits
-from appliance.temporal.handover import Carried, CarriedTry
-from appliance.temporal.ledger import Ledger
 from appliance.temporal.messages import DagExecutionInput
+from appliance.temporal.workflows.handover import Carried, CarriedTry
+from appliance.temporal.workflows.ledger import Ledger
 from tests.dagrun.builders import plan
 from tests.fakes.runs import NOON, RUN
 

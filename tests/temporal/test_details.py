@@ -3,9 +3,9 @@
 from appliance.dagrun.pool import Lease
 from appliance.dagrun.roster import RunCard
 from appliance.dagrun.states import RunState
-from appliance.temporal.details import dag, pool, summary, table
 from appliance.temporal.limits import SUMMARY_BYTES
 from appliance.temporal.messages import TaskRow
+from appliance.temporal.workflows.details import dag, pool, summary, table
 
 
 def test_a_try_is_named_in_a_line() -> None:

@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 
 from appliance.temporal import messages
 from appliance.temporal.messages import DagAnswer, DagQuestion, utc
-from appliance.temporal.workflow import ExecuteAirflowDagWorkflow
+from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(60)]
 

@@ -15,7 +15,7 @@ import pytest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer
 
-from appliance.temporal.workflow import ExecuteAirflowDagWorkflow
+from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
 from tests.box import RunningBox, ports, running_box
 from tests.faults.processes import the_one, until
 

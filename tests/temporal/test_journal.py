@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from appliance.temporal.journal import Journal
+from appliance.temporal.worker.journal import Journal
 
 
 def test_what_was_not_ended_is_lost(tmp_path: Path) -> None:

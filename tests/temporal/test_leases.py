@@ -4,7 +4,7 @@ import asyncio
 
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, RunFacts, TaskExecutionResult
-from appliance.temporal.leases import Leases
+from appliance.temporal.worker.leases import Leases
 
 T0 = "2026-01-01T00:00:00+00:00"
 FACTS = RunFacts("d", "r", "manual", T0, T0, T0, T0, T0, "d.py")

@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import TaskExecutionResult, XComRow
-from appliance.temporal.ledger import RUN_XCOM_BYTES, Ledger, shorten
 from appliance.temporal.messages import TaskRow, XComQuestion
+from appliance.temporal.workflows.ledger import RUN_XCOM_BYTES, Ledger, shorten
 
 T0, T1, T2, T3 = (f"2026-01-01T00:00:0{n}+00:00" for n in range(4))
 

@@ -12,7 +12,7 @@ from temporalio.exceptions import (
 )
 
 from appliance.temporal import messages
-from appliance.temporal.outcomes import Gone, Lease, classify
+from appliance.temporal.workflows.outcomes import Gone, Lease, classify
 
 
 def ended(cause: BaseException) -> ActivityError:

@@ -6,8 +6,8 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from appliance.temporal.vault import AirflowVault
-from appliance.temporal.workflow import ExecuteAirflowDagWorkflow
+from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
+from appliance.temporal.workflows.vault import AirflowVault
 
 WORKFLOWS = [ExecuteAirflowDagWorkflow, AirflowVault]
 RECORDED = {

@@ -14,7 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from appliance.config.model import Config, TemporalSettings
 from appliance.taskrun.logs import log_file
 from appliance.taskrun.traces import Trace
-from appliance.temporal.retention import clean
+from appliance.temporal.worker.retention import clean
 
 pytestmark = [
     pytest.mark.needs_server,

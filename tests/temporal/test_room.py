@@ -5,7 +5,7 @@ from pathlib import Path
 
 from appliance.config.load import load
 from appliance.config.model import Config, DiskSettings
-from appliance.temporal.room import shortage
+from appliance.temporal.worker.room import shortage
 
 ENORMOUS = 10**18
 

@@ -10,7 +10,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from appliance.dagrun.tries import XComRow
 from appliance.temporal.keyring import Keyring
 from appliance.temporal.messages import XComQuestion
-from appliance.temporal.runs import Run
+from appliance.temporal.worker.runs import Run
 from tests.fakes.runs import FakeNeighbours
 
 

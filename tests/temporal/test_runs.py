@@ -12,8 +12,8 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer
 
-from appliance.temporal.errand import AskApplianceWorker
-from appliance.temporal.workflow import ExecuteAirflowDagWorkflow
+from appliance.temporal.workflows.errand import AskApplianceWorker
+from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
 from tests.box import RunningBox, running_box
 from tests.faults.processes import until
 

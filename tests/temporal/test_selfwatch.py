@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.temporal.clock import Clock
-from appliance.temporal.selfwatch import watching
+from appliance.temporal.worker.clock import Clock
+from appliance.temporal.worker.selfwatch import watching
 from tests.faults.processes import until
 from tests.temporal.test_room import ENORMOUS, config
 

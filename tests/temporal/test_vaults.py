@@ -16,10 +16,10 @@ from temporalio.worker import Replayer, Worker
 from appliance.config.model import Config, Secrets, TemporalSettings
 from appliance.errors import ConfigError, DagError
 from appliance.taskrun.vault import Kept
-from appliance.temporal import vault as vault_module
 from appliance.temporal.keyring import Keyring, ensure_key, rotate
-from appliance.temporal.vault import AirflowVault
-from appliance.temporal.vaults import Vaults
+from appliance.temporal.worker.vaults import Vaults
+from appliance.temporal.workflows import vault as vault_module
+from appliance.temporal.workflows.vault import AirflowVault
 
 pytestmark = [
     pytest.mark.needs_server,

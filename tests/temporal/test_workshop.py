@@ -12,8 +12,8 @@ from appliance.dagfile.facts import DagFacts, OpenFile
 from appliance.dagfile.folder import DagFolder
 from appliance.dagrun.states import TaskState
 from appliance.errors import ConfigError
-from appliance.temporal.runs import Runs
-from appliance.temporal.workshop import Workshop
+from appliance.temporal.worker.runs import Runs
+from appliance.temporal.worker.workshop import Workshop
 from appliance.warm.control import Zygote
 from tests.fakes.runs import FakeRun, a_try
 from tests.fakes.vaults import FakeVaults

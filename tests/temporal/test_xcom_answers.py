@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from appliance.dagrun.tries import XComRow
-from appliance.temporal.activities import XComActivities
 from appliance.temporal.limits import PAYLOAD_BYTES, SLICE_CHARS
 from appliance.temporal.messages import ResolveQuestion
+from appliance.temporal.worker.activities import XComActivities
 
 ROWS = [XComRow("a", -1, "k", "reference")]
 OTHER = [XComRow("b", -1, "k", "reference")]

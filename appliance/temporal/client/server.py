@@ -1,0 +1,395 @@
+"""What the command line asks of a Temporal server: start a run, look at it, wait for it, cancel it.
+
+A question only a worker can answer (what is in a DAG file, what an XCom reference stands for) is a short workflow that
+is deleted as soon as it has answered, so that it leaves nothing behind in the UI.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import temporalio.client
+from temporalio.client import (
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from appliance.config.model import Config
+from appliance.dagfile.facts import FileError, ListedDag, Listing
+from appliance.dagrun.states import FINISHED, UNDER_WAY, TaskState
+from appliance.dagrun.tries import XComRow
+from appliance.errors import DagError, WaitTimeout
+from appliance.temporal import attributes, messages
+from appliance.temporal.client import responding
+from appliance.temporal.client.asking import Asker
+from appliance.temporal.client.backfills import Backfills
+from appliance.temporal.client.namespace import prepare
+from appliance.temporal.client.probing import probe
+from appliance.temporal.client.schedules import Schedules
+from appliance.temporal.client.starter import Starter
+from appliance.temporal.connection import dial, ui_url, unreachable, workflow_id
+from appliance.temporal.limits import PAGE_ROWS
+from appliance.temporal.messages import (
+    DagAnswer,
+    DagExecutionResult,
+    DagQuestion,
+    ResolveAnswer,
+    ResolveQuestion,
+    Response,
+    TaskRow,
+    XComQuestion,
+)
+from appliance.temporal.reports import (
+    ProbeResult,
+    RunReport,
+    RunRow,
+    SubmitRequest,
+    Submitted,
+)
+
+_STATES = {
+    WorkflowExecutionStatus.COMPLETED: "success",
+    WorkflowExecutionStatus.RUNNING: "running",
+    WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
+}
+"""Every other end of a workflow is a failed run."""
+
+
+@asynccontextmanager
+async def connect(config: Config, *, wait_s: float = 30.0) -> AsyncIterator["Client"]:
+    """Connect to the server, waiting up to ``wait_s`` for a box that is still starting.
+
+    Raises:
+        TemporalUnreachable: nothing answered in time, or no longer.
+    """
+    deadline = time.monotonic() + wait_s
+    client = await dial(config, wait_s=wait_s)
+    try:
+        yield Client(client, config, deadline)
+    except RPCError as err:
+        raise unreachable(config, err) from err
+
+
+class Client:
+    """A connection to the server, and the questions people have."""
+
+    def __init__(
+        self, client: temporalio.client.Client, config: Config, deadline: float
+    ) -> None:
+        """``deadline``: ``time.monotonic()`` until which a box may still be starting."""
+        self._client = client
+        self._config = config
+        queue = config.temporal.task_queue
+        self._asker = Asker(client, queue, deadline=deadline)
+        self.scheduling = Schedules(client, queue, self._asker)
+        self.backfills = Backfills(client, queue, self._asker)
+
+    async def submit(self, request: SubmitRequest) -> Submitted:
+        """Have a worker read and check the DAG, then start the run.
+
+        Raises:
+            DagError: the DAG cannot be run so, or the run id is used already.
+            TemporalUnreachable: no worker answered.
+        """
+        starter = Starter(self._client, self._config, self._read)
+        return await starter.start(request)
+
+    async def result(
+        self, workflow: str, *, timeout_s: float | None = None
+    ) -> RunReport:
+        """Wait for the end of a run.
+
+        Raises:
+            DagError: there is no such run.
+            WaitTimeout: ``timeout_s`` passed; the run goes on.
+        """
+        handle = self._client.get_workflow_handle(workflow)
+        try:
+            await asyncio.wait_for(_end(handle), timeout_s)
+        except TimeoutError as err:
+            raise WaitTimeout(
+                f"{workflow} has not ended after {timeout_s:g} s; it goes on."
+            ) from err
+        except RPCError as err:
+            raise _no_run(workflow, err) from err
+        return await self.report(workflow)
+
+    async def report(self, workflow: str) -> RunReport:
+        """Say how a run stands.
+
+        Raises:
+            DagError: there is no such run.
+        """
+        handle = self._client.get_workflow_handle(workflow)
+        try:
+            seen = await handle.describe()
+        except RPCError as err:
+            raise _no_run(workflow, err) from err
+        if seen.workflow_type != messages.WORKFLOW:
+            raise DagError(f"{workflow} is a workflow, but not a DAG run.")
+        result = await _outcome(handle, seen.status)
+        tasks = list(result.tasks) if result else []
+        if result is None or result.tasks_total > len(tasks):
+            tasks = await self._states(handle) or tasks
+        if seen.status != WorkflowExecutionStatus.RUNNING:
+            tasks = [_as_ended(row) for row in tasks]
+        dag_id, run_id = _names(seen, result)
+        start = result.start_date if result else _iso(await self._began(seen))
+        end = result.end_date if result else _iso(seen.close_time)
+        order = sorted(tasks, key=lambda row: (row.task_id, row.map_index))
+        return RunReport(
+            dag_id=dag_id,
+            run_id=run_id,
+            workflow_id=workflow,
+            state=result.state if result else _live_state(seen),
+            start_date=start,
+            end_date=end,
+            duration_s=_seconds(start, end),
+            url=ui_url(self._config, workflow),
+            tasks_succeeded=result.tasks_succeeded
+            if result
+            else _count(tasks, "success"),
+            tasks_failed=result.tasks_failed if result else _count(tasks, "failed"),
+            tasks=tuple(order),
+        )
+
+    async def states(self, workflow: str) -> list[TaskRow]:
+        """Return the task instances of a run as they stand now."""
+        return await self._states(self._client.get_workflow_handle(workflow))
+
+    async def cancel(self, workflow: str) -> None:
+        """Ask a run to end now; its running tasks are stopped.
+
+        Raises:
+            DagError: it has ended.
+        """
+        try:
+            await self._client.get_workflow_handle(workflow).cancel()
+        except RPCError as err:
+            if err.status == RPCStatusCode.NOT_FOUND:
+                raise DagError(f"{workflow} has ended already.") from err
+            raise
+
+    async def respond(self, workflow: str, response: Response) -> None:
+        """Answer what a task asks. Raises: DagError: it does not ask that."""
+        await responding.respond(self._client, workflow, response)
+
+    async def runs(self, dag_id: str) -> list[RunRow]:
+        """Return the runs of a DAG, newest first."""
+        kind = f"WorkflowType = '{messages.WORKFLOW}'"
+        try:
+            return await self._list(f"{kind} AND AirflowDagId = {_quoted(dag_id)}")
+        except RPCError as err:
+            if err.status != RPCStatusCode.INVALID_ARGUMENT:
+                raise
+        # A namespace that was not allowed to learn our search attributes knows the id alone.
+        prefix = workflow_id(dag_id, "")
+        return await self._list(f"{kind} AND WorkflowId STARTS_WITH {_quoted(prefix)}")
+
+    async def find(self, dag_id: str, run_id: str) -> str:
+        """Return the workflow id of a run, which is not ours for one started by hand in the UI.
+
+        Raises:
+            DagError: there is no such run.
+        """
+        name = workflow_id(dag_id, run_id)
+        try:
+            await self._client.get_workflow_handle(name).describe()
+        except RPCError as err:
+            for row in await self.runs(dag_id):
+                if row.run_id == run_id:
+                    return row.workflow_id
+            raise _no_run(name, err) from err
+        return name
+
+    async def xcoms(self, workflow: str) -> list[dict[str, Any]]:
+        """Return every XCom of a run as ``{task_id, map_index, key, value}``, references resolved.
+
+        Raises:
+            DagError: there is no such run.
+        """
+        handle = self._client.get_workflow_handle(workflow)
+        found: list[dict[str, Any]] = []
+        while True:
+            question = XComQuestion(start=len(found), limit=PAGE_ROWS)
+            try:
+                (page,) = await handle.query(messages.XCOMS_QUERY, [question])
+            except RPCError as err:
+                raise _no_run(workflow, err) from err
+            if page:
+                found += await self._resolved([XComRow(**row) for row in page])
+            if len(page) < PAGE_ROWS:
+                return found
+
+    async def dags(self) -> Listing:
+        """Return what a worker finds in the DAG folder."""
+        body = await self._asker.ask(messages.LIST_DAGS, None, dict[str, Any])
+        return Listing(
+            tuple(ListedDag(**row) for row in body["dags"]),
+            tuple(FileError(**row) for row in body["errors"]),
+        )
+
+    async def prepare(self) -> None:
+        """Prepare the namespace: retention and search attributes."""
+        await prepare(self._client, self._config)
+
+    async def probe(self) -> ProbeResult:
+        """Say whether the server answers and a worker of ours polls it."""
+        return await probe(self._client, self._config)
+
+    async def _resolved(self, rows: list[XComRow]) -> list[dict[str, Any]]:
+        text, length = "", 1
+        while len(text) < length:
+            question = ResolveQuestion(rows, start=len(text))
+            answer = await self._asker.ask(
+                messages.RESOLVE_XCOMS, question, ResolveAnswer
+            )
+            text, length = text + answer.text, answer.length
+        found: list[dict[str, Any]] = json.loads(text)
+        return found
+
+    async def _list(self, query: str) -> list[RunRow]:
+        began: dict[str, datetime] = {}
+        rows: list[RunRow] = []
+        async for seen in self._client.list_workflows(query):
+            if seen.status == WorkflowExecutionStatus.CONTINUED_AS_NEW:
+                earlier = began.get(seen.id, seen.start_time)
+                began[seen.id] = min(earlier, seen.start_time)
+            else:
+                rows.append(_run_row(seen))
+        return [
+            replace(row, start_date=_iso(began[row.workflow_id]))
+            if row.workflow_id in began
+            else row
+            for row in rows
+        ]
+
+    async def _began(self, seen: WorkflowExecutionDescription) -> datetime:
+        """Return when a run was started, also when it has been handed over since."""
+        first = seen.raw_description.workflow_execution_info.first_run_id
+        if first in ("", seen.run_id):
+            return seen.start_time
+        handle = self._client.get_workflow_handle(seen.id, run_id=first)
+        try:
+            return (await handle.describe()).start_time
+        except RPCError:
+            return seen.start_time  # The server keeps it no longer.
+
+    async def _read(self, question: DagQuestion) -> DagAnswer:
+        return await self._asker.ask(messages.READ_DAG, question, DagAnswer)
+
+    async def _states(
+        self, handle: temporalio.client.WorkflowHandle[Any, Any]
+    ) -> list[TaskRow]:
+        try:
+            rows: list[TaskRow] = await handle.query(
+                messages.STATES_QUERY, result_type=list[TaskRow]
+            )
+        except (RPCError, temporalio.client.WorkflowQueryFailedError):
+            return []  # no worker answers for it just now; the run itself is known
+        return rows
+
+
+async def _end(handle: temporalio.client.WorkflowHandle[Any, Any]) -> None:
+    with suppress(WorkflowFailureError):
+        await handle.result()
+
+
+async def _outcome(
+    handle: temporalio.client.WorkflowHandle[Any, Any],
+    status: WorkflowExecutionStatus | None,
+) -> DagExecutionResult | None:
+    """Return what the workflow said at its end; None while it runs or when it said nothing."""
+    if status == WorkflowExecutionStatus.RUNNING:
+        return None
+    try:
+        body = await handle.result()
+    except WorkflowFailureError as err:
+        if not isinstance(err.cause, ApplicationError) or not err.cause.details:
+            return None
+        body = err.cause.details[0]
+    rows = tuple(TaskRow(**row) for row in body["tasks"])
+    return DagExecutionResult(**{**body, "tasks": rows})
+
+
+def _as_ended(row: TaskRow) -> TaskRow:
+    """Say what became of an instance whose run was terminated, and so could not say it."""
+    if row.state in FINISHED:
+        return row
+    is_under_way = row.state in UNDER_WAY
+    state = TaskState.FAILED if is_under_way else TaskState.SKIPPED
+    return replace(row, state=state.value)
+
+
+def _names(
+    seen: WorkflowExecution, result: DagExecutionResult | None
+) -> tuple[str, str]:
+    """Return DAG id and run id, from the surest source there is."""
+    if result is not None:
+        return result.dag_id, result.run_id
+    found = seen.typed_search_attributes
+    return found.get(attributes.DAG_ID, ""), found.get(
+        attributes.RUN_ID, seen.id.removeprefix("dag-")
+    )
+
+
+def _run_row(seen: WorkflowExecution) -> RunRow:
+    found = seen.typed_search_attributes
+    date = found.get(attributes.LOGICAL_DATE)
+    return RunRow(
+        run_id=found.get(attributes.RUN_ID, seen.id),
+        run_type=found.get(attributes.RUN_TYPE, "manual"),
+        state=_live_state(seen),
+        logical_date=_iso(date),
+        start_date=_iso(seen.start_time),
+        end_date=_iso(seen.close_time),
+        workflow_id=seen.id,
+    )
+
+
+def _state(seen: WorkflowExecution) -> str:
+    return _STATES.get(seen.status, "failed") if seen.status else "running"
+
+
+def _live_state(seen: WorkflowExecution) -> str:
+    """Return the state of a run, that of one which waits for others included."""
+    state = _state(seen)
+    said = seen.typed_search_attributes.get(attributes.STATE)
+    return said if state == "running" and said == "queued" else state
+
+
+def _count(tasks: Iterable[TaskRow], state: str) -> int:
+    return sum(row.state == state for row in tasks)
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
+
+
+def _seconds(start: str | None, end: str | None) -> float | None:
+    if start is None or end is None:
+        return None
+    passed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return round(passed.total_seconds(), 3)
+
+
+def _no_run(workflow: str, err: RPCError) -> Exception:
+    if err.status == RPCStatusCode.NOT_FOUND:
+        return DagError(
+            f"{workflow}: there is no such run, or its history is past retention. "
+            "Look at `appliance runs list DAG_ID`."
+        )
+    return err
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

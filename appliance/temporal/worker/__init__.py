@@ -1,0 +1,1 @@
+"""What a worker does for workflows, and the process it does it in."""

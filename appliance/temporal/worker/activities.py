@@ -1,0 +1,350 @@
+"""What a worker does for workflows: run tries, read DAG files, resolve XCom references.
+
+Every activity answers with a value where a person is to read a refusal; what it raises is either how a try ended or a
+bug.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from appliance.config.model import Config
+from appliance.dagfile.facts import CheckedDag, Listing
+from appliance.dagrun.states import TaskState
+from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
+from appliance.errors import DagError
+from appliance.temporal import limits, messages
+from appliance.temporal.messages import (
+    DagAnswer,
+    DagQuestion,
+    ResolveAnswer,
+    ResolveQuestion,
+    Whereabouts,
+)
+from appliance.temporal.worker.capacity import Capacity
+from appliance.temporal.worker.journal import Journal
+from appliance.temporal.worker.leases import Leases
+from appliance.temporal.worker.room import shortage
+from appliance.temporal.worker.runs import Runs
+from appliance.temporal.workflows import outcomes
+
+_LOG = logging.getLogger(__name__)
+LAST_WORDS_S = 1.0
+"""What a task gets between SIGTERM and its end when its worker is stopped: the last of ``worker.grace``."""
+_FIRST_HEARTBEAT_S = 1.0
+_HEARTBEAT_S = 3.0
+_SHORTEST_PAUSE_S = 0.01
+_FAILED = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
+
+
+class TryActivities:
+    """``run_airflow_task`` and its return after a lost lease."""
+
+    def __init__(
+        self, leases: Leases, journal: Journal, *, queue: str, runs: Runs
+    ) -> None:
+        """``queue``: this worker's own task queue, named in every heartbeat."""
+        self._leases = leases
+        self._journal = journal
+        self._queue = queue
+        self._runs = runs
+        self._taken: dict[tuple[str, str], str] = {}
+        """Tries that were taken, by workflow run and activity id."""
+        self._holding_back: dict[str, asyncio.Task[None]] = {}
+
+    @activity.defn(name=messages.ACTIVITY)
+    async def run_airflow_task(self, task: ActivityTaskInput) -> TaskExecutionResult:
+        """Run one try to its end.
+
+        Raises:
+            ApplicationError: type ``AirflowTaskFailed`` with the result as details, or ``AirflowTaskLost``.
+        """
+        if task.poke_at is not None:
+            return await self._poke(task, _seconds_until(task.poke_at))
+        return await self._run(task)
+
+    async def _poke(
+        self, task: ActivityTaskInput, left_s: float
+    ) -> TaskExecutionResult:
+        """Poke a sensor when its time has come; while it asks for more pokes, each is another attempt.
+
+        Raises:
+            ApplicationError: as above, or type ``AirflowTaskRescheduled``.
+        """
+        attempt = activity.info().attempt
+        if attempt == 1 and left_s > 0:
+            raise _again(left_s)
+        # A lost attempt counts as a poke: it may have been one.
+        poked = replace(task, reschedules=task.reschedules + attempt - 1)
+        try:
+            result = await self._run(poked)
+        except (ApplicationError, asyncio.CancelledError):
+            raise
+        except Exception as err:
+            # What nobody foresaw would be tried for ever.
+            raise ApplicationError(str(err), non_retryable=True) from err
+        if outcomes.is_plain_poke(result) and result.reschedule_at is not None:
+            raise _again(_seconds_until(result.reschedule_at))
+        return result
+
+    async def _run(self, task: ActivityTaskInput) -> TaskExecutionResult:
+        token = activity.info().task_token
+        running = self._leases.open(task, lambda: self._journal.begin(token))
+        return await self._report(task, running)
+
+    @activity.defn(name=messages.REATTACH_ACTIVITY)
+    async def reattach_airflow_task(
+        self, task: ActivityTaskInput
+    ) -> TaskExecutionResult:
+        """Report a try whose lease ran out while it went on.
+
+        Raises:
+            ApplicationError: as above; ``AirflowTaskLost`` when it is not here.
+        """
+        running = self._leases.reopen(task.ti_id)
+        if running is None:
+            raise lost("the worker that ran it has been restarted")
+        return await self._report(task, running)
+
+    @activity.defn(name=messages.FIND_HOLDERS)
+    async def find_holders(self) -> dict[str, Whereabouts]:
+        """Return where the tries of the run are, by their id."""
+        info = activity.info()
+        return await self._runs.holders(
+            info.workflow_id or "", info.workflow_run_id or ""
+        )
+
+    async def _report(
+        self, task: ActivityTaskInput, running: asyncio.Task[TaskExecutionResult]
+    ) -> TaskExecutionResult:
+        info = activity.info()
+        token, place = info.task_token, (info.workflow_run_id or "", info.activity_id)
+        self._journal.take(token)
+        if self._leases.has_begun(task.ti_id):
+            self._journal.begin(token)
+        self._taken[place] = task.ti_id
+        try:
+            await self._hold(running)
+            with suppress(asyncio.CancelledError):  # It has ended; its end counts.
+                await self._leases.together()
+        except asyncio.CancelledError:
+            await self._let_go(task, running)
+            raise
+        finally:
+            del self._taken[place]
+            self._journal.end(token)
+        self._leases.close(task.ti_id)
+        result = _result(running)
+        if result.state in _FAILED:
+            raise ApplicationError(
+                result.error or f"the try ended {result.state}",
+                replace(result, error=_first_line(result.error)),
+                type=messages.TRY_FAILED,
+                non_retryable=True,
+            )
+        return result
+
+    async def _hold(self, running: asyncio.Task[TaskExecutionResult]) -> None:
+        """Wait for the try, keeping the lease alive."""
+        pause = _FIRST_HEARTBEAT_S
+        while True:
+            done, _ = await asyncio.wait((running,), timeout=pause)
+            if done:
+                return
+            activity.heartbeat(self._queue)
+            pause = _HEARTBEAT_S
+
+    async def _let_go(
+        self, task: ActivityTaskInput, running: asyncio.Task[TaskExecutionResult]
+    ) -> None:
+        """The lease was taken from us: by a person, by our own end, or by a server that slept.
+
+        Raises:
+            ApplicationError: type ``AirflowTaskStopped`` when it had begun and its run wants no more of it;
+                ``AirflowTaskLost`` or ``AirflowTaskNotBegun`` when this worker is being stopped.
+        """
+        why = activity.cancellation_details()
+        is_lapsed = (
+            why and (why.timed_out or why.not_found) and not why.cancel_requested
+        )
+        if is_lapsed and await self._is_wanted():
+            self._leases.abandon(task.ti_id)
+            return
+        has_begun = self._leases.has_begun(task.ti_id)
+        if has_begun and why and why.cancel_requested:
+            await self._hold_back_others()
+        # Closed first: whoever opens it from now on gets a new try, not this one's end.
+        if self._leases.close(task.ti_id):
+            running.cancel()
+            # A worker that is being stopped has no time left: its zygote ends the child.
+            is_stopping = why is not None and why.worker_shutdown
+            limit = LAST_WORDS_S if is_stopping else None
+            await asyncio.wait((running,), timeout=limit)
+        if why and why.worker_shutdown:
+            raise lost("its worker was stopped", has_begun=has_begun)
+        if has_begun:
+            raise ApplicationError(
+                "the task was stopped: its run was cancelled, ran out of time or failed fast",
+                type=messages.TRY_STOPPED,
+                non_retryable=True,
+            )
+
+    async def _hold_back_others(self) -> None:
+        """Keep the slots of stopped tries from others that are stopped as well and have not heard of it yet.
+
+        Each hears of it with its own heartbeat, up to three seconds apart.
+        """
+        info = activity.info()
+        run = info.workflow_run_id or ""
+        asking = self._holding_back.get(run)
+        if asking is None:
+            asking = asyncio.create_task(self._hold_back(info.workflow_id or "", run))
+            self._holding_back[run] = asking
+            asking.add_done_callback(lambda _: self._holding_back.pop(run, None))
+        await asyncio.wait((asking,))
+
+    async def _hold_back(self, workflow: str, run: str) -> None:
+        for activity_id in await self._runs.stopped(workflow, run):
+            if ti_id := self._taken.get((run, activity_id)):
+                self._leases.hold_back(ti_id)
+
+    async def _is_wanted(self) -> bool:
+        info = activity.info()
+        workflow, run = info.workflow_id or "", info.workflow_run_id or ""
+        return await self._runs.goes_on(workflow, run)
+
+
+class Dags(Protocol):
+    """The DAG folder, as ``Workshop`` has it."""
+
+    async def check(self, **question: Any) -> CheckedDag:
+        """As ``DagFolder.check``."""
+
+    async def listing(self) -> Listing:
+        """As ``DagFolder.listing``."""
+
+
+class DagActivities:
+    """Answers about the DAG folder."""
+
+    def __init__(
+        self,
+        config: Config,
+        dags: Dags,
+        capacity: Capacity,
+        *,
+        has_search_attributes: bool,
+    ) -> None:
+        """``has_search_attributes``: whether the namespace knows ours."""
+        self._capacity = capacity
+        self._config = config
+        self._dags = dags
+        self._has_search_attributes = has_search_attributes
+
+    def reconfigure(self, config: Config) -> None:
+        """Start runs by this configuration from now on."""
+        self._config = config
+
+    @activity.defn(name=messages.READ_DAG)
+    async def read_dag(self, question: DagQuestion) -> DagAnswer:
+        """Read a DAG and check that it can be run so; what speaks against it is the answer's ``refusal``."""
+        if no_room := shortage(self._config):
+            return DagAnswer(refusal=no_room, dag_id=question.dag_id)
+        try:
+            found = await self._dags.check(**asdict(question))
+            pools = await self._capacity.tight_pools(
+                found.file, found.plan, self._config
+            )
+        except DagError as err:
+            return DagAnswer(refusal=str(err), dag_id=question.dag_id)
+        worker = self._config.worker
+        return DagAnswer(
+            dag_id=question.dag_id,
+            file=found.file,
+            file_hash=found.file_hash,
+            plan=found.plan,
+            data_interval_start=found.data_interval_start,
+            data_interval_end=found.data_interval_end,
+            retry_lost=worker.on_lost == "retry",
+            max_lost=worker.max_lost,
+            pools=pools,
+            has_search_attributes=self._has_search_attributes,
+        )
+
+    @activity.defn(name=messages.LIST_DAGS)
+    async def list_dags(self, _question: None) -> dict[str, Any]:
+        """Return every DAG of the folder, and every file that cannot be read."""
+        listing = await self._dags.listing()
+        dags = tuple(replace(dag, timing=None) for dag in listing.dags)  # much and many
+        return asdict(replace(listing, dags=dags))
+
+
+class Resolver(Protocol):
+    """Turns XCom references into the values they stand for."""
+
+    async def __call__(self, rows: Sequence[XComRow]) -> list[XComRow]:
+        """Return the rows with values as Airflow's serde writes them."""
+
+
+class XComActivities:
+    """Answers about XComs that live outside the history."""
+
+    def __init__(self, resolve: Resolver) -> None:
+        """``resolve`` asks Airflow's XCom backend."""
+        self._resolve = resolve
+        self._begun: tuple[list[XComRow], str] = ([], "")
+        """What was answered in part: for the next slice it need not be fetched again."""
+
+    @activity.defn(name=messages.RESOLVE_XCOMS)
+    async def resolve_xcoms(self, question: ResolveQuestion) -> ResolveAnswer:
+        """Return a slice of the rows with every reference replaced by its value."""
+        rows, text = self._begun
+        if question.start == 0 or question.rows != rows:
+            found = await self._resolve(question.rows)
+            text = json.dumps([asdict(row) for row in found])
+        end = question.start + limits.SLICE_CHARS
+        self._begun = (question.rows, text) if end < len(text) else ([], "")
+        return ResolveAnswer(text[question.start : end], len(text))
+
+
+def _result(running: asyncio.Task[TaskExecutionResult]) -> TaskExecutionResult:
+    try:
+        return running.result()
+    except Exception:
+        _LOG.exception("a try ended in a way nobody foresaw")
+        raise
+
+
+def lost(why: str, *, has_begun: bool = True) -> ApplicationError:
+    """Return the error of a try that vanished with its worker."""
+    return ApplicationError(
+        f"the try was lost: {why}",
+        type=messages.TRY_LOST if has_begun else messages.TRY_NOT_BEGUN,
+        non_retryable=True,
+    )
+
+
+def _again(delay_s: float) -> ApplicationError:
+    """Return the error that has the server start the activity again after a delay, without an event."""
+    return ApplicationError(
+        "the sensor is to be poked again",
+        type=messages.TRY_RESCHEDULED,
+        next_retry_delay=timedelta(seconds=max(_SHORTEST_PAUSE_S, delay_s)),
+    )
+
+
+def _seconds_until(moment: str) -> float:
+    now = datetime.now(UTC)  # noqa: TID251  # the edge that takes the time
+    return (datetime.fromisoformat(moment) - now).total_seconds()
+
+
+def _first_line(text: str | None) -> str | None:
+    return text.splitlines()[0] if text else None

@@ -1,0 +1,46 @@
+"""The worker's side of ``appliance.temporal.client.checkup``."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+
+from temporalio.client import Client
+
+from appliance.config.model import Config
+from appliance.temporal.client.checkup import TIMEOUT_S, socket_name
+from appliance.temporal.client.door import folder_of
+from appliance.temporal.client.probing import sees_poll, serves
+from appliance.temporal.reports import PartHealth, ProbeResult
+from appliance.temporal.worker.room import shortage
+
+
+@asynccontextmanager
+async def answering(client: Client, config: Config) -> AsyncIterator[None]:
+    """Answer who asks how this worker is, until the block is left."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            writer.write(json.dumps(asdict(await _probe(client, config))).encode())
+            await writer.drain()
+        writer.close()
+
+    folder = folder_of(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    async with await asyncio.start_unix_server(answer, socket_name(folder)):
+        yield
+
+
+async def _probe(client: Client, config: Config) -> ProbeResult:
+    why_not = shortage(config)
+    room = PartHealth(ok=why_not is None, why=why_not or "")
+    try:
+        async with asyncio.timeout(TIMEOUT_S / 2):
+            return ProbeResult(
+                await serves(client), await sees_poll(client, config), room
+            )
+    except TimeoutError:
+        why = f"the server does not answer within {TIMEOUT_S / 2:g} s"
+        silent = PartHealth(ok=False, why=why)
+        return ProbeResult(silent, silent, room)

@@ -1,0 +1,156 @@
+"""What a worker does for runs that have to do with other runs, and for the workflows that stand for DAGs.
+
+An activity that waits fails until it has what it waits for: its next try leaves no event in any history.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
+
+from appliance.dagrun.past import is_met
+from appliance.dagrun.roster import RunQuestion
+from appliance.dagrun.states import RunState
+from appliance.temporal import messages
+from appliance.temporal.messages import (
+    Closing,
+    Entry,
+    FoundRun,
+    LostRun,
+    PastQuestion,
+)
+from appliance.temporal.worker.registry import Registry, dag_workflow_id
+from appliance.temporal.workflows import packing
+
+_SOON = timedelta(seconds=10)
+
+
+class Clerk:
+    """These activities."""
+
+    def __init__(self, client: Client, registry: Registry) -> None:
+        """``registry``: the DAGs' workflows."""
+        self._client = client
+        self._registry = registry
+
+    @property
+    def activities(self) -> Sequence[Callable[..., Any]]:
+        """All of them, as a worker takes them."""
+        return (
+            self.enter_run,
+            self.keep_place,
+            self.close_run,
+            self.find_lost_runs,
+            self.rebuild_dag,
+            self.await_past,
+        )
+
+    @activity.defn(name=messages.ENTER_RUN)
+    async def enter_run(self, entry: Entry) -> bool:
+        """Announce a run; tell whether it may run now."""
+        return await self._registry.enter(entry)
+
+    @activity.defn(name=messages.KEEP_PLACE)
+    async def keep_place(self, entry: Entry) -> None:
+        """Announce a run that waits again and again, until it may run.
+
+        Raises:
+            ApplicationError: not yet.
+        """
+        if not await self._registry.enter(entry):
+            raise not_yet(f"{entry.limit} runs of {entry.dag_id} are running")
+
+    @activity.defn(name=messages.CLOSE_RUN)
+    async def close_run(self, closing: Closing) -> None:
+        """Tell how a run ended."""
+        tasks = packing.pack_rows(closing.rows)
+        await self._registry.close(Closing(closing.dag_id, closing.card, tasks=tasks))
+
+    @activity.defn(name=messages.FIND_LOST_RUNS)
+    async def find_lost_runs(self, dag_id: str) -> list[LostRun]:
+        """Return which runs that others wait for are gone; nothing when nobody waits.
+
+        Raises:
+            ApplicationError: all are running, and others wait.
+        """
+        gone = await self._registry.lost_holders(dag_id)
+        if gone == []:
+            raise not_yet("all of them are running", _SOON)
+        return gone or []
+
+    @activity.defn(name=messages.REBUILD_DAG)
+    async def rebuild_dag(self, dag_id: str) -> str:
+        """Return what the DAG's last workflow knew, which somebody terminated; nothing for a new DAG."""
+        known = await last_known(self._client, dag_workflow_id(dag_id))
+        return known or packing.packed({})
+
+    @activity.defn(name=messages.AWAIT_PAST)
+    async def await_past(self, question: PastQuestion) -> list[str]:
+        """Return which of the tasks may run as far as earlier runs are concerned.
+
+        Raises:
+            ApplicationError: none of them yet.
+        """
+        earlier = RunQuestion(
+            before=question.logical_date, is_dated=True, no_manual=question.no_manual
+        )
+        found = await self._registry.find(
+            question.dag_id, replace(earlier, most=1, with_tasks=True)
+        )
+        met = [task.task_id for task in question.tasks]
+        for last in found:
+            if last.card.state is RunState.QUEUED:
+                raise not_yet(f"{last.card.run_id} has not begun")
+            previous = await self._states(last)
+            older = [previous]
+            if any(
+                task.ignores_first and task.task_id not in previous
+                for task in question.tasks
+            ):
+                everything = replace(earlier, with_tasks=True, no_manual=False)
+                runs = await self._registry.find(question.dag_id, everything)
+                older = [await self._states(run) for run in runs]
+            met = [
+                task.task_id
+                for task in question.tasks
+                if is_met(task, last.card.logical_date, previous, older)
+            ]
+            if not met:
+                raise not_yet(f"tasks of {last.card.run_id} have not succeeded")
+        return met
+
+    async def _states(self, run: FoundRun) -> dict[str, list[str | None]]:
+        states: dict[str, list[str | None]] = {}
+        for row in await self._registry.rows(run):
+            states.setdefault(row.task_id, []).append(row.state)
+        return states
+
+
+async def last_known(client: Client, name: str) -> str | None:
+    """Return what the last workflow of this id knew, which somebody terminated; None when there is none."""
+    query = f"WorkflowId = {quoted(name)} AND CloseTime IS NOT NULL"
+    earlier = [
+        seen
+        async for seen in client.list_workflows(query)
+        if seen.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
+    ]
+    if not earlier:
+        return None
+    last = max(earlier, key=lambda seen: seen.start_time)
+    handle = client.get_workflow_handle(name, run_id=last.run_id)
+    text: str = await handle.query(messages.STATE_QUERY, result_type=str)
+    return text
+
+
+def not_yet(why: str, again: timedelta | None = None) -> ApplicationError:
+    """Return the error of an activity that is to be tried again, without a trace in any history."""
+    return ApplicationError(why, type="NotYet", next_retry_delay=again)
+
+
+def quoted(text: str) -> str:
+    """Write a text into a query of the visibility store."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

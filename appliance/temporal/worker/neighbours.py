@@ -1,0 +1,140 @@
+"""All runs of all DAGs, as a try may ask about them and start them (``appliance.taskrun.runview.OtherRuns``)."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from appliance.dagfile.facts import DagFacts
+from appliance.dagrun.roster import RunCard, RunQuestion
+from appliance.dagrun.tries import XComRow
+from appliance.errors import DagError
+from appliance.taskrun.runview import DagView, InstanceRow, RunWish
+from appliance.temporal import messages
+from appliance.temporal.client.schedules import Schedules
+from appliance.temporal.client.starter import Starter
+from appliance.temporal.messages import FoundRun, XComQuestion
+from appliance.temporal.reports import SubmitRequest
+from appliance.temporal.worker.coalescing import patiently
+from appliance.temporal.worker.registry import Registry
+from appliance.temporal.worker.runs import instance_row
+
+Facts = Callable[[str], Awaitable[DagFacts]]
+"""What is known of a DAG by its id, as ``DagFolder.facts``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """One run."""
+
+    client: Client
+    registry: Registry
+    found: FoundRun
+
+    @property
+    def card(self) -> RunCard:
+        """What is known of it."""
+        return self.found.card
+
+    async def instances(self) -> Sequence[InstanceRow]:
+        """Return all its instances; none when nobody remembers them."""
+        rows = await patiently(lambda: self.registry.rows(self.found))
+        return [instance_row(row) for row in rows]
+
+    async def xcoms(
+        self, task_ids: Sequence[str], *, key: str | None
+    ) -> Sequence[XComRow]:
+        """Return the XComs of these tasks; none when its history has expired."""
+        question = XComQuestion(tuple(task_ids), key)
+        handle = self.client.get_workflow_handle(self.card.workflow_id)
+        try:
+            answers: list[list[XComRow]] = await patiently(
+                lambda: handle.query(
+                    messages.XCOMS_QUERY, [question], result_type=list[list[XComRow]]
+                )
+            )
+        except WorkflowQueryFailedError:
+            return []
+        except RPCError as err:
+            if err.status == RPCStatusCode.NOT_FOUND:
+                return []
+            raise
+        return answers[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """All of them."""
+
+    client: Client
+    registry: Registry
+    starter: Starter
+    facts: Facts
+    schedules: Schedules
+
+    async def find(self, dag_id: str, question: RunQuestion) -> Sequence[Neighbour]:
+        """Return the runs asked for; a DAG that never ran has none."""
+        found = await patiently(lambda: self.registry.find(dag_id, question))
+        return [Neighbour(self.client, self.registry, run) for run in found]
+
+    async def dag(self, dag_id: str) -> DagView:
+        """Return a DAG.
+
+        Raises:
+            DagError: There is none.
+        """
+        facts = await self.facts(dag_id)
+        try:
+            rows = (await self.schedules.schedules()).rows
+        except DagError:
+            rows = []  # Nothing has been scheduled yet.
+        known = [row for row in rows if row.name == dag_id]
+        return DagView(
+            is_paused=any(row.state == "paused" for row in known),
+            next_run=next((row.next_run for row in known), None),
+            owners=facts.owners,
+            tags=facts.tags,
+        )
+
+    async def groups(self, dag_id: str) -> Mapping[str, Sequence[str]]:
+        """Return the task ids of each task group of a DAG.
+
+        Raises:
+            DagError: There is no such DAG.
+        """
+        return (await self.facts(dag_id)).groups
+
+    async def start(self, wish: RunWish) -> bool:
+        """Start a run; False when there is one of this id, and it is not to be reset.
+
+        Raises:
+            DagError: The DAG cannot be run so.
+        """
+        request = SubmitRequest(
+            dag_id=wish.dag_id,
+            conf=wish.conf,
+            logical_date=wish.logical_date,
+            run_id=wish.run_id,
+            run_type="operator_triggered",
+            run_after=wish.run_after,
+            triggering_user=wish.triggering_user,
+        )
+        try:
+            await self.starter.start(request)
+        except DagError as err:
+            if not isinstance(err.__cause__, WorkflowAlreadyStartedError):
+                raise
+            if wish.is_reset:
+                await self._start_again(request)
+            return wish.is_reset
+        return True
+
+    async def _start_again(self, request: SubmitRequest) -> None:
+        """Run a run again as it was run first."""
+        question = RunQuestion(run_ids=(request.run_id or "",))
+        for run in await self.find(request.dag_id, question):
+            await self.starter.start_again(request, run.card)
+            return
+        await self.starter.start_again(request, None)

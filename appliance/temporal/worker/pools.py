@@ -1,0 +1,161 @@
+"""What a worker asks and tells the workflows that stand for pools (``appliance.temporal.workflows.pool``), and their activities."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from appliance.dagrun.pool import Lease
+from appliance.dagrun.states import TaskState
+from appliance.temporal import messages
+from appliance.temporal.messages import GivingBack, PoolState, TaskRow, Wish
+from appliance.temporal.worker.clerk import last_known, not_yet
+from appliance.temporal.worker.coalescing import Coalescing
+from appliance.temporal.workflows import packing
+
+_SOON = timedelta(seconds=10)
+_MAY_HOLD = frozenset(
+    (
+        TaskState.SCHEDULED,
+        TaskState.QUEUED,
+        TaskState.RUNNING,
+        TaskState.DEFERRED,
+        TaskState.AWAITING_INPUT,
+    )
+)
+
+
+def pool_workflow_id(pool: str) -> str:
+    """Id of the workflow that stands for a pool."""
+    return f"airflow-pool-{pool}"
+
+
+class Pools:
+    """All pools on one server."""
+
+    def __init__(self, client: Client, queue: str) -> None:
+        """``queue``: the task queue of the workers."""
+        self._client = client
+        self._queue = queue
+        self._asking: dict[str, Coalescing[Wish, bool]] = {}
+
+    @property
+    def activities(self) -> Sequence[Callable[..., Any]]:
+        """All of them, as a worker takes them."""
+        return (
+            self.want_slots,
+            self.remind_pools,
+            self.give_back_slots,
+            self.find_lost_leases,
+            self.rebuild_pool,
+        )
+
+    @activity.defn(name=messages.WANT_SLOTS)
+    async def want_slots(self, wish: Wish) -> bool:
+        """Ask for slots; tell whether they are there now. Many at once become one request a pool."""
+        if wish.pool not in self._asking:
+            self._asking[wish.pool] = Coalescing(partial(self._want, wish.pool))
+        return await self._asking[wish.pool](wish)
+
+    @activity.defn(name=messages.REMIND_POOLS)
+    async def remind_pools(self, workflow: str) -> None:
+        """Ask again for what the instances of a run wait for, until none does.
+
+        Raises:
+            ApplicationError: some wait.
+        """
+        handle = self._client.get_workflow_handle(workflow)
+        wanted: list[Wish] = await handle.query(
+            messages.WANTED_QUERY, result_type=list[Wish]
+        )
+        lent = [w.lease.lease_id for w in wanted if await self.want_slots(w)]
+        if lent:
+            await handle.signal(messages.LENT_SIGNAL, lent)
+        if wanted:
+            raise not_yet("task instances wait for slots")
+
+    @activity.defn(name=messages.GIVE_BACK_SLOTS)
+    async def give_back_slots(self, given: GivingBack) -> None:
+        """Give slots back."""
+        await self._client.start_workflow(
+            messages.POOL_WORKFLOW,
+            PoolState(given.pool),
+            id=pool_workflow_id(given.pool),
+            task_queue=self._queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal=messages.GIVE_BACK_SIGNAL,
+            start_signal_args=[given],
+        )
+
+    @activity.defn(name=messages.FIND_LOST_LEASES)
+    async def find_lost_leases(self, pool: str) -> list[str]:
+        """Return which leases that others wait for nobody has any more; nothing when nobody waits.
+
+        Raises:
+            ApplicationError: all are held, and others wait.
+        """
+        handle = self._client.get_workflow_handle(pool_workflow_id(pool))
+        held: list[Lease] = await handle.query(
+            messages.HELD_QUERY, result_type=list[Lease]
+        )
+        gone: list[str] = []
+        for workflow in dict.fromkeys(lease.workflow_id for lease in held):
+            its = [lease for lease in held if lease.workflow_id == workflow]
+            holding = await self._holding(workflow)
+            if holding is not None:
+                gone += [
+                    lease.lease_id
+                    for lease in its
+                    if (lease.task_id, lease.map_index) not in holding
+                ]
+        if held and not gone:
+            raise not_yet("all slots are in use", _SOON)
+        return gone
+
+    @activity.defn(name=messages.REBUILD_POOL)
+    async def rebuild_pool(self, pool: str) -> str:
+        """Return what the pool's last workflow knew, which somebody terminated; nothing for a new one."""
+        return await last_known(self._client, pool_workflow_id(pool)) or packing.packed(
+            {}
+        )
+
+    async def _want(self, pool: str, wishes: list[Wish]) -> list[bool]:
+        answers: list[bool] = await self._client.execute_update_with_start_workflow(
+            messages.WANT_UPDATE,
+            wishes,
+            start_workflow_operation=WithStartWorkflowOperation(
+                messages.POOL_WORKFLOW,
+                PoolState(pool),
+                id=pool_workflow_id(pool),
+                task_queue=self._queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            ),
+            result_type=list[bool],
+        )
+        return answers
+
+    async def _holding(self, workflow: str) -> set[tuple[str, int]] | None:
+        """Return the instances of a run that may hold slots; None when that cannot be found out now."""
+        handle = self._client.get_workflow_handle(workflow)
+        try:
+            seen = await handle.describe()
+            if seen.status is not WorkflowExecutionStatus.RUNNING:
+                return set()
+            rows: list[TaskRow] = await handle.query(
+                messages.STATES_QUERY, result_type=list[TaskRow]
+            )
+        except WorkflowQueryFailedError:
+            return None
+        except RPCError as err:
+            return set() if err.status == RPCStatusCode.NOT_FOUND else None
+        return {(row.task_id, row.map_index) for row in rows if row.state in _MAY_HOLD}

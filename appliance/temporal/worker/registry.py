@@ -1,0 +1,155 @@
+"""What a worker asks and tells the workflows that stand for DAGs (``appliance.temporal.workflows.dag``)."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from appliance.dagrun.roster import RunCard, RunQuestion
+from appliance.dagrun.states import RunState
+from appliance.temporal import messages
+from appliance.temporal.messages import (
+    Closing,
+    DagState,
+    Entry,
+    FoundRun,
+    LostRun,
+    TaskRow,
+)
+from appliance.temporal.worker.coalescing import Coalescing
+from appliance.temporal.workflows import packing
+
+_OPEN = (RunState.QUEUED, RunState.RUNNING)
+
+
+def dag_workflow_id(dag_id: str) -> str:
+    """Id of the workflow that stands for a DAG."""
+    return f"airflow-dag-{dag_id}"
+
+
+class Registry:
+    """All DAGs' workflows on one server."""
+
+    def __init__(self, client: Client, queue: str) -> None:
+        """``queue``: the task queue of the workers."""
+        self._client = client
+        self._queue = queue
+        self._entering: dict[str, Coalescing[Entry, bool]] = {}
+
+    async def enter(self, entry: Entry) -> bool:
+        """Announce a run; tell whether it may run now. Many at once become one request a DAG."""
+        dag_id = entry.dag_id
+        if dag_id not in self._entering:
+            self._entering[dag_id] = Coalescing(partial(self._enter, dag_id))
+        return await self._entering[dag_id](entry)
+
+    async def close(self, closing: Closing) -> None:
+        """Tell how a run ended."""
+        await self._client.start_workflow(
+            messages.DAG_WORKFLOW,
+            DagState(closing.dag_id),
+            id=dag_workflow_id(closing.dag_id),
+            task_queue=self._queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal=messages.CLOSED_SIGNAL,
+            start_signal_args=[closing],
+        )
+
+    async def find(self, dag_id: str, question: RunQuestion) -> list[FoundRun]:
+        """Return the runs asked for, each with the state it is in now."""
+        handle = self._client.get_workflow_handle(dag_workflow_id(dag_id))
+        try:
+            found: list[FoundRun] = await handle.query(
+                messages.FIND_QUERY, question, result_type=list[FoundRun]
+            )
+        except RPCError as err:
+            if err.status == RPCStatusCode.NOT_FOUND:
+                return []
+            raise
+        gone = await self._gone([run.card for run in found])
+        if not gone:
+            return found
+        await handle.signal(messages.LOST_SIGNAL, _named(list(gone.values())))
+        true = [replace(run, card=gone.get(run.card.run_id, run.card)) for run in found]
+        states = question.states
+        return [run for run in true if states is None or run.card.state in states]
+
+    async def rows(self, run: FoundRun) -> list[TaskRow]:
+        """Return the task instances of a run; none when nobody remembers them."""
+        if run.tasks:
+            return packing.unpack_rows(run.tasks)
+        handle = self._client.get_workflow_handle(run.card.workflow_id)
+        try:
+            rows: list[TaskRow] = await handle.query(
+                messages.STATES_QUERY, result_type=list[TaskRow]
+            )
+        except WorkflowQueryFailedError:
+            return []
+        except RPCError as err:
+            if err.status == RPCStatusCode.NOT_FOUND:
+                return []
+            raise
+        return rows
+
+    async def lost_holders(self, dag_id: str) -> list[LostRun] | None:
+        """Return which runs that others wait for are gone; None while nobody need look again."""
+        handle = self._client.get_workflow_handle(dag_workflow_id(dag_id))
+        holders: list[RunCard] = await handle.query(
+            messages.HOLDERS_QUERY, result_type=list[RunCard]
+        )
+        gone = await self._gone(holders)
+        return _named(list(gone.values())) if holders else None
+
+    async def _enter(self, dag_id: str, entries: Sequence[Entry]) -> list[bool]:
+        answers: list[bool] = await self._client.execute_update_with_start_workflow(
+            messages.ENTER_UPDATE,
+            list(entries),
+            start_workflow_operation=WithStartWorkflowOperation(
+                messages.DAG_WORKFLOW,
+                DagState(dag_id),
+                id=dag_workflow_id(dag_id),
+                task_queue=self._queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            ),
+            result_type=list[bool],
+        )
+        return answers
+
+    async def _gone(self, cards: Sequence[RunCard]) -> dict[str, RunCard]:
+        """Return those that claim to be open and are not, as they ended."""
+        open_ones = [card for card in cards if card.state in _OPEN]
+        ends = await asyncio.gather(*(self._end(card) for card in open_ones))
+        return {
+            card.run_id: replace(card, state=state)
+            for card, state in zip(open_ones, ends, strict=True)
+            if state is not None
+        }
+
+    async def _end(self, card: RunCard) -> RunState | None:
+        """Return how a run has ended; None when it has not."""
+        try:
+            seen = await self._client.get_workflow_handle(card.workflow_id).describe()
+        except RPCError as err:
+            if err.status == RPCStatusCode.NOT_FOUND:
+                return RunState.FAILED
+            raise
+        match seen.status:
+            case WorkflowExecutionStatus.RUNNING:
+                return None
+            case WorkflowExecutionStatus.COMPLETED:
+                return RunState.SUCCESS
+            case _:
+                return RunState.FAILED
+
+
+def _named(cards: Sequence[RunCard]) -> list[LostRun]:
+    return [LostRun(card.run_id, card.execution) for card in cards]

@@ -1,0 +1,1 @@
+"""What is durable: the code Temporal replays. Deterministic, in the sandbox."""

@@ -1,0 +1,190 @@
+"""The workflow that makes the runs of a past period: Airflow's backfill. One a DAG at a time.
+
+The runs it makes wait in a lane of their own, so the DAG's ``max_active_runs`` does not count them; a few more than may
+run are made at once. Cancelled, it makes no more; those that wait are ended, those that run go on, as in Airflow.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import asdict
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.workflow import ActivityCancellationType
+
+with workflow.unsafe.imports_passed_through():
+    from appliance.temporal import messages, orders
+    from appliance.temporal.orders import (
+        BackfillPlan,
+        BackfillProgress,
+        BackfillRequest,
+        BackfillState,
+        PlannedRun,
+        RunName,
+        RunOrder,
+        Sighting,
+    )
+    from appliance.temporal.workflows import details, packing
+
+_TIMEOUT = timedelta(seconds=120)
+_LOOK_AGAIN = timedelta(seconds=2)
+_MOST_EVENTS = 1500
+_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
+)
+
+
+@workflow.defn(name=orders.BACKFILL_WORKFLOW)
+class AirflowBackfill:
+    """One backfill."""
+
+    @workflow.init
+    def __init__(self, request: BackfillRequest, state: BackfillState) -> None:
+        """Take over what was done."""
+        self._request = request
+        self._waiting: list[PlannedRun] = []
+        self._active: list[str] = []
+        self._done: Counter[str] = Counter()
+        self._is_planned = bool(state.packed)
+        if state.packed:
+            known = packing.unpacked(state.packed)
+            self._waiting = [orders.planned_run(row) for row in known["waiting"]]
+            self._active = known["active"]
+            self._done = Counter(known["done"])
+
+    @workflow.run
+    async def run(
+        self, request: BackfillRequest, _state: BackfillState
+    ) -> BackfillProgress:
+        """Make all its runs, and return when they have ended.
+
+        Raises:
+            ApplicationError: type ``DagRefused``: the DAG cannot be backfilled so.
+        """
+        try:
+            if not self._is_planned:
+                await self._plan()
+            while self._waiting or self._active:
+                await self._fill()
+                self._draw()
+                await self._look()
+                self._continue_if_long(request)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._abandon())
+            raise
+        self._draw()
+        return self.progress()
+
+    @workflow.query(name=orders.PROGRESS_QUERY)
+    def progress(self) -> BackfillProgress:
+        """Return how far it is."""
+        return BackfillProgress(
+            dag_id=self._request.dag_id,
+            waiting=len(self._waiting),
+            running=len(self._active),
+            succeeded=self._done["succeeded"],
+            failed=self._done["failed"],
+            skipped=self._done["skipped"],
+        )
+
+    async def _plan(self) -> None:
+        plan: BackfillPlan = await workflow.execute_local_activity(
+            orders.PLAN_BACKFILL,
+            self._request,
+            result_type=BackfillPlan,
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=_RETRY,
+            summary="which runs there are to make",
+        )
+        if plan.refusal is not None:
+            raise ApplicationError(
+                plan.refusal, type=messages.RUN_REFUSED, non_retryable=True
+            )
+        self._waiting = [run for run in plan.runs if run.reason is None]
+        self._done["skipped"] = len(plan.runs) - len(self._waiting)
+
+    async def _fill(self) -> None:
+        room = self._request.max_active_runs - len(self._active)
+        batch, self._waiting = self._waiting[:room], self._waiting[room:]
+        if not batch:
+            return
+        errors: list[str | None] = await workflow.execute_local_activity(
+            orders.START_RUNS,
+            [self._order(run) for run in batch],
+            result_type=list[str | None],
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=_RETRY,
+            summary=f"start {len(batch)} runs",
+        )
+        for run, error in zip(batch, errors, strict=True):
+            if error is None:
+                self._active.append(run.slot.run_id)
+            else:
+                self._done["failed"] += 1
+        await workflow.execute_local_activity(
+            orders.TELL_SCHEDULER,
+            orders.Covered(self._request.dag_id, [run.slot for run in batch]),
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=_RETRY,
+            summary="tell the scheduler",
+        )
+
+    def _order(self, run: PlannedRun) -> RunOrder:
+        request = self._request
+        return RunOrder(
+            request.dag_id,
+            run.slot,
+            run_type=orders.BACKFILL_TYPE,
+            conf=request.conf,
+            lane=workflow.info().workflow_id,
+            max_active_runs=request.max_active_runs,
+            ignores_past=run.is_first,
+            is_again=run.is_again,
+        )
+
+    async def _look(self) -> None:
+        if not self._active:
+            return
+        names = [RunName(self._request.dag_id, run_id) for run_id in self._active]
+        seen: list[Sighting] = await workflow.execute_activity(
+            orders.FIND_ENDED_RUNS,
+            names,
+            result_type=list[Sighting],
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=RetryPolicy(
+                initial_interval=_LOOK_AGAIN, backoff_coefficient=1.0
+            ),
+            cancellation_type=ActivityCancellationType.TRY_CANCEL,
+            summary=f"{len(names)} runs are under way",
+        )
+        for one in seen:
+            self._active.remove(one.run.run_id)
+            self._done["succeeded" if one.is_success else "failed"] += 1
+
+    async def _abandon(self) -> None:
+        """End the runs that have not begun."""
+        names = [RunName(self._request.dag_id, run_id) for run_id in self._active]
+        await workflow.execute_local_activity(
+            orders.CANCEL_QUEUED,
+            names,
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=_RETRY,
+            summary="end the runs that have not begun",
+        )
+
+    def _continue_if_long(self, request: BackfillRequest) -> None:
+        info = workflow.info()
+        is_long = info.get_current_history_length() > _MOST_EVENTS
+        if not (is_long or info.is_continue_as_new_suggested()):
+            return
+        known = {
+            "waiting": [asdict(run) for run in self._waiting],
+            "active": self._active,
+            "done": dict(self._done),
+        }
+        workflow.continue_as_new(args=[request, BackfillState(packing.packed(known))])
+
+    def _draw(self) -> None:
+        workflow.set_current_details(details.backfill(self.progress(), self._waiting))

@@ -1,0 +1,155 @@
+"""The workflow that stands for a DAG: it remembers the DAG's runs and lets no more of them run than may.
+
+A run announces itself and tells how it ended; whatever is lost is found again. While a run waits, those it waits for
+are looked at every few seconds, so that nothing is held for a run somebody terminated. A new one, after somebody
+terminated the last, takes over what that knew. The history stays small: it continues as new.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.workflow import ActivityCancellationType
+
+with workflow.unsafe.imports_passed_through():
+    from appliance.dagrun.roster import Roster, RunCard, RunQuestion
+    from appliance.temporal import messages
+    from appliance.temporal.messages import (
+        Closing,
+        DagState,
+        Entry,
+        FoundRun,
+        LostRun,
+    )
+    from appliance.temporal.workflows import details, packing
+
+_MOST_EVENTS = 1000
+_LOOK_AGAIN = timedelta(seconds=10)
+_LOOK_TIMEOUT = timedelta(seconds=60)
+
+
+@workflow.defn(name=messages.DAG_WORKFLOW)
+class AirflowDag:
+    """One DAG."""
+
+    @workflow.init
+    def __init__(self, state: DagState) -> None:
+        """Take over what was known."""
+        self._dag_id = state.dag_id
+        known = packing.unpacked(state.packed) if state.packed else {}
+        self._roster = Roster.from_json(known)
+        self._is_ready = state.packed is not None
+        self._admitted: list[RunCard] = []
+        self._watch: asyncio.Task[None] | None = None
+
+    @workflow.run
+    async def run(self, _state: DagState) -> None:
+        """Never end, but continue as new."""
+        if not self._is_ready:
+            await self._rebuild()
+        while not self._is_long():
+            await workflow.wait_condition(
+                lambda: bool(self._admitted) or self._must_watch() or self._is_long()
+            )
+            if self._must_watch():
+                self._watch = asyncio.create_task(self._watch_holders())
+            await self._tell_admitted()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._tell_admitted()
+        workflow.continue_as_new(
+            DagState(self._dag_id, packing.packed(self._roster.to_json()))
+        )
+
+    @workflow.update(name=messages.ENTER_UPDATE)
+    async def enter(self, entries: list[Entry]) -> list[bool]:
+        """Take in runs that begin; tell of each whether it may run now. The others are told by a signal."""
+        await workflow.wait_condition(lambda: self._is_ready)
+        told = [self._roster.announce(entry.card, entry.limit) for entry in entries]
+        self._draw()
+        return told
+
+    @workflow.signal(name=messages.CLOSED_SIGNAL)
+    async def closed(self, closing: Closing) -> None:
+        """Take in how a run ended."""
+        await workflow.wait_condition(lambda: self._is_ready)
+        self._roster.close(closing.card, closing.tasks)
+        self._admitted += self._roster.admit()
+        self._draw()
+
+    @workflow.signal(name=messages.LOST_SIGNAL)
+    async def lost(self, runs: list[LostRun]) -> None:
+        """Take in that runs are gone and said nothing."""
+        await workflow.wait_condition(lambda: self._is_ready)
+        self._lose(runs)
+
+    @workflow.query(name=messages.FIND_QUERY)
+    def find(self, question: RunQuestion) -> list[FoundRun]:
+        """Return the runs asked for."""
+        tasks = self._roster.tasks if question.with_tasks else {}
+        return [
+            FoundRun(card, tasks.get(card.run_id, ""))
+            for card in self._roster.find(question)
+        ]
+
+    @workflow.query(name=messages.HOLDERS_QUERY)
+    def holders(self) -> list[RunCard]:
+        """Return the runs that others wait for; nobody when no run waits."""
+        return self._roster.running if self._roster.queued else []
+
+    @workflow.query(name=messages.STATE_QUERY)
+    def state(self) -> str:
+        """Return everything known, packed."""
+        return packing.packed(self._roster.to_json())
+
+    async def _rebuild(self) -> None:
+        found: str = await workflow.execute_local_activity(
+            messages.REBUILD_DAG,
+            self._dag_id,
+            result_type=str,
+            start_to_close_timeout=_LOOK_TIMEOUT,
+        )
+        self._roster = Roster.from_json(packing.unpacked(found))
+        self._is_ready = True
+
+    async def _tell_admitted(self) -> None:
+        while self._admitted:
+            card = self._admitted.pop(0)
+            handle = workflow.get_external_workflow_handle(card.workflow_id)
+            try:
+                await handle.signal(messages.ADMITTED_SIGNAL)
+            except ApplicationError:
+                self._lose([LostRun(card.run_id, card.execution)])
+
+    def _lose(self, runs: list[LostRun]) -> None:
+        for run in runs:
+            self._roster.lose(run.run_id, run.execution)
+        self._admitted += self._roster.admit()
+        self._draw()
+
+    def _draw(self) -> None:
+        known = self._roster
+        text = details.dag(known.running, known.queued, len(known.closed))
+        workflow.set_current_details(text)
+
+    def _must_watch(self) -> bool:
+        return bool(self._roster.queued) and (self._watch is None or self._watch.done())
+
+    def _is_long(self) -> bool:
+        return workflow.info().get_current_history_length() > _MOST_EVENTS
+
+    async def _watch_holders(self) -> None:
+        """Learn of runs that are gone; the activity leaves no events until there is one, or nobody waits."""
+        gone: list[LostRun] = await workflow.execute_activity(
+            messages.FIND_LOST_RUNS,
+            self._dag_id,
+            result_type=list[LostRun],
+            start_to_close_timeout=_LOOK_TIMEOUT,
+            retry_policy=RetryPolicy(
+                initial_interval=_LOOK_AGAIN, backoff_coefficient=1.0
+            ),
+            cancellation_type=ActivityCancellationType.ABANDON,
+            summary=f"who still runs of {self._dag_id}"[:200],
+        )
+        self._lose(gone)

@@ -1,0 +1,84 @@
+"""What a run takes along when its history has grown long and it goes on in a fresh workflow run.
+
+Tries that run stay where they are: a worker owns them, and the fresh run takes over the lease from that worker. Until the
+worker of each is known no new try begins; that takes a second or two. Pure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+from appliance.dagrun.events import StartTask
+from appliance.dagrun.machine import DagRun
+from appliance.dagrun.plan import Plan
+from appliance.dagrun.tries import RunFacts
+from appliance.dagrun.waits import Resumption
+from appliance.temporal import limits
+from appliance.temporal.messages import DagExecutionInput
+from appliance.temporal.workflows import packing
+from appliance.temporal.workflows.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedTry:
+    """A try the machine has decided to start."""
+
+    start: StartTask
+    ti_id: str = ""
+    """Empty: it has not begun."""
+    queue: str = ""
+    """Of the worker that holds it."""
+    resume: Resumption | None = None
+    poke_at: str | None = None
+    """Set of a sensor that is poked over and over: when it is to be poked next."""
+
+    @property
+    def instance(self) -> tuple[str, int]:
+        """Whose try it is."""
+        return self.start.task_id, self.start.map_index
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Self:
+        """Read what ``asdict`` wrote."""
+        resume = body["resume"]
+        read = {
+            "start": StartTask(**body["start"]),
+            "resume": Resumption(**resume) if resume else None,
+        }
+        return cls(**{**body, **read})
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A run at a moment when nothing is left to decide."""
+
+    facts: RunFacts
+    machine: DagRun
+    ledger: Ledger
+    tries: Sequence[CarriedTry]
+    waits: dict[str, Any]
+    """As ``Waits`` writes them."""
+
+    def onto(self, request: DagExecutionInput) -> DagExecutionInput | None:
+        """Return the input of the fresh workflow run; None when it would be too large to send."""
+        body = {
+            "facts": asdict(self.facts),
+            "machine": self.machine.to_json(),
+            "ledger": self.ledger.to_json(),
+            "tries": [asdict(one) for one in self.tries],
+            "waits": self.waits,
+        }
+        fresh = replace(request, carried=packing.packed(body))
+        return fresh if limits.size_of(asdict(fresh)) < limits.PAYLOAD_BYTES else None
+
+    @classmethod
+    def of(cls, text: str, plan: Plan) -> Self:
+        """Read what ``onto`` wrote for a run of the same plan."""
+        body: dict[str, Any] = packing.unpacked(text)
+        return cls(
+            RunFacts(**body["facts"]),
+            DagRun.from_json(plan, body["machine"]),
+            Ledger.from_json(body["ledger"]),
+            [CarriedTry.of(one) for one in body["tries"]],
+            body["waits"],
+        )

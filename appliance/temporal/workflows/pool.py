@@ -1,0 +1,137 @@
+"""The workflow that stands for a pool: it lends slots to task instances of any run.
+
+While somebody waits, those who have slots are looked at every few seconds, so that nothing is held for a run that is
+gone. A new one, after somebody terminated the last, takes over what that knew. The history stays small.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from appliance.dagrun.pool import Lease, Pool
+    from appliance.temporal import messages
+    from appliance.temporal.limits import shortened
+    from appliance.temporal.messages import GivingBack, PoolState, Wish
+    from appliance.temporal.workflows import details, packing
+
+_MOST_EVENTS = 1000
+_LOOK_AGAIN = RetryPolicy(
+    initial_interval=timedelta(seconds=10), backoff_coefficient=1.0
+)
+_LOOK_TIMEOUT = timedelta(seconds=60)
+
+
+@workflow.defn(name=messages.POOL_WORKFLOW)
+class AirflowPool:
+    """One pool."""
+
+    @workflow.init
+    def __init__(self, state: PoolState) -> None:
+        """Take over what was known."""
+        self._name = state.pool
+        known = packing.unpacked(state.packed) if state.packed else {}
+        self._pool = Pool.from_json(known)
+        self._is_ready = state.packed is not None
+        self._lent: list[Lease] = []
+        self._watch: asyncio.Task[None] | None = None
+
+    @workflow.run
+    async def run(self, _state: PoolState) -> None:
+        """Never end, but continue as new."""
+        if not self._is_ready:
+            await self._rebuild()
+        while not self._is_long():
+            await workflow.wait_condition(
+                lambda: bool(self._lent) or self._must_watch() or self._is_long()
+            )
+            if self._must_watch():
+                self._watch = asyncio.create_task(self._watch_holders())
+            await self._tell_lent()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._tell_lent()
+        workflow.continue_as_new(
+            PoolState(self._name, packing.packed(self._pool.to_json()))
+        )
+
+    @workflow.update(name=messages.WANT_UPDATE)
+    async def want(self, wishes: list[Wish]) -> list[bool]:
+        """Take in who wants slots; tell of each whether it has them now. The others are told by a signal."""
+        await workflow.wait_condition(lambda: self._is_ready)
+        told = [self._pool.want(wish.lease, wish.capacity) for wish in wishes]
+        self._draw()
+        return told
+
+    @workflow.signal(name=messages.GIVE_BACK_SIGNAL)
+    async def give_back(self, given: GivingBack) -> None:
+        """Take back slots."""
+        await workflow.wait_condition(lambda: self._is_ready)
+        self._pool.give_back(given.lease_ids)
+        if given.workflow_id is not None:
+            self._pool.give_back_all(given.workflow_id)
+        self._lend()
+
+    @workflow.query(name=messages.HELD_QUERY)
+    def held(self) -> list[Lease]:
+        """Return the leases that others wait for; none when nobody waits."""
+        return list(self._pool.held.values()) if self._pool.waiting else []
+
+    @workflow.query(name=messages.STATE_QUERY)
+    def state(self) -> str:
+        """Return everything known, packed."""
+        return packing.packed(self._pool.to_json())
+
+    async def _rebuild(self) -> None:
+        found: str = await workflow.execute_local_activity(
+            messages.REBUILD_POOL,
+            self._name,
+            result_type=str,
+            start_to_close_timeout=_LOOK_TIMEOUT,
+        )
+        self._pool = Pool.from_json(packing.unpacked(found))
+        self._is_ready = True
+
+    async def _tell_lent(self) -> None:
+        while self._lent:
+            workflow_id = self._lent[0].workflow_id
+            its = [x.lease_id for x in self._lent if x.workflow_id == workflow_id]
+            self._lent = [x for x in self._lent if x.workflow_id != workflow_id]
+            handle = workflow.get_external_workflow_handle(workflow_id)
+            try:
+                await handle.signal(messages.LENT_SIGNAL, its)
+            except ApplicationError:
+                self._pool.give_back_all(workflow_id)
+                self._lend()
+
+    def _lend(self) -> None:
+        self._lent += self._pool.lend()
+        self._draw()
+
+    def _draw(self) -> None:
+        pool = self._pool
+        held = list(pool.held.values())
+        workflow.set_current_details(
+            details.pool(pool.capacity, held, len(pool.waiting))
+        )
+
+    def _must_watch(self) -> bool:
+        return bool(self._pool.waiting) and (self._watch is None or self._watch.done())
+
+    def _is_long(self) -> bool:
+        return workflow.info().get_current_history_length() > _MOST_EVENTS
+
+    async def _watch_holders(self) -> None:
+        """Learn of leases nobody has any more; the activity leaves no events until there is one."""
+        gone: list[str] = await workflow.execute_activity(
+            messages.FIND_LOST_LEASES,
+            self._name,
+            result_type=list[str],
+            start_to_close_timeout=_LOOK_TIMEOUT,
+            retry_policy=_LOOK_AGAIN,
+            summary=shortened(f"who still has slots of {self._name}"),
+        )
+        self._pool.give_back(gone)
+        self._lend()

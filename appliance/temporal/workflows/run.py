@@ -1,0 +1,395 @@
+"""The workflows. ``ExecuteAirflowDagWorkflow`` is one DAG run.
+
+Decisions of the machine become activities and timers, their ends become events. No rules of its own, no clock but
+``workflow.now()``.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from appliance.dagrun.events import (
+        AskSlots,
+        CancelRequested,
+        Decision,
+        Event,
+        FinishRun,
+        ReturnSlots,
+        StartTask,
+        StartWait,
+        StopTask,
+        TimeReached,
+        WaitUntil,
+    )
+    from appliance.dagrun.machine import DagRun
+    from appliance.dagrun.plan import Plan
+    from appliance.dagrun.states import RunState
+    from appliance.dagrun.tries import DagCallback, XComRow
+    from appliance.temporal import attributes, limits, messages
+    from appliance.temporal.messages import (
+        DagAnswer,
+        DagExecutionInput,
+        DagExecutionResult,
+        Response,
+        RunSecretsAndConf,
+        TaskRow,
+        Wish,
+        XComQuestion,
+    )
+    from appliance.temporal.workflows import callbacks, details, questions
+    from appliance.temporal.workflows.description import (
+        concluded,
+        described,
+        questioned,
+    )
+    from appliance.temporal.workflows.handover import Carried, CarriedTry
+    from appliance.temporal.workflows.ledger import Ledger
+    from appliance.temporal.workflows.past import Past
+    from appliance.temporal.workflows.slots import Slots
+    from appliance.temporal.workflows.tries import Tries
+    from appliance.temporal.workflows.turn import Turn
+    from appliance.temporal.workflows.waits import Waits
+
+_ONCE = RetryPolicy(maximum_attempts=1)
+_READ_AGAIN = RetryPolicy(maximum_attempts=5)
+"""A refusal is an answer; what fails is the worker."""
+_READ_TIMEOUT = timedelta(minutes=5)
+_REDRAW_ROWS = 200
+_FIRST_LOOK_S = 1.5
+"""By then a try that has begun has sent its first heartbeat, which names its worker."""
+_LAST_LOOK_S = 300.0
+_MOST_RUNNING = 1000
+"""Temporal takes 2,000 unfinished activities a workflow and 4 MB a workflow task; past either, the run is stuck."""
+
+
+@workflow.defn(
+    name=messages.WORKFLOW,
+    # Input that somebody made by hand ends the run; otherwise it would be tried for ever.
+    failure_exception_types=(TypeError, ValueError, KeyError),
+)
+class ExecuteAirflowDagWorkflow:
+    """One run of one DAG."""
+
+    @workflow.init
+    def __init__(self, request: DagExecutionInput) -> None:
+        """Remember what was asked; nothing is decided yet."""
+        self._request = request
+        self._ledger = Ledger()
+        self._inbox: list[Event] = []
+        self._machine: DagRun | None = None
+        self._waits: Waits | None = None
+        self._finish: FinishRun | None = None
+        self._timers: set[asyncio.Task[None]] = set()
+        self._turn = Turn(request)
+        self._started = workflow.now()
+        self._logical_date: str | None = None
+        if request.partition_key is None:
+            self._logical_date = self._started.isoformat()
+        self._undrawn = self._rows_drawn = 0
+        self._asked = ""
+        self._can_hand_over = True
+
+    @workflow.run
+    async def run(self, request: DagExecutionInput) -> DagExecutionResult:
+        """Run the DAG to its end.
+
+        Raises:
+            ApplicationError: type ``DagRefused``: it cannot be run; ``DagExecutionFailure``: it ran and failed.
+        """
+        if request.logical_date is not None:
+            self._logical_date = messages.utc(request.logical_date)
+        dag = request.dag or await self._read_dag()
+        if dag.refusal is not None:
+            raise ApplicationError(
+                dag.refusal, type=messages.RUN_REFUSED, non_retryable=True
+            )
+        self._request = replace(request, dag=dag)
+        if request.carried is not None:
+            machine, tries = self._take_up(request.carried, dag)
+        else:
+            machine, tries = await self._begin(dag)
+        past = Past(machine.plan, dag, request)
+        past.watch(self._facts, self._inbox.append)
+        try:
+            await self._until_finished(machine)
+            past.stop()
+            await tries.stop()
+            await self._slots.end(self._facts)
+        except asyncio.CancelledError:
+            self._obey(machine.receive([CancelRequested()], _now()))
+            await self._until_finished(machine)  # its teardowns
+            past.stop()
+            await tries.stop()
+            await self._slots.end(self._facts)
+            self._set_state("failed")
+            await self._turn.over(RunState.FAILED, self._facts, self.task_states())
+            raise
+        return await self._conclude(machine)
+
+    @workflow.query(name=messages.STATES_QUERY)
+    def task_states(self) -> list[TaskRow]:
+        """Return every task instance, by task id and map index."""
+        if self._machine is None:
+            return []
+        return [self._ledger.task_row(*row) for row in self._machine.rows()]
+
+    @workflow.query(name=messages.XCOMS_QUERY)
+    def xcoms(self, questions: list[XComQuestion]) -> list[list[XComRow]]:
+        """Answer several questions at once, each with its rows."""
+        return [self._ledger.answer(question) for question in questions]
+
+    @workflow.query(name=messages.FACTS_QUERY)
+    def run_facts(self) -> RunSecretsAndConf:
+        """Return what the run was started with that tries are not told."""
+        return RunSecretsAndConf(self._request.conf, self._request.sealed)
+
+    @workflow.signal(name=messages.ADMITTED_SIGNAL)
+    def admitted(self) -> None:
+        """Its DAG lets the run begin."""
+        self._turn.admit()
+
+    @workflow.signal(name=messages.LENT_SIGNAL)
+    def slots_lent(self, lease_ids: list[str]) -> None:
+        """A pool has lent what was waited for."""
+        if self._machine is not None:  # A run that was just handed over asks again.
+            self._slots.lend(lease_ids)
+
+    @workflow.query(name=messages.WANTED_QUERY)
+    def slots_wanted(self) -> list[Wish]:
+        """Return what task instances wait for."""
+        return [] if self._machine is None else self._slots.wanted()
+
+    @workflow.update(name=messages.RESPOND_UPDATE)
+    async def respond(self, response: Response) -> None:
+        """Take a person's answer to what a task asks."""
+        assert self._waits is not None  # noqa: S101  # as the validator has seen
+        self._waits.answer(response)
+
+    @respond.validator
+    def _check_response(self, response: Response) -> None:
+        why = "The run has not begun."
+        if self._waits is not None:
+            why = self._waits.objection(response) or ""
+        if why:
+            raise ApplicationError(why, type=messages.RESPONSE_REFUSED)
+
+    # -- before the first task --------------------------------------------------
+
+    async def _read_dag(self) -> DagAnswer:
+        answer: DagAnswer = await workflow.execute_local_activity(
+            messages.READ_DAG,
+            questioned(self._request, self._logical_date),
+            result_type=DagAnswer,
+            start_to_close_timeout=_READ_TIMEOUT,
+            retry_policy=_READ_AGAIN,
+            summary=limits.shortened(f"read {self._request.dag_id}"),
+        )
+        return answer
+
+    def _plan(self, dag: DagAnswer) -> Plan:
+        plan = Plan.from_json(dag.plan)
+        self._slots = Slots(plan, dag)
+        most = min(plan.max_active_tasks, _MOST_RUNNING)
+        return replace(plan, max_active_tasks=most, lent=self._slots.groups)
+
+    def _follow(self, machine: DagRun) -> Tries:
+        self._tries = Tries(self._facts, machine, self._ledger, self._inbox.append)
+        self._waits = self._tries.waits
+        return self._tries
+
+    async def _begin(self, dag: DagAnswer) -> tuple[DagRun, Tries]:
+        self._facts = described(
+            self._request,
+            dag,
+            logical_date=self._logical_date,
+            started=self._started.isoformat(),
+            workflow_id=workflow.info().workflow_id,
+        )
+        self._publish(dag)
+        await self._await_turn(dag)
+        self._machine = machine = DagRun(
+            self._plan(dag),
+            logical_date=self._logical_date,
+            is_backfill=self._request.run_type == "backfill",
+            retry_lost=dag.retry_lost,
+            max_lost=dag.max_lost,
+        )
+        tries = self._follow(machine)
+        self._obey(machine.start(_now()))
+        return machine, tries
+
+    def _take_up(self, carried: str, dag: DagAnswer) -> tuple[DagRun, Tries]:
+        """Go on where an earlier workflow run of this run has handed over."""
+        found = Carried.of(carried, self._plan(dag))
+        self._facts, self._ledger = found.facts, found.ledger
+        self._machine = machine = found.machine
+        self._publish(dag)
+        self._turn.had_come(found.facts)
+        tries = self._follow(machine)
+        tries.take_up(found.tries, found.waits)
+        for at in machine.wakes:
+            self._wake(at)
+        # Who waits for slots of pools asks for them again.
+        self._obey(machine.receive([], _now()))
+        return machine, tries
+
+    def _publish(self, dag: DagAnswer) -> None:
+        """Make a run that was started by hand as easy to find as a submitted one."""
+        self._searchable = dag.has_search_attributes
+        known = workflow.info().typed_search_attributes
+        if not self._searchable or known.get(attributes.DAG_ID) is not None:
+            return
+        facts = self._facts
+        found_by = attributes.of_run(
+            facts.dag_id, facts.run_id, facts.run_type, facts.logical_date
+        )
+        workflow.upsert_search_attributes(attributes.updates(found_by))
+
+    async def _await_turn(self, dag: DagAnswer) -> None:
+        try:
+            if await self._turn.come(self._facts, dag, self._show_queued):
+                self._facts = replace(self._facts, start_date=_iso_now())
+                self._set_state(RunState.RUNNING)
+        except asyncio.CancelledError:
+            self._set_state(RunState.FAILED)
+            await self._turn.over(RunState.FAILED, self._facts, [])
+            raise
+
+    def _show_queued(self) -> None:
+        self._set_state(RunState.QUEUED)
+        workflow.set_current_details(details.QUEUED)
+
+    # -- the loop ---------------------------------------------------------------
+
+    async def _until_finished(self, machine: DagRun) -> None:
+        while self._finish is None:
+            await workflow.wait_condition(lambda: bool(self._inbox))
+            self._take_in(machine)
+            if self._can_hand_over and workflow.info().is_continue_as_new_suggested():
+                await self._hand_over(machine)
+
+    def _take_in(self, machine: DagRun) -> None:
+        events = list(self._inbox)
+        self._inbox.clear()
+        self._obey(machine.receive(events, _now()))
+
+    async def _hand_over(self, machine: DagRun) -> None:
+        """Go on in a fresh workflow run as soon as the worker of every try that runs is known."""
+        self._tries.withhold()
+        pause_s = _FIRST_LOOK_S
+        try:
+            while self._finish is None and self._can_hand_over:
+                await self._take_in_for(pause_s, machine)
+                holders = await self._tries.whereabouts()
+                if self._inbox:
+                    self._take_in(machine)
+                tries = self._tries.carried(holders)
+                if not self._slots.is_settled:
+                    tries = None
+                if tries is not None and self._finish is None:
+                    self._go_on_afresh(machine, tries)
+                pause_s = min(2 * pause_s, _LAST_LOOK_S)
+        except asyncio.CancelledError:
+            self._tries.release()
+            raise
+        self._tries.release()
+
+    async def _take_in_for(self, seconds: float, machine: DagRun) -> None:
+        until = _now() + seconds
+        while self._finish is None and (left_s := until - _now()) > 0:
+            with suppress(TimeoutError):
+                await workflow.wait_condition(lambda: bool(self._inbox), timeout=left_s)
+                self._take_in(machine)
+
+    def _go_on_afresh(self, machine: DagRun, tries: list[CarriedTry]) -> None:
+        waits = self._tries.waits.to_json()
+        carried = Carried(self._facts, machine, self._ledger, tries, waits)
+        fresh = carried.onto(self._request)
+        if fresh is not None:
+            workflow.continue_as_new(fresh)
+        workflow.logger.warning("the run is too large to go on with a fresh history")
+        self._can_hand_over = False
+
+    def _obey(self, decisions: Iterable[Decision]) -> None:
+        self._tries.new_activation()
+        for decision in decisions:
+            match decision:
+                case StartTask():
+                    self._tries.start(decision)
+                case StartWait():
+                    self._tries.park(decision)
+                case StopTask(task_id, map_index):
+                    self._tries.cancel(task_id, map_index)
+                case AskSlots() | ReturnSlots():
+                    self._slots.obey(decision, self._facts, self._inbox.append)
+                case WaitUntil(at):
+                    self._wake(at)
+                case FinishRun():
+                    self._finish = decision
+        self._draw()
+
+    def _draw(self) -> None:
+        """Redraw questions and states; of a large run only now and then, at a question and at its end."""
+        self._undrawn += 1
+        facts, asked = self._facts, self._tries.waits.questions()
+        text = questions.section(facts.dag_id, facts.run_id, asked)
+        is_due = self._undrawn * _REDRAW_ROWS > self._rows_drawn
+        if self._finish or is_due or text != self._asked:
+            rows = self.task_states()
+            self._undrawn, self._rows_drawn, self._asked = 0, len(rows), text
+            workflow.set_current_details(text + details.table(rows))
+
+    def _wake(self, at: float) -> None:
+        async def sleep() -> None:
+            await asyncio.sleep(max(0.0, at - _now()))
+            self._inbox.append(TimeReached())
+
+        timer = asyncio.create_task(sleep())
+        self._timers.add(timer)
+        timer.add_done_callback(self._timers.discard)
+
+    # -- after the last task ----------------------------------------------------
+
+    async def _conclude(self, machine: DagRun) -> DagExecutionResult:
+        assert self._finish is not None  # noqa: S101  # the loop has ended
+        rows = self.task_states()
+        await self._turn.over(self._finish.state, self._facts, rows)
+        result = concluded(self._facts, self._finish.state, rows, ended=_iso_now())
+        self._set_state(result.state)
+        callback = DagCallback(
+            is_failure=result.state == "failed",
+            reason=self._finish.reason,
+            end_date=result.end_date,
+        )
+        if getattr(machine.plan, f"has_{callback.name}"):
+            about = callbacks.subject(
+                rows, callback.reason, upstreams_of=machine.direct_upstreams
+            )
+            await self._tries.call_back(callback, about)
+        if result.state == "failed":
+            raise ApplicationError(
+                details.failure(self._finish.reason, rows),
+                result,
+                type=messages.RUN_FAILED,
+                non_retryable=True,
+            )
+        return result
+
+    def _set_state(self, state: str) -> None:
+        if self._searchable:
+            workflow.upsert_search_attributes([attributes.STATE.value_set(state)])
+
+
+def _now() -> float:
+    return workflow.now().timestamp()
+
+
+def _iso_now() -> str:
+    return workflow.now().isoformat()

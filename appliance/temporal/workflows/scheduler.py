@@ -1,0 +1,284 @@
+"""The workflow that is Airflow's scheduler as far as making runs goes: one for all DAGs.
+
+It holds the agenda, sleeps until a run is due, asks timetables through an activity and starts runs through another. As
+there is one workflow of its name, one schedules, however many containers there are; as everything it decided is in its
+history, none of them is lost or made twice. What is to be scheduled it is told by the reconcilers of all containers.
+"""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
+
+with workflow.unsafe.imports_passed_through():
+    from appliance.dagrun.agenda import Agenda, Entry, Question, Start
+    from appliance.dagrun.slots import Slot
+    from appliance.temporal import orders
+    from appliance.temporal.orders import (
+        Covered,
+        Declare,
+        Known,
+        RunName,
+        RunOrder,
+        ScheduleList,
+        ScheduleRow,
+        SchedulerState,
+        Sighting,
+        Steer,
+        Steered,
+        TimetableAnswer,
+    )
+    from appliance.temporal.workflows import details, packing
+
+_MOST_EVENTS = 2000
+_MOST_ASKED = 50
+_MOST_STARTED = 100
+_TIMEOUT = timedelta(seconds=120)
+_LOOK_AGAIN = timedelta(seconds=1)
+_LOOK_SELDOM = timedelta(seconds=10)
+_MOST_LOOKED_AT = 500
+_MOST_SLEEP_S = 7 * 86400.0
+_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
+)
+
+
+@workflow.defn(name=orders.SCHEDULER_WORKFLOW)
+class AirflowScheduler:
+    """The schedules of all DAGs."""
+
+    @workflow.init
+    def __init__(self, state: SchedulerState) -> None:
+        """Take over what was known."""
+        self._agenda = Agenda()
+        if state.packed:
+            self._agenda = Agenda.from_json(packing.unpacked(state.packed))
+        self._problems = state.problems
+        self._is_stirred = False
+        self._looked_for: dict[str, tuple[str, ...]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    @workflow.run
+    async def run(self, _state: SchedulerState) -> None:
+        """Never end, but continue as new."""
+        while not self._is_long():
+            self._is_stirred = False
+            await self._work()
+            workflow.set_current_details(details.schedules(self._rows()))
+            await self._rest()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        known = packing.packed(self._agenda.to_json())
+        workflow.continue_as_new(SchedulerState(known, self._problems))
+
+    @workflow.update(name=orders.DECLARE_UPDATE)
+    def declare(self, told: Declare) -> None:
+        """Take in what files and configuration have changed to."""
+        self._agenda.remove(told.removed)
+        self._agenda.declare(told.changed)
+        self._problems = told.problems
+        self._is_stirred = True
+
+    @workflow.update(name=orders.STEER_UPDATE)
+    async def steer(self, wanted: Steer) -> Steered:
+        """Do what a person wants."""
+        done = Steered()
+        for name in wanted.names:
+            entry = self._agenda.find(name)
+            if entry is None:
+                done.errors.append(f"there is no schedule {name!r}")
+            elif wanted.verb == "pause":
+                self._agenda.pause(name)
+            elif wanted.verb == "resume":
+                self._agenda.resume(name)
+            else:
+                await self._trigger(entry, wanted, done)
+        self._is_stirred = True
+        return done
+
+    @workflow.signal(name=orders.COVERED_SIGNAL)
+    def covered(self, made: Covered) -> None:
+        """Take in that a backfill made these runs."""
+        for slot in made.slots:
+            self._agenda.covered(made.dag_id, slot)
+        self._is_stirred = True
+
+    @workflow.query(name=orders.SCHEDULES_QUERY)
+    def schedules(self) -> ScheduleList:
+        """Return all schedules by name."""
+        return ScheduleList(self._rows(), self._problems)
+
+    @workflow.query(name=orders.DECLARED_QUERY)
+    def declared(self) -> list[Known]:
+        """Return what was declared, in short."""
+        told = [entry.declaration for entry in self._agenda]
+        return [Known(one.name, one.source, one.digest) for one in told]
+
+    # -- what is due
+
+    async def _work(self) -> None:
+        while not self._is_long():
+            now = _now()
+            if questions := self._agenda.questions(now)[:_MOST_ASKED]:
+                await self._ask(questions)
+            elif starts := self._agenda.due(now):
+                await self._start(starts)
+            else:
+                return
+
+    async def _ask(self, questions: list[Question]) -> None:
+        now = _now()
+        asked = [orders.due(question, _iso(now)) for question in questions]
+        answers: list[TimetableAnswer] = await workflow.execute_local_activity(
+            orders.ASK_TIMETABLES,
+            asked,
+            result_type=list[TimetableAnswer],
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=_RETRY,
+            summary=f"when {_some([q.name for q in questions])} runs next",
+        )
+        for question, answer in zip(questions, answers, strict=True):
+            slots = [_named(slot, question) for slot in answer.slots]
+            self._agenda.told(question, slots, answer.error, now)
+
+    async def _start(self, starts: list[Start]) -> None:
+        for first in range(0, len(starts), _MOST_STARTED):
+            batch = starts[first : first + _MOST_STARTED]
+            await self._start_runs([_order(start) for start in batch])
+
+    async def _start_runs(self, wanted: list[RunOrder]) -> list[str | None]:
+        errors: list[str | None] = await workflow.execute_local_activity(
+            orders.START_RUNS,
+            wanted,
+            result_type=list[str | None],
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=_RETRY,
+            summary=f"start {_some([order.dag_id for order in wanted])}",
+        )
+        return errors
+
+    async def _trigger(self, entry: Entry, wanted: Steer, done: Steered) -> None:
+        told = entry.declaration
+        now = _iso(_now())
+        run_id = f"manual__{now}"
+        slot = Slot(run_after=now, run_id=run_id, start=now)
+        conf = told.conf if wanted.conf is None else wanted.conf
+        order = RunOrder(told.dag_id, slot, run_type="manual", conf=conf)
+        (error,) = await self._start_runs([order])
+        if error is None:
+            done.runs[told.name] = run_id
+        else:
+            done.errors.append(f"{told.name}: {error}")
+
+    # -- until something is due
+
+    async def _rest(self) -> None:
+        self._look_after_runs()
+        now = _now()
+        wake = self._agenda.wake_at(now)
+        pause_s = _MOST_SLEEP_S if wake is None else min(wake - now, _MOST_SLEEP_S)
+        try:
+            await workflow.wait_condition(
+                lambda: self._is_stirred,
+                timeout=timedelta(seconds=max(0.0, pause_s)),
+                timeout_summary="the next run",
+            )
+        except TimeoutError:
+            return
+
+    def _look_after_runs(self) -> None:
+        """Learn of the end of runs that something waits for; looking leaves no events."""
+        waiting = self._agenda.unsettled(_now())
+        is_looking = self._looking is not None and not self._looking.done()
+        if is_looking and waiting == self._looked_for:
+            return
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looked_for, self._looking = waiting, None
+        if waiting:
+            self._looking = asyncio.create_task(self._look(waiting))
+
+    async def _look(self, waiting: dict[str, tuple[str, ...]]) -> None:
+        names = {
+            RunName(entry.declaration.dag_id, run_id): name
+            for name, run_ids in waiting.items()
+            if (entry := self._agenda.find(name)) is not None
+            for run_id in run_ids
+        }
+        seen: list[Sighting] = await workflow.execute_activity(
+            orders.FIND_ENDED_RUNS,
+            list(names)[:_MOST_LOOKED_AT],
+            result_type=list[Sighting],
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=RetryPolicy(
+                initial_interval=_LOOK_AGAIN,
+                backoff_coefficient=1.2,
+                maximum_interval=_LOOK_SELDOM,
+            ),
+            cancellation_type=ActivityCancellationType.ABANDON,
+            summary="runs that the next ones wait for",
+        )
+        for one in seen:
+            name, run_id = names[one.run], one.run.run_id
+            self._agenda.ended(name, run_id, is_success=one.is_success)
+        self._is_stirred = True
+
+    def _is_long(self) -> bool:
+        info = workflow.info()
+        return (
+            info.get_current_history_length() > _MOST_EVENTS
+            or info.is_continue_as_new_suggested()
+        )
+
+    def _rows(self) -> list[ScheduleRow]:
+        return [_row(entry) for entry in self._agenda]
+
+
+def _named(slot: Slot, question: Question) -> Slot:
+    """Tell runs of the configuration's schedules from those of the DAG's own."""
+    told = question.declaration
+    if not told.is_configured:
+        return slot
+    return replace(slot, run_id=f"{slot.run_id}__{told.name}")
+
+
+def _order(start: Start) -> RunOrder:
+    told = start.declaration
+    return RunOrder(told.dag_id, start.slot, conf=told.conf)
+
+
+def _row(entry: Entry) -> ScheduleRow:
+    told = entry.declaration
+    following = entry.coming[0].run_after if entry.coming else None
+    last = entry.last
+    return ScheduleRow(
+        name=told.name,
+        dag_id=told.dag_id,
+        schedule=told.summary,
+        state="paused" if entry.is_paused else "active",
+        next_run=None if entry.is_paused else following,
+        last_run=(last.start or last.run_after) if last else None,
+        source=told.source,
+        note=entry.error or entry.note,
+        catchup=told.catchup,
+        start_date=told.earliest,
+        end_date=told.latest,
+        timetable=told.timetable,
+        conf=told.conf,
+        last=last,
+    )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0][:200]}{more}"
+
+
+def _now() -> float:
+    return workflow.now().timestamp()
+
+
+def _iso(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).isoformat()
