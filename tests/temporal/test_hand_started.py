@@ -14,6 +14,9 @@ from temporalio.worker import Worker
 
 from appliance.temporal import messages
 from appliance.temporal.messages import DagAnswer, DagQuestion, utc
+from appliance.temporal.worker.clerk import Clerk
+from appliance.temporal.worker.registry import Registry
+from appliance.temporal.workflows.dag import AirflowDag
 from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(60)]
@@ -28,18 +31,18 @@ async def read_dag(question: DagQuestion) -> DagAnswer:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[Client]:
     server = Path(sys.executable).with_name("temporal")
-    async with (
-        await WorkflowEnvironment.start_local(
-            dev_server_existing_path=str(server)
-        ) as environment,
-        Worker(
-            environment.client,
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(server)
+    ) as environment:
+        found = environment.client
+        clerk = Clerk(found, Registry(found, "q"))
+        async with Worker(
+            found,
             task_queue="q",
-            workflows=[ExecuteAirflowDagWorkflow],
-            activities=[read_dag],
-        ),
-    ):
-        yield environment.client
+            workflows=[ExecuteAirflowDagWorkflow, AirflowDag],
+            activities=[read_dag, *clerk.activities],
+        ):
+            yield found
 
 
 @pytest.mark.parametrize(
