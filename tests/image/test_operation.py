@@ -115,7 +115,8 @@ def test_data_that_would_be_lost_is_warned_of(
 ) -> None:
     with started(*options) as box:
         said = f"WARNING   {why}"
-        assert said in box.wait_until_well().logs()
+        # The banner comes when the whole DAG folder has been read.
+        until(lambda: said in box.logs(), box.logs)
         assert "data      /data  (NOT SAFE, see below)" in box.logs()
         assert said in box.exec("appliance", "health").stderr
 
