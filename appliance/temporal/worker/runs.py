@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
@@ -31,6 +31,7 @@ from appliance.temporal.sealing import seal_parked, unseal, unseal_parked
 from appliance.temporal.worker.coalescing import Coalescing, each_once, patiently
 
 _KEEP_RUNS = 256
+_A_MOMENT = timedelta(seconds=0.5)
 _GOING_ON = (
     WorkflowExecutionStatus.RUNNING,
     WorkflowExecutionStatus.CONTINUED_AS_NEW,
@@ -142,15 +143,16 @@ class Runs:
         return seen.status in _GOING_ON
 
     async def holders(self, workflow: str, run: str) -> dict[str, Whereabouts]:
-        """Return where the activities of a run are, by their id; that of its try."""
+        """Return where the activities of a run are, by their id; that of its try.
+
+        What begins in a moment counts as begun: it may have by the time the answer is acted on.
+        """
         seen = await self._describe(workflow, run)
+        soon = datetime.now(UTC) + _A_MOMENT  # noqa: TID251  # the edge that takes the time
         return {
             pending.activity_id: Whereabouts(
                 queue=await self._heartbeat(pending),
-                again_at=pending.scheduled_time.ToDatetime(UTC).isoformat()
-                if pending.state
-                == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
-                else None,
+                again_at=_again_at(pending, soon),
                 attempt=pending.attempt,
             )
             for pending in seen.pending_activities
@@ -206,3 +208,11 @@ def _seconds(row: TaskRow) -> float | None:
         return None
     start = datetime.fromisoformat(row.start_date)
     return (datetime.fromisoformat(row.end_date) - start).total_seconds()
+
+
+def _again_at(pending: PendingActivityInfo, soon: datetime) -> str | None:
+    """Return when the next attempt begins; None when one has begun, or does so soon."""
+    if pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
+        return None
+    at = pending.scheduled_time.ToDatetime(UTC)
+    return at.isoformat() if at > soon else None
