@@ -3,9 +3,9 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
@@ -32,9 +32,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
     """Give an appliance with a server of its own."""
     folder = tmp_path_factory.mktemp("handover")
     port = ports()["APPLIANCE_PORT"]
-    temporal = shutil.which("temporal")
-    assert temporal is not None
-    command = [temporal, "server", "start-dev", "--headless", "--port", port]
+    temporal = Path(sys.executable).with_name("temporal")
+    command = [str(temporal), "server", "start-dev", "--headless", "--port", port]
     server = subprocess.Popen(
         [*command, "--log-level", "error", "--dynamic-config-value", SUGGESTED],
         stdout=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """What runs left in the data folder goes when the server has them no longer."""
 
 import os
-import shutil
+import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ LONG = "an id longer than a folder's name may be " * 6
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[Client]:
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=shutil.which("temporal")
+        dev_server_existing_path=str(Path(sys.executable).with_name("temporal"))
     ) as server:
         yield server.client
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import shutil
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,7 +33,7 @@ CANARY = "hunter2-canary"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[Client]:
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=shutil.which("temporal"),
+        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_extra_args=[
             "--dynamic-config-value",
             "history.transferProcessorMaxPollRPS=1000",
