@@ -6,10 +6,8 @@ from typing import Any
 
 from temporalio.client import (
     Client,
-    WithStartWorkflowOperation,
     WorkflowUpdateFailedError,
 )
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.dagrun.slots import Declaration, Slot
@@ -28,6 +26,7 @@ from appliance.temporal.orders import (
     TimetableQuestion,
     Verb,
 )
+from appliance.temporal.standing import Standing
 
 ServerError = RPCError
 """The server did not do it, for now at least."""
@@ -46,6 +45,12 @@ class Schedules:
         """``asker`` asks workers, for those who are none."""
         self._client = client
         self._queue = queue
+        self._scheduler = Standing(
+            client,
+            queue,
+            orders.SCHEDULER_WORKFLOW,
+            summary="the schedules of all DAGs",
+        )
         self._asker = asker
 
     async def declared(self) -> dict[str, Known]:
@@ -136,16 +141,10 @@ class Schedules:
     async def _update(
         self, name: str, told: Any, result_type: type[Any] | None = None
     ) -> Any:
-        return await self._client.execute_update_with_start_workflow(
-            name,
-            told,
-            start_workflow_operation=WithStartWorkflowOperation(
-                orders.SCHEDULER_WORKFLOW,
-                SchedulerState(),
-                id=scheduler_id(self._queue),
-                task_queue=self._queue,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary="the schedules of all DAGs",
-            ),
+        return await self._scheduler.ask(
+            scheduler_id(self._queue),
+            SchedulerState(),
+            update=name,
+            asked=told,
             result_type=result_type,
         )

@@ -8,17 +8,16 @@ from typing import Any
 from temporalio import activity
 from temporalio.client import (
     Client,
-    WithStartWorkflowOperation,
     WorkflowExecutionStatus,
     WorkflowQueryFailedError,
 )
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.dagrun.pool import Lease
 from appliance.dagrun.states import TaskState
 from appliance.temporal import messages
 from appliance.temporal.messages import GivingBack, PoolState, TaskRow, Wish
+from appliance.temporal.standing import Standing
 from appliance.temporal.worker.clerk import last_known, not_yet
 from appliance.temporal.worker.coalescing import Coalescing
 from appliance.temporal.workflows import packing
@@ -46,7 +45,7 @@ class Pools:
     def __init__(self, client: Client, queue: str) -> None:
         """``queue``: the task queue of the workers."""
         self._client = client
-        self._queue = queue
+        self._pools = Standing(client, queue, messages.POOL_WORKFLOW)
         self._asking: dict[str, Coalescing[Wish, bool]] = {}
 
     @property
@@ -87,14 +86,9 @@ class Pools:
     @activity.defn(name=messages.GIVE_BACK_SLOTS)
     async def give_back_slots(self, given: GivingBack) -> None:
         """Give slots back."""
-        await self._client.start_workflow(
-            messages.POOL_WORKFLOW,
-            PoolState(given.pool),
-            id=pool_workflow_id(given.pool),
-            task_queue=self._queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            start_signal=messages.GIVE_BACK_SIGNAL,
-            start_signal_args=[given],
+        name, state = pool_workflow_id(given.pool), PoolState(given.pool)
+        await self._pools.tell(
+            name, state, signal=messages.GIVE_BACK_SIGNAL, told=given
         )
 
     @activity.defn(name=messages.FIND_LOST_LEASES)
@@ -130,16 +124,11 @@ class Pools:
         )
 
     async def _want(self, pool: str, wishes: list[Wish]) -> list[bool]:
-        answers: list[bool] = await self._client.execute_update_with_start_workflow(
-            messages.WANT_UPDATE,
-            wishes,
-            start_workflow_operation=WithStartWorkflowOperation(
-                messages.POOL_WORKFLOW,
-                PoolState(pool),
-                id=pool_workflow_id(pool),
-                task_queue=self._queue,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            ),
+        answers: list[bool] = await self._pools.ask(
+            pool_workflow_id(pool),
+            PoolState(pool),
+            update=messages.WANT_UPDATE,
+            asked=wishes,
             result_type=list[bool],
         )
         return answers

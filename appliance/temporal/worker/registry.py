@@ -7,11 +7,9 @@ from functools import partial
 
 from temporalio.client import (
     Client,
-    WithStartWorkflowOperation,
     WorkflowExecutionStatus,
     WorkflowQueryFailedError,
 )
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.dagrun.roster import RunCard, RunQuestion
@@ -25,6 +23,7 @@ from appliance.temporal.messages import (
     LostRun,
     TaskRow,
 )
+from appliance.temporal.standing import Standing
 from appliance.temporal.worker.coalescing import Coalescing
 from appliance.temporal.workflows import packing
 
@@ -42,7 +41,7 @@ class Registry:
     def __init__(self, client: Client, queue: str) -> None:
         """``queue``: the task queue of the workers."""
         self._client = client
-        self._queue = queue
+        self._dags = Standing(client, queue, messages.DAG_WORKFLOW)
         self._entering: dict[str, Coalescing[Entry, bool]] = {}
 
     async def enter(self, entry: Entry) -> bool:
@@ -54,15 +53,8 @@ class Registry:
 
     async def close(self, closing: Closing) -> None:
         """Tell how a run ended."""
-        await self._client.start_workflow(
-            messages.DAG_WORKFLOW,
-            DagState(closing.dag_id),
-            id=dag_workflow_id(closing.dag_id),
-            task_queue=self._queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            start_signal=messages.CLOSED_SIGNAL,
-            start_signal_args=[closing],
-        )
+        name, state = dag_workflow_id(closing.dag_id), DagState(closing.dag_id)
+        await self._dags.tell(name, state, signal=messages.CLOSED_SIGNAL, told=closing)
 
     async def find(self, dag_id: str, question: RunQuestion) -> list[FoundRun]:
         """Return the runs asked for, each with the state it is in now."""
@@ -110,16 +102,11 @@ class Registry:
         return _named(list(gone.values())) if holders else None
 
     async def _enter(self, dag_id: str, entries: Sequence[Entry]) -> list[bool]:
-        answers: list[bool] = await self._client.execute_update_with_start_workflow(
-            messages.ENTER_UPDATE,
-            list(entries),
-            start_workflow_operation=WithStartWorkflowOperation(
-                messages.DAG_WORKFLOW,
-                DagState(dag_id),
-                id=dag_workflow_id(dag_id),
-                task_queue=self._queue,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            ),
+        answers: list[bool] = await self._dags.ask(
+            dag_workflow_id(dag_id),
+            DagState(dag_id),
+            update=messages.ENTER_UPDATE,
+            asked=list(entries),
             result_type=list[bool],
         )
         return answers
