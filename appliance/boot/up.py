@@ -1,9 +1,9 @@
 """Brings the box up in the foreground, and takes it down."""
 
 import os
+import select
 import signal
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from appliance.errors import ApplianceError
 from appliance.temporal.client.checkup import SERVER
 
 _STOP_MARGIN_S = 15.0
-_POLL_S = 0.1
 
 
 class PartFailed(ApplianceError):
@@ -82,14 +81,19 @@ def down(config: Config) -> bool:
     pid = holder(config.data)
     if pid is None:
         return False
-    os.kill(pid, signal.SIGTERM)
     limit_s = config.worker.grace_s + _STOP_MARGIN_S
-    deadline = time.monotonic() + limit_s
-    while holder(config.data) is not None:
-        if time.monotonic() > deadline:
-            raise PartFailed(
-                f"The appliance (process {pid}) was told to stop {limit_s:.0f} s ago "
-                "and still runs."
-            )
-        time.sleep(_POLL_S)
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True  # It has just ended by itself.
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        ended, _, _ = select.select([process], [], [], limit_s)
+    finally:
+        os.close(process)
+    if not ended:
+        raise PartFailed(
+            f"The appliance (process {pid}) was told to stop {limit_s:.0f} s ago "
+            "and still runs."
+        )
     return True

@@ -1,12 +1,12 @@
 """An appliance that is up only for the commands of one other command."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,7 +14,6 @@ from typing import NoReturn
 
 from appliance.errors import ApplianceError
 
-_POLL_S = 0.1
 _STOP_S = 60.0
 _LAST_LINES = 15
 _TERMINATED = 143
@@ -42,17 +41,24 @@ class Background:
             _command(*words), env=self.environ, stdin=subprocess.DEVNULL
         )
         try:
-            while command.poll() is None:
-                code = self.process.poll()
-                if code is not None:
-                    raise BackgroundFailed(
-                        f"{self._last()}\nThe appliance did not stay up, see above.",
-                        exit_code=code or 1,
-                    )
-                time.sleep(_POLL_S)
+            self._wait_for(command)
+            if command.poll() is None:
+                raise BackgroundFailed(
+                    f"{self._last()}\nThe appliance did not stay up, see above.",
+                    exit_code=self.process.wait() or 1,
+                )
         finally:
             command.kill()
         return command.wait()
+
+    def _wait_for(self, command: subprocess.Popen[bytes]) -> None:
+        """Return when the command has ended, or the appliance."""
+        with ExitStack() as stack:
+            fds = []
+            for process in (command, self.process):
+                fds.append(os.pidfd_open(process.pid))
+                stack.callback(os.close, fds[-1])
+            select.select(fds, [], [])
 
     def stop(self) -> None:
         """Stop it in order. Raises: BackgroundFailed when it goes on."""

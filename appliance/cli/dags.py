@@ -8,7 +8,7 @@ import click
 from appliance.cli.box import Box, Server, pass_box
 from appliance.cli.command import Group
 from appliance.cli.output import output_option, print_json, print_table
-from appliance.cli.schedules import next_runs
+from appliance.cli.schedules import next_runs, print_coming
 from appliance.errors import DagError
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ def next_(box: Box, /, *, dag_id: str, number: int, output: str) -> None:
     if output == "json":
         print_json(found)
     elif found:
-        columns = [name for name in found[0] if name != "partition_key"]
-        print_table(columns, found)
+        print_coming(found)
     else:
         click.echo(f"No more runs of {dag_id}.", err=True)
 

@@ -57,7 +57,7 @@ def show(box: Box, /, *, name: str, number: int, output: str) -> None:
             click.echo(f"{label:<11} {value}")
     if coming:
         click.echo()
-    _print_coming(coming)
+    print_coming(coming)
 
 
 @schedules.command(epilog="Example: appliance schedules pause nightly")
@@ -145,7 +145,8 @@ def find(rows: "list[ScheduleRow]", name: str) -> "ScheduleRow":
     raise DagError(f"There is no schedule {name!r}.{hint}")
 
 
-def _print_coming(coming: list[dict[str, Any]]) -> None:
+def print_coming(coming: list[dict[str, Any]]) -> None:
+    """Print runs to come as a table."""
     if not coming:
         return
     columns = list(coming[0])

@@ -89,7 +89,8 @@ def whole(
     if value is None or value.data is None:
         return None
     data = value.data
-    is_number = isinstance(data, str) and data.isascii() and data.isdigit()
+    digits = data.removeprefix("-") if isinstance(data, str) else ""
+    is_number = digits.isascii() and digits.isdigit()
     if is_number and len(str(data)) <= _MOST_DIGITS:
         data = int(str(data))
     in_range = (
@@ -160,8 +161,9 @@ def yes_or_no(value: Value | None, problems: Problems) -> bool | None:
         return None
     if isinstance(value.data, bool):
         return value.data
-    if value.written in ("true", "false"):  # as a reference gives it
-        return value.written == "true"
+    written = (value.written or "").lower()
+    if written in ("true", "false"):  # as a reference gives it
+        return written == "true"
     problems.add(value.place, wrong_type(value, "true or false"))
     return None
 

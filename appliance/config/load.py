@@ -241,9 +241,10 @@ def _warnings(env: Mapping[str, str], config: Config) -> tuple[str, ...]:
 
 
 def _misspelt(env: Mapping[str, str]) -> list[str]:
+    known = _KNOWN | {f"{name}_FILE" for name in _IN_FILES}
     found = []
     for name in sorted(env):
-        if name.startswith("APPLIANCE") and name not in _KNOWN:
-            near = get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
+        if name.startswith("APPLIANCE") and name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.8)
             found += [f"{name} is unknown, did you mean {one}?" for one in near]
     return found

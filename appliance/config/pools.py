@@ -45,12 +45,7 @@ def pools(entries: Mapping[str, Value], problems: Problems) -> dict[str, Pool]:
             if "slots" not in parts:
                 problems.add(value.place, f"{value.name}: 'slots' is missing")
         slots = fields.whole(parts.get("slots"), problems, least=_NO_LIMIT)
-        include_deferred = _flag(parts.get("include_deferred"), problems)
+        deferred = fields.yes_or_no(parts.get("include_deferred"), problems)
         if slots is not None:
-            found[name] = Pool(slots, include_deferred)
+            found[name] = Pool(slots, deferred or False)
     return found
-
-
-def _flag(value: Value | None, problems: Problems) -> bool:
-    written = fields.choice(value, problems, ("true", "false", "True", "False"))
-    return written in ("true", "True")

@@ -1,6 +1,6 @@
 """What is to be scheduled, going by the DAG folder and the configuration. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
@@ -9,6 +9,7 @@ from appliance.config.model import Config, ScheduleSettings
 from appliance.config.schedules import PRESETS
 from appliance.dagfile.facts import ListedDag, Listing
 from appliance.dagrun.slots import Declaration
+from appliance.temporal.orders import Known
 
 _CRON = "airflow.timetables.trigger.CronTriggerTimetable"
 _CRON_INTERVAL = "airflow.timetables.interval.CronDataIntervalTimetable"
@@ -25,7 +26,19 @@ class Wanted:
     problems: tuple[str, ...]
 
 
-def wanted(listing: Listing, config: Config, kept: Iterable[str] = ()) -> Wanted:
+def unreadable(listing: Listing, known: Iterable[Known]) -> set[str]:
+    """Return the ids of DAGs that were scheduled before and may be in a file that cannot be read now."""
+    broken = {error.file for error in listing.errors}
+    ids = {dag.dag_id for dag in listing.dags}
+    return {
+        one.dag_id
+        for one in known
+        if one.source in broken
+        or (broken and one.is_configured and one.dag_id not in ids)
+    }
+
+
+def wanted(listing: Listing, config: Config, kept: Collection[str] = ()) -> Wanted:
     """Return what should be scheduled.
 
     Args:
@@ -41,8 +54,9 @@ def wanted(listing: Listing, config: Config, kept: Iterable[str] = ()) -> Wanted
     problems = [str(error) for error in listing.errors]
     configured: list[Declaration] = []
     for schedule in config.schedules:
-        if schedule.dag_id in ids or schedule.dag_id in set(kept):
-            configured.append(_of_configuration(schedule, config, ids))
+        if schedule.dag_id in ids or schedule.dag_id in kept:
+            taken = ids.union(kept)
+            configured.append(_of_configuration(schedule, config, taken))
         else:
             problems.append(_unknown(schedule, ids))
     return Wanted((*own, *configured), tuple(problems))
@@ -66,12 +80,12 @@ def _of_files(dags: Iterable[ListedDag], *, is_paused: bool) -> Iterator[Declara
 
 
 def _of_configuration(
-    schedule: ScheduleSettings, config: Config, ids: set[str]
+    schedule: ScheduleSettings, config: Config, taken: set[str]
 ) -> Declaration:
     has_intervals = config.airflow_env.get(_INTERVALS, "").lower() in ("true", "t", "1")
     summary = schedule.cron or f"every {schedule.every_s:g} s"
     return Declaration(
-        name=f"{schedule.name}.yaml" if schedule.name in ids else schedule.name,
+        name=f"{schedule.name}.yaml" if schedule.name in taken else schedule.name,
         dag_id=schedule.dag_id,
         timetable=_timetable(schedule, has_intervals=has_intervals),
         summary=summary,

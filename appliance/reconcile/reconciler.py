@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager, suppress
 from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
 from appliance.errors import ApplianceError
-from appliance.reconcile.declarations import wanted
+from appliance.reconcile.declarations import unreadable, wanted
 from appliance.temporal.client.schedules import ServerError
 from appliance.temporal.orders import Known
 from appliance.temporal.worker.site import Site
-from appliance.warm.control import ZygoteLostError
+from appliance.warm.control import ForkError, ZygoteLostError
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 1.0
@@ -51,8 +51,7 @@ class Reconciler:
     async def _pass(self, listing: Listing, config: Config) -> None:
         schedules = self._site.schedules
         known = await schedules.declared()
-        broken = {error.file for error in listing.errors}
-        kept = [name for name, one in known.items() if one.source in broken]
+        kept = unreadable(listing, known.values())
         found = wanted(listing, config, kept)
         declarations = {one.name: one for one in found.declarations}
         changed = [
@@ -60,7 +59,11 @@ class Reconciler:
             for one in declarations.values()
             if _differs(known.get(one.name), one.digest)
         ]
-        removed = [name for name in known if name not in {*declarations, *kept}]
+        removed = [
+            name
+            for name, one in known.items()
+            if name not in declarations and (one.is_configured or name not in kept)
+        ]
         if changed or removed or found.problems != self._problems or not known:
             await schedules.declare(changed, removed, found.problems)
         for problem in found.problems:
@@ -89,6 +92,16 @@ async def _keep(reconciler: Reconciler) -> None:
     while True:
         try:
             await reconciler.look()
-        except (ApplianceError, ZygoteLostError, ServerError) as err:
+        except (
+            ApplianceError,
+            ZygoteLostError,
+            ForkError,
+            OSError,
+            ServerError,
+        ) as err:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The SDK makes an error of its own of it.
+                raise asyncio.CancelledError from err
             _LOG.warning("the schedules could not be looked after: %s", err)
         await asyncio.sleep(_LOOK_S)

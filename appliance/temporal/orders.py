@@ -54,6 +54,8 @@ class Known:
     name: str
     source: str
     digest: str
+    dag_id: str = ""
+    is_configured: bool = False
 
 
 @dataclass(frozen=True, slots=True)

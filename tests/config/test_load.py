@@ -8,7 +8,7 @@ import pytest
 from appliance.config.environment import airflow_environment
 from appliance.config.limits import Machine
 from appliance.config.load import load
-from appliance.config.model import Config
+from appliance.config.model import Config, Pool
 from appliance.config.show import show
 from appliance.errors import ConfigError
 
@@ -358,3 +358,19 @@ def test_in_the_image_the_defaults_start_from_the_root_folder(tmp_path: Path) ->
     assert config.dags.folder == Path("/dags")
     assert config.dags.plugins_folder == Path("/plugins")
     assert config.key_file == tmp_path / "my/keys"
+
+
+def test_a_variable_in_a_file_is_no_misspelt_one(tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("7300")
+    config = loaded(tmp_path, APPLIANCE_PORT_FILE=str(tmp_path / "port"))
+
+    assert config.temporal.port == 7300
+    assert config.warnings == ()
+
+
+def test_pools_are_taken_as_the_environment_writes_them(tmp_path: Path) -> None:
+    text = "pools: {p: {slots: '${SLOTS}', include_deferred: '${DEFERRED}'}, q: {slots: 1, include_deferred: TRUE}}"
+    config = loaded(tmp_path, text, SLOTS="-1", DEFERRED="True")
+
+    assert config.pools["p"] == Pool(-1, include_deferred=True)
+    assert config.pools["q"] == Pool(1, include_deferred=True)

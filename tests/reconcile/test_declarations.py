@@ -8,7 +8,8 @@ import pytest
 
 from appliance.config.model import Config, DagSettings, ScheduleMode, ScheduleSettings
 from appliance.dagfile.facts import FileError, ListedDag, Listing
-from appliance.reconcile.declarations import wanted
+from appliance.reconcile.declarations import unreadable, wanted
+from appliance.temporal.orders import Known
 
 TIMING: dict[str, Any] = {
     "timetable": {"__type": "T", "__var": {}},
@@ -103,3 +104,26 @@ def test_a_name_that_is_a_dags_is_told_apart() -> None:
     names = [one.name for one in wanted(Listing((DAG,)), config).declarations]
 
     assert names == ["my_etl", "my_etl.yaml"]
+
+
+def test_a_name_that_is_an_unreadable_dags_is_told_apart_too() -> None:
+    """Otherwise it would take over what that DAG's own schedule has done so far."""
+    same = ScheduleSettings("broken", "my_etl", "@daily")
+    config = replace(CONFIG, schedules=(same,))
+    found = wanted(Listing((DAG,)), config, kept=["broken"]).declarations
+
+    assert [one.name for one in found] == ["my_etl", "broken.yaml"]
+
+
+def test_an_unreadable_file_may_have_any_dag_that_was_scheduled_before() -> None:
+    """Its own, and those only the configuration schedules; not one of a file that is gone."""
+    known = (
+        Known("lost", "b.py", "", dag_id="lost"),
+        Known("nightly", "a.yaml:3:7", "", dag_id="quiet", is_configured=True),
+        Known("daily", "a.yaml:4:7", "", dag_id="my_etl", is_configured=True),
+        Known("gone", "gone.py", "", dag_id="gone"),
+    )
+    broken = FileError("b.py", 3, "SyntaxError")
+
+    assert unreadable(Listing((DAG,), (broken,)), known) == {"lost", "quiet"}
+    assert unreadable(Listing((DAG,)), known) == set()

@@ -8,6 +8,7 @@ from temporalio.client import (
     Client,
     WorkflowUpdateFailedError,
 )
+from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.dagrun.slots import Declaration, Slot
@@ -28,7 +29,7 @@ from appliance.temporal.orders import (
 )
 from appliance.temporal.standing import Standing
 
-ServerError = RPCError
+ServerError = TemporalError
 """The server did not do it, for now at least."""
 _AT_ONCE = 100
 

@@ -114,7 +114,10 @@ class AirflowScheduler:
     def declared(self) -> list[Known]:
         """Return what was declared, in short."""
         told = [entry.declaration for entry in self._agenda]
-        return [Known(one.name, one.source, one.digest) for one in told]
+        return [
+            Known(one.name, one.source, one.digest, one.dag_id, one.is_configured)
+            for one in told
+        ]
 
     # -- what is due
 
