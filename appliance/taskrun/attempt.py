@@ -339,7 +339,7 @@ class _Attempt:
         error = self._error(ended, death) if state in _FAILURES else None
         if death is not None:
             self._log.say("critical", death)
-        elif reported is None:
+        elif reported is None and self._task.callback is None:
             self._log.say("warning", _SILENT)
         self._log.flush()
         return self._replies.outcome(

@@ -26,6 +26,8 @@ def read_stump(line: bytes) -> dict[str, Any] | None:
             event = json.loads(f'{text[:length]}"{closing}')
         except ValueError:
             continue
+        if not isinstance(event, dict):
+            return None
         return {**event, "bytes_cut": int(note["cut"])}
     return None
 
@@ -36,6 +38,6 @@ def _open_brackets(text: str) -> list[str]:
     for token in _TOKEN.finditer(text):
         if (mark := token[0]) in _CLOSING:
             open_ones.append(_CLOSING[mark])
-        elif mark in ("}", "]"):
+        elif mark in ("}", "]") and open_ones:
             open_ones.pop()
     return open_ones[::-1]

@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -94,7 +94,10 @@ class Triggerer:
         if expiry := self._expiries.pop(wait_id, None):
             expiry.cancel()
         wait = self._waits.get(wait_id)
-        return wait.fired if wait else None
+        if wait is None:
+            return None
+        wait.holders += 1
+        return wait.fired
 
     def open(
         self, task: ActivityTaskInput, workload: Workload
@@ -119,7 +122,13 @@ class Triggerer:
                 self._dropped.add(wait.number)
 
     def abandon(self, wait_id: str) -> None:
-        """Go on with a wait nobody claims, for a while; its trigger is then cancelled without ``on_kill``."""
+        """Give a wait back; unclaimed for a while, its trigger is cancelled without ``on_kill``."""
+        wait = self._waits.get(wait_id)
+        if wait is None:
+            return
+        wait.holders -= 1
+        if wait.holders > 0:
+            return  # Somebody has claimed it already.
         loop = asyncio.get_running_loop()
         self._expiries[wait_id] = loop.call_later(_UNCLAIMED_S, self._expire, wait_id)
 
@@ -151,6 +160,8 @@ class Triggerer:
                 await self._run(await self._zygote())
             except (ForkError, ZygoteLostError):
                 _LOG.warning("the triggerer could not be started; trying again")
+            except Exception:  # noqa: BLE001 - all waits are this loop's
+                _LOG.exception("the triggerer ended; trying again")
             for wait in self._waits.values():
                 wait.number = 0
             self._given.clear()
@@ -241,19 +252,25 @@ class Triggerer:
         confirmed, self._confirmed = self._confirmed, []
         sync = {
             "type": "TriggerStateSync",
-            "to_create": [self._give(wait) for wait in self._new()],
+            "to_create": [*self._new()],
             "to_cancel": sorted(self._dropped & self._given.keys()),
             "events_persisted": confirmed or None,
         }
         return frames.Reply(body=sync)
 
-    def _new(self) -> list[Wait]:
-        return [wait for wait in self._waits.values() if not wait.number]
+    def _new(self) -> Iterator[dict[str, Any]]:
+        for wait in self._waits.values():
+            if not wait.number and not wait.fired.done():
+                try:
+                    yield self._give(wait)
+                except (ValueError, OverflowError) as err:  # Its time is none.
+                    wait.fail([f"it cannot be waited for: {err}\n"])
 
     def _give(self, wait: Wait) -> dict[str, Any]:
         wait.number = next(self._numbers)
+        told = wait.to_create()
         self._given[wait.number] = wait
-        return wait.to_create()
+        return told
 
     def _soon(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -60,6 +61,8 @@ class Wait:
         self.task = task
         self.number = 0
         """Its id in the runner it was given to; 0 as long as it was not."""
+        self.holders = 1
+        """Attempts of its activity that wait for it here; after the server slept there are two for a while."""
         self.fired: asyncio.Future[Fired] = asyncio.get_running_loop().create_future()
         masker.add(workload.masks)
         self.log = TryLog(task, data=data, masker=masker, now=_now)
@@ -91,10 +94,19 @@ class Wait:
         return await self._replies.answer(kind, body)
 
     async def fire(self, event: dict[str, Any], confirm: int | None) -> None:
-        """Take its event; only the first one counts."""
+        """Take its event; only the first one counts. One that cannot be taken fails the wait."""
+        try:
+            await self._fire(event, confirm)
+        except Exception:  # noqa: BLE001 - nobody else would hear of it
+            self.fail(traceback.format_exc().splitlines(keepends=True))
+
+    async def _fire(self, event: dict[str, Any], confirm: int | None) -> None:
         if (state := event.get("task_instance_state")) is not None:
             for key, value in (event.get("xcoms") or {}).items():
-                await self.answer("SetXCom", self._xcom(key, value))
+                reply = await self.answer("SetXCom", self._xcom(key, value))
+                if reply.error:
+                    self.fail([f"its XCom {key} could not be kept: {reply.error}"])
+                    return
             self._end(TriggerResult(state=TaskState(state), xcoms=self._xcoms()))
             return
         payload = event.get("payload")
@@ -104,9 +116,9 @@ class Wait:
             return
         self._end(TriggerResult(event=payload, xcoms=self._xcoms()), confirm)
 
-    def fail(self, traceback: list[str] | None) -> None:
-        """Note that the trigger failed."""
-        hidden = self._masker.hide(traceback)
+    def fail(self, lines: list[str] | None) -> None:
+        """Note that the trigger failed; ``lines`` of its traceback."""
+        hidden = self._masker.hide(lines)
         self._end(TriggerResult(failed=True, traceback=hidden))
 
     def _end(self, result: TriggerResult, confirm: int | None = None) -> None:

@@ -23,7 +23,7 @@ def signal_family(pid: int, number: int) -> list[int]:
             ProcessLookupError
         ):  # Nobody is left in the group, or it has ended.
             send(pid, number)
-    strays = list(_strays(pid))
+    strays = list(_strays(pid, group=pid))
     _signal_each(strays, number)
     return strays
 
@@ -43,13 +43,13 @@ def _signal_each(pidfds: Iterable[int], number: int) -> None:
             signal.pidfd_send_signal(pidfd, number)
 
 
-def _strays(pid: int) -> Iterator[int]:
+def _strays(pid: int, *, group: int) -> Iterator[int]:
     """Yield a pidfd of every descendant outside the group."""
     for child in _children(pid):
         with suppress(ProcessLookupError):
-            if os.getpgid(child) != pid:
+            if os.getpgid(child) != group:
                 yield os.pidfd_open(child)
-        yield from _strays(child)
+        yield from _strays(child, group=group)
 
 
 def _children(pid: int) -> Iterator[int]:

@@ -33,6 +33,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -133,7 +134,7 @@ class _Nursery:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             _OOM_SCORE.write_text(str(EXPENDABLE))
             self.channel.close()
-            for pidfd in self.children:
+            for pidfd in (*self.children, *chain(*self.strays.values())):
                 os.close(pidfd)
             code = self.call(message, fds)
         except BaseException:  # noqa: BLE001 - the last frame of a process: say it and end

@@ -54,6 +54,8 @@ def test_a_cut_exception_keeps_its_type_and_the_begin_of_its_message() -> None:
         b'{"a": "b',
         b"text ... [5 bytes cut]",
         b'{"a": 1, ... [5 bytes cut]',
+        b"} and more ... [5 bytes cut]",
+        b'["an array ... [5 bytes cut]',
     ],
 )
 def test_what_is_no_stump_is_not_taken_for_one(line: bytes) -> None:

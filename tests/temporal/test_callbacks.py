@@ -65,6 +65,7 @@ def test_failure_is_told_though_another_callback_breaks(
     assert "this callback is broken" in log
     assert "on_failure_callback | " in log
     assert "told of task_failure" in log
+    assert "before it said how the task went" not in log
 
 
 @pytest.mark.needs_server

@@ -1,0 +1,64 @@
+"""A wait goes on as long as an attempt of its activity holds it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from appliance.config.model import Secrets
+from appliance.dagrun.waits import Trigger
+from appliance.triggers import triggerer
+from appliance.triggers.triggerer import Triggerer
+from appliance.triggers.wait import Workload
+from appliance.warm.control import Zygote
+from tests.fakes.runs import FakeRun, a_try
+from tests.fakes.vaults import FakeVaults
+
+WORK = Workload("a.Trigger", {})
+TASK = a_try(trigger=Trigger(classpath="a.Trigger"))
+
+
+async def no_zygote_yet() -> Zygote:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+@pytest_asyncio.fixture
+async def waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Triggerer]:
+    monkeypatch.setattr(triggerer, "_UNCLAIMED_S", 0.01)
+    waits = Triggerer(
+        zygote=no_zygote_yet,
+        place={},
+        data=tmp_path,
+        secrets=Secrets,
+        airflow_env={},
+        vaults=FakeVaults(),
+        run_of=lambda _: FakeRun(),
+    )
+    yield waits
+    await waits.close()
+
+
+async def test_an_attempt_that_lost_its_lease_leaves_the_wait_to_the_next(
+    waits: Triggerer,
+) -> None:
+    """After the server slept the next attempt often claims the wait before the last one hears of it."""
+    first = waits.open(TASK, WORK)
+    second = waits.find(TASK.ti_id)
+    waits.abandon(TASK.ti_id)
+    await asyncio.sleep(0.05)
+
+    assert second is first
+    assert waits.find(TASK.ti_id) is first
+
+
+async def test_a_wait_nobody_claims_is_given_up(waits: Triggerer) -> None:
+    waits.open(TASK, WORK)
+    waits.abandon(TASK.ti_id)
+    await asyncio.sleep(0.05)
+
+    assert waits.find(TASK.ti_id) is None
