@@ -74,6 +74,9 @@ class Gate:
             limit = instance.task.active_limit
             if instance.state is not TaskState.SCHEDULED:
                 self._release(instance.task)
+            elif self._is_crowded_out(entry[0]):
+                heapq.heappush(self.queue, entry)
+                break
             elif limit is None or self.active[instance.task.task_id] < limit:
                 if self.leases.lacks(instance):
                     self.leases.park(entry)
@@ -89,6 +92,21 @@ class Gate:
         entry = self.leases.grant(key)
         if entry is not None:
             heapq.heappush(self.queue, entry)
+
+    def _is_crowded_out(self, key: _Key) -> bool:
+        """Tell whether those held back by their tasks' limits keep this one from being looked at.
+
+        Airflow looks at the best ``max_active_tasks`` scheduled instances of a run only, startable or not.
+        """
+        left = self.plan.max_active_tasks
+        for heap in self.held.values():
+            at = [0]
+            while at and left > 0:
+                i = at.pop()
+                if i < len(heap) and heap[i][0] < key:
+                    left -= heap[i][1].state is TaskState.SCHEDULED
+                    at += (2 * i + 1, 2 * i + 2)
+        return left <= 0
 
     def _release(self, task: TaskSpec) -> None:
         if held := self.held.get(task.task_id):

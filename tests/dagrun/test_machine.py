@@ -385,6 +385,19 @@ def test_a_tasks_own_limit_lets_others_pass() -> None:
     assert run.end("m[0] success") == ["start m[1] 1"]
 
 
+def test_only_the_best_few_are_looked_at() -> None:
+    run = Transcript(
+        plan(
+            "m, n",
+            dag={"max_active_tasks": 2},
+            m={"map": [3], "max_run": 1, "prio": 9},
+        )
+    )
+
+    assert run.said == ["start m[0] 1"], "m[1] and m[2] are the two looked at"
+    assert run.end("m[0] success") == ["start m[1] 1", "start n 1"]
+
+
 def test_a_mapped_task_expands_when_its_source_has_returned() -> None:
     run = Transcript(plan("a >> m >> z", m={"map": [{"of": "a"}]}))
     assert run.run.feeds_mapping("a")
