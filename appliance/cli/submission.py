@@ -10,7 +10,7 @@ import click
 from appliance.cli.box import START_S, Box, Server, pass_box
 from appliance.cli.command import Command, Interrupted
 from appliance.cli.output import output_option, print_json, print_report
-from appliance.cli.values import json_object, moment
+from appliance.cli.values import NO_TIME, json_object, moment_or_none
 from appliance.dagrun.states import RunState, TaskState
 from appliance.errors import RunFailed, UsageError
 
@@ -49,8 +49,8 @@ Exit codes: 0 success, 1 the run failed, 2 usage, configuration or DAG,
 @click.option(
     "--logical-date",
     metavar="TIME",
-    callback=moment,
-    help="Logical date of the run, ISO 8601; UTC without a zone.",
+    callback=moment_or_none,
+    help="Logical date of the run, ISO 8601; UTC without a zone. 'none': without one.",
 )
 @click.option("--run-id", metavar="ID", help="Default: manual__<time>.")
 @click.option(
@@ -82,6 +82,7 @@ def submit(
     /,
     *,
     dag_id: str,
+    logical_date: str | None,
     connections: Path | None,
     variables: Path | None,
     wait: bool,
@@ -97,7 +98,10 @@ def submit(
     if timeout is not None and not (wait or follow):
         raise UsageError("--timeout is for waiting: add --wait or --follow.")
     request = SubmitRequest(
-        dag_id=dag_id, secrets=_secrets(connections, variables), **asked
+        dag_id=dag_id,
+        secrets=_secrets(connections, variables),
+        **_dated(logical_date),
+        **asked,
     )
     how = How(wait=wait or follow, follow=follow, timeout_s=timeout, output=output)
     config = box.settings()
@@ -140,7 +144,7 @@ async def submit_dag(
         dag_id: The DAG to run.
         dag_file: Read the DAG from this file of the DAG folder instead of looking its id up.
         conf: ``dag_run.conf`` and params of the run.
-        logical_date: ISO 8601 with a zone.
+        logical_date: ISO 8601 with a zone; ``"none"``: the run has none; None: now.
         run_id: Made in Airflow's form when None.
         connections: File with connections of this run alone, in the formats of ``submit --connections``.
         variables: File with variables of this run alone.
@@ -164,7 +168,7 @@ async def submit_dag(
         dag_id=dag_id,
         dag_file=dag_file,
         conf=conf or {},
-        logical_date=logical_date,
+        **_dated(logical_date),
         run_id=run_id,
         secrets=_secrets(connections, variables),
     )
@@ -257,6 +261,13 @@ def _live_account(config: "Config", run: "Submitted", how: How) -> "LiveAccount"
 
     tail = LogTail(config.data, dag_id=run.dag_id, run_id=run.run_id)
     return LiveAccount(say=say, tail=tail)
+
+
+def _dated(logical_date: str | None) -> dict[str, Any]:
+    """Return the fields of a request that say which logical date the run has."""
+    if logical_date == NO_TIME:
+        return {"is_dated": False}
+    return {"logical_date": logical_date}
 
 
 def _secrets(connections: Path | None, variables: Path | None) -> "Secrets | None":

@@ -7,6 +7,9 @@ from typing import Any, NoReturn
 
 import click
 
+NO_TIME = "none"
+"""What people write for no time at all."""
+
 
 def json_object(
     ctx: click.Context, param: click.Parameter, value: str | None
@@ -43,6 +46,13 @@ def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> str
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)
     return parsed.isoformat()
+
+
+def moment_or_none(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> str | None:
+    """Complete a time as ``moment`` does; ``none`` is itself."""
+    return value if value == NO_TIME else moment(ctx, param, value)
 
 
 def _read(name: str) -> str:

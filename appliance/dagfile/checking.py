@@ -1,7 +1,8 @@
 """Whether a run may start with these values, by Airflow's own rules. Child side.
 
-Source: Airflow 3.3: ``serialization/definitions/dag.py`` (``create_dagrun``) and
-``api_fastapi/core_api/datamodels/dag_run.py`` (``validate_context``).
+Source: Airflow 3.3: ``serialization/definitions/dag.py`` (``create_dagrun``),
+``api_fastapi/core_api/datamodels/dag_run.py`` (``validate_context``), and for runs that tasks start
+``api/common/trigger_dag.py``.
 """
 
 import os
@@ -53,10 +54,20 @@ def _checked(place: Place, asked: dict[str, Any]) -> list[str] | None:
     scheduled.params.deep_merge(asked["conf"]).validate()
     if asked["logical_date"] is None:
         return None
-    interval = scheduled.timetable.infer_manual_data_interval(
-        run_after=_time(asked["logical_date"])
-    )
+    date = _time(asked["logical_date"])
+    if run_type == DagRunType.OPERATOR_TRIGGERED:
+        _check_date(date, scheduled.default_args.get("start_date"))
+        date = _time(asked["run_after"])
+    interval = scheduled.timetable.infer_manual_data_interval(run_after=date)
     return [interval.start.isoformat(), interval.end.isoformat()]
+
+
+def _check_date(date: Any, start_date: Any) -> None:
+    if start_date and date < start_date:
+        raise ValueError(
+            f"Logical date [{date.isoformat()}] should be >= start_date "
+            f"[{start_date.isoformat()}] from Dag's default_args"
+        )
 
 
 def _check_run_id(run_id: str, run_type: DagRunType) -> None:

@@ -177,6 +177,7 @@ class DagFolder:
         run_id: str | None = None,
         logical_date: str | None = None,
         run_type: str = "manual",
+        run_after: str | None = None,
     ) -> CheckedDag:
         """Find a DAG as it is now and check that it can be run with these values.
 
@@ -187,6 +188,7 @@ class DagFolder:
             run_id: Checked by Airflow's rules when given.
             logical_date: ISO 8601; gives the data interval, by the DAG's own timetable.
             run_type: Airflow's word for how the run came to be.
+            run_after: When it is due, ISO 8601; gives the data interval of a run that a task starts.
 
         Raises:
             DagError: It cannot; the text says all a person needs.
@@ -208,6 +210,7 @@ class DagFolder:
             "run_id": run_id,
             "logical_date": logical_date,
             "run_type": run_type,
+            "run_after": run_after,
         }
         start, end = await self._interval(opened, question)
         return CheckedDag(dag_id, file, opened.file_hash, facts.plan, start, end)

@@ -37,6 +37,8 @@ class RunCard:
     """None when it is too large to be kept."""
     lane: str = ""
     """The backfill it belongs to; runs of different lanes do not count for each other."""
+    is_due: bool = True
+    """Whether ``run_after`` has come; the run says so."""
     execution: str = ""
     """Tells a run from the one that was started anew under the same id; empty when that is not known."""
 
@@ -116,6 +118,11 @@ class Roster:
         return sorted(waiting, key=lambda card: card.run_after)
 
     @property
+    def held(self) -> list[RunCard]:
+        """Who waits for others to end, in the order of admission."""
+        return [card for card in self.queued if card.is_due]
+
+    @property
     def running(self) -> list[RunCard]:
         """Who has been admitted and has not ended."""
         return [c for c in self.open.values() if c.state is RunState.RUNNING]
@@ -156,7 +163,7 @@ class Roster:
     def _admit_next(self, lane: str) -> list[RunCard]:
         running = sum(card.lane == lane for card in self.running)
         room = max(0, self.limits[lane] - running)
-        waiting = [card for card in self.queued if card.lane == lane][:room]
+        waiting = [card for card in self.held if card.lane == lane][:room]
         admitted = [replace(card, state=RunState.RUNNING) for card in waiting]
         self.open.update((card.run_id, card) for card in admitted)
         return admitted

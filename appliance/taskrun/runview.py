@@ -33,7 +33,9 @@ class RunWish:
     run_id: str
     conf: dict[str, Any] = field(default_factory=dict)
     logical_date: str | None = None
+    """None: it has none."""
     run_after: str | None = None
+    """It waits queued until then; None: it is due now."""
     is_reset: bool = False
     """Whether to run a run of this id again if there is one."""
     triggering_user: str | None = None

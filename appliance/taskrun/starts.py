@@ -36,8 +36,6 @@ class Starts:
     async def _start(self, body: Body) -> Reply:
         if body.get("partition_key"):
             return refusal(later_text("starting runs with a partition key is"))
-        if body.get("logical_date") is None and body.get("run_after") is not None:
-            return refusal(later_text("starting runs without a logical date is"))
         wish = RunWish(
             dag_id=body["dag_id"],
             run_id=body["run_id"],

@@ -106,6 +106,7 @@ class DagExecutionInput:
     conf: dict[str, Any] = field(default_factory=dict)
     run_type: str = "manual"
     run_after: str | None = None
+    """It waits queued until then; None: it is due as it starts."""
     triggering_user: str | None = None
     dag_file: str | None = None
     """Read the DAG from this file (relative to the DAG folder) instead of looking its id up."""
@@ -122,6 +123,8 @@ class DagExecutionInput:
     data_interval_end: str | None = None
     partition_key: str | None = None
     """Of a run for a partition, which has no logical date."""
+    is_dated: bool = True
+    """Whether it has a logical date: the one given, or when it starts."""
     dag: "DagAnswer | None" = None
     """What a worker read of the DAG before the run was started; read as the first step when absent."""
     carried: str | None = None
@@ -149,6 +152,7 @@ class DagQuestion:
     run_id: str | None = None
     logical_date: str | None = None
     run_type: str = "manual"
+    run_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,16 @@ class SubmitRequest:
     """Relative to the DAG folder."""
     conf: dict[str, Any] = field(default_factory=dict)
     logical_date: str | None = None
+    """None: now, if it has one at all."""
+    is_dated: bool = True
+    """Whether it has a logical date."""
     run_id: str | None = None
     """None: made in Airflow's form, ``manual__<ISO time>``."""
     secrets: Secrets | None = None
     """Connections and variables of this run alone."""
     run_type: str = "manual"
     run_after: str | None = None
-    """None: the logical date."""
+    """It waits queued until then; None: it is due now."""
     triggering_user: str | None = None
 
 

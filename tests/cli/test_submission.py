@@ -36,9 +36,17 @@ def test_asks_for_what_was_typed(enter: Type, server: FakeServer) -> None:
     asked = server.requests[0]
     assert (asked.dag_id, asked.dag_file, asked.run_id) == ("my_dag", "a/b.py", "r1")
     assert asked.logical_date == "2026-01-31T00:00:00+00:00"
+    assert asked.is_dated
     assert asked.conf == {"day": 1}
     assert asked.secrets is None
     assert server.waited_s == 30.0
+
+
+def test_a_run_may_have_no_logical_date(enter: Type, server: FakeServer) -> None:
+    assert enter("submit", "my_dag", "--logical-date", "none").exit_code == 0
+
+    asked = server.requests[0]
+    assert (asked.logical_date, asked.is_dated) == (None, False)
 
 
 def test_conf_is_read_from_a_file(

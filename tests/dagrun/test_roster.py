@@ -35,6 +35,18 @@ def test_as_many_run_as_may_and_the_others_follow_by_the_time_they_are_due() -> 
     assert ids(runs.queued) == ["late"]
 
 
+def test_one_that_is_not_due_holds_nobody_up() -> None:
+    runs = Roster()
+
+    assert not runs.announce(card("tomorrow", is_due=False), 1)
+    assert ids(runs.held) == []
+    assert runs.announce(card("today"), 1)
+    assert not runs.announce(card("tomorrow"), 1)
+    assert ids(runs.held) == ["tomorrow"]
+    runs.close(ended("today"), "")
+    assert ids(runs.admit()) == ["tomorrow"]
+
+
 def test_a_higher_limit_lets_more_run() -> None:
     runs = Roster()
     runs.announce(card("a"), 1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,42 @@ def test_a_run_id_that_is_used_fails_skips_or_runs_again(box: RunningBox) -> Non
     assert returned(box, "child", "twice", "says") == "first"
 
 
+def test_a_run_may_have_no_logical_date(box: RunningBox) -> None:
+    run(box, "tells_its_dates", "--logical-date", "none", "--run-id", "by_hand")
+    run(box, "starts_without_a_date", "--run-id", "none")
+
+    undated = {
+        "logical_date": None,
+        "interval_start": None,
+        "has_ds": False,
+        "is_early": False,
+    }
+    told = returned(box, "tells_its_dates", "by_hand", "dates")
+    assert told == {**undated, "run_id": "by_hand"}
+    rows = box.appliance("xcoms", "starts_without_a_date", "none", "-o", "json").json
+    started = [row["value"] for row in rows if row["key"] == "trigger_run_id"]
+    for run_id in started:
+        told = returned(box, "tells_its_dates", run_id, "dates")
+        assert re.fullmatch(r"manual__\S+\+00:00_\w{8}", told.pop("run_id"))
+        assert told == undated  # the other one has waited until it was due
+    assert len(started) == 2
+
+
+def test_a_run_of_the_same_logical_date_is_a_conflict(box: RunningBox) -> None:
+    date = "2026-05-01T00:00:00+00:00"
+
+    def starts(child: str, **conf: Any) -> str:
+        return run(box, "starts_at_a_date", child=child, date=date, **conf)[1]["starts"]
+
+    assert starts("first") == "success"
+    assert starts("second") == "failed"
+    assert starts("third", skips=True) == "skipped"
+    told = returned(box, "tells_its_dates", "first", "dates")
+    assert told["logical_date"] == date
+    # As on Airflow, a task gives a date and the timetable goes by when the run is due.
+    assert told["interval_start"] > date
+
+
 def test_a_task_can_mind_that_a_dag_is_paused(box: RunningBox) -> None:
     def is_scheduled() -> bool:
         return box.appliance("schedules", "show", "paused").code == 0
@@ -115,15 +152,19 @@ def test_a_trigger_waits_for_other_runs_as_a_task_does(box: RunningBox) -> None:
 
 def test_states_outlive_the_history_of_their_run(box: RunningBox) -> None:
     run(box, "child", "--run-id", "old", word="gone with the history")
+    run(box, "asks_late", "--run-id", "in_time", child="old")
     _delete(box, "dag-child-old")
 
     run(box, "asks_late", "--run-id", "late", child="old")
 
-    assert returned(box, "asks_late", "late", "asks") == {
+    states = {
         "state": "success",
         "states": {"old": {"says": "success", "group.one": "success"}},
-        "xcom": None,
     }
+    left = dict.fromkeys(("xcom", "or_else"), "gone with the history")
+    assert returned(box, "asks_late", "in_time", "asks") == {**states, **left}
+    gone = {"xcom": None, "or_else": "none"}
+    assert returned(box, "asks_late", "late", "asks") == {**states, **gone}
 
 
 def _delete(box: RunningBox, workflow: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any
 
 from temporalio.client import (
@@ -78,6 +79,7 @@ class Starter:
                 request,
                 conf=facts.conf if facts else request.conf,
                 logical_date=card.logical_date,
+                is_dated=card.logical_date is not None,
                 run_type=card.run_type,
                 run_after=card.run_after,
                 triggering_user=card.triggering_user,
@@ -94,11 +96,13 @@ class Starter:
         """Check the DAG; return the id of the workflow and its input."""
         now = datetime.now(UTC).isoformat()  # noqa: TID251  # the run begins here
         try:
-            date = utc(request.logical_date or now)
+            date = utc(request.logical_date or now) if request.is_dated else None
         except ValueError as err:
             raise DagError(f"the logical date is no ISO 8601 time: {err}") from err
         check_size(request.conf, "its conf is", "Put it in a file and pass its name.")
-        run_id = request.run_id or f"manual__{date}"
+        # As Airflow's, unique without a date.
+        run_id = request.run_id or f"manual__{date or f'{now}_{token_hex(4)}'}"
+        request = replace(request, run_after=request.run_after or now)
         dag = await self._checked(request, run_id, date)
         name = workflow_id(request.dag_id, run_id)
         check_workflow_id(name)
@@ -109,9 +113,10 @@ class Starter:
             dag_id=request.dag_id,
             run_id=run_id,
             logical_date=date,
+            is_dated=request.is_dated,
             conf=request.conf,
             run_type=request.run_type,
-            run_after=request.run_after or date,
+            run_after=request.run_after,
             triggering_user=request.triggering_user,
             dag_file=request.dag_file,
             sealed=sealed,
@@ -122,7 +127,7 @@ class Starter:
         return name, given
 
     async def _checked(
-        self, request: SubmitRequest, run_id: str, date: str
+        self, request: SubmitRequest, run_id: str, date: str | None
     ) -> DagAnswer:
         question = DagQuestion(
             request.dag_id,
@@ -131,6 +136,7 @@ class Starter:
             run_id,
             date,
             request.run_type,
+            request.run_after,
         )
         answer = await self._read(question)
         if answer.refusal is not None:

@@ -107,7 +107,7 @@ class Neighbours:
         return (await self.facts(dag_id)).groups
 
     async def start(self, wish: RunWish) -> bool:
-        """Start a run; False when there is one of this id, and it is not to be reset.
+        """Start a run; False when there is one of this id or logical date, and it is not to be reset.
 
         Raises:
             DagError: The DAG cannot be run so.
@@ -116,11 +116,14 @@ class Neighbours:
             dag_id=wish.dag_id,
             conf=wish.conf,
             logical_date=wish.logical_date,
+            is_dated=wish.logical_date is not None,
             run_id=wish.run_id,
             run_type="operator_triggered",
             run_after=wish.run_after,
             triggering_user=wish.triggering_user,
         )
+        if await self._has_date(wish):
+            return False
         try:
             await self.starter.start(request)
         except DagError as err:
@@ -129,6 +132,25 @@ class Neighbours:
             if wish.is_reset:
                 await self._start_again(request)
             return wish.is_reset
+        return True
+
+    async def _has_date(self, wish: RunWish) -> bool:
+        """Whether another run has the logical date.
+
+        Raises:
+            DagError: There is one, and it is to be run again by an id it does not have.
+        """
+        if wish.logical_date is None:
+            return False
+        question = RunQuestion(logical_dates=(messages.utc(wish.logical_date),))
+        ids = [run.card.run_id for run in await self.find(wish.dag_id, question)]
+        if not ids or wish.run_id in ids:
+            return False
+        if wish.is_reset:
+            raise DagError(
+                f"{wish.dag_id} has no run {wish.run_id!r} to be reset; that of "
+                f"{wish.logical_date} is {ids[0]!r}"
+            )
         return True
 
     async def _start_again(self, request: SubmitRequest) -> None:

@@ -96,7 +96,7 @@ class AirflowDag:
     @workflow.query(name=messages.HOLDERS_QUERY)
     def holders(self) -> list[RunCard]:
         """Return the runs that others wait for; nobody when no run waits."""
-        return self._roster.running if self._roster.queued else []
+        return self._roster.running if self._roster.held else []
 
     @workflow.query(name=messages.STATE_QUERY)
     def state(self) -> str:
@@ -134,7 +134,8 @@ class AirflowDag:
         workflow.set_current_details(text)
 
     def _must_watch(self) -> bool:
-        return bool(self._roster.queued) and (self._watch is None or self._watch.done())
+        is_idle = self._watch is None or self._watch.done()
+        return is_idle and bool(self._roster.held)
 
     def _is_long(self) -> bool:
         return workflow.info().get_current_history_length() > _MOST_EVENTS

@@ -27,6 +27,7 @@ def questioned(request: DagExecutionInput, logical_date: str | None) -> DagQuest
         request.run_id,
         logical_date,
         request.run_type,
+        request.run_after,
     )
 
 
@@ -42,13 +43,13 @@ def described(
     is_small = len(json.dumps(request.conf)) <= _INLINE_CONF_BYTES
     return RunFacts(
         dag_id=request.dag_id,
-        run_id=request.run_id or f"{request.run_type}__{logical_date}",
+        run_id=request.run_id or f"{request.run_type}__{logical_date or started}",
         run_type=request.run_type,
         logical_date=logical_date,
         data_interval_start=request.data_interval_start or dag.data_interval_start,
         data_interval_end=request.data_interval_end or dag.data_interval_end,
         partition_key=request.partition_key,
-        run_after=request.run_after or logical_date or started,
+        run_after=request.run_after or started,
         start_date=started,
         file=dag.file,
         conf=request.conf if is_small else None,

@@ -40,6 +40,11 @@ def summary(task_id: str, map_index: int, try_number: int) -> str:
     return shortened(task_id, SUMMARY_BYTES - len(rest.encode())) + rest
 
 
+def early(run_after: str) -> str:
+    """Say that a run waits for its time."""
+    return f"🔷 queued: it is due at {run_after}."
+
+
 def table(rows: Iterable[TaskRow]) -> str:
     """Draw the states of a run's task instances; beyond 100 only the unfinished and failed ones."""
     rows = list(rows)

@@ -90,7 +90,7 @@ class ExecuteAirflowDagWorkflow:
         self._turn = Turn(request)
         self._started = workflow.now()
         self._logical_date: str | None = None
-        if request.partition_key is None:
+        if request.is_dated and request.partition_key is None:
             self._logical_date = self._started.isoformat()
         self._undrawn = self._rows_drawn = 0
         self._asked = ""
@@ -262,9 +262,9 @@ class ExecuteAirflowDagWorkflow:
             await self._turn.over(RunState.FAILED, self._facts, [])
             raise
 
-    def _show_queued(self) -> None:
+    def _show_queued(self, why: str) -> None:
         self._set_state(RunState.QUEUED)
-        workflow.set_current_details(details.QUEUED)
+        workflow.set_current_details(why)
 
     # -- the loop ---------------------------------------------------------------
 

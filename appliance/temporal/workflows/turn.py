@@ -6,7 +6,7 @@ Imported by the workflow: deterministic, no clock but ``workflow.now()``.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -23,12 +23,15 @@ from appliance.temporal.messages import (
     Entry,
     TaskRow,
 )
+from appliance.temporal.workflows import details
 
 _MAX_ACTIVE_RUNS = 16
 _CONF_BYTES = 512
 _TIMEOUT = timedelta(seconds=30)
 _REMIND = timedelta(seconds=30)
 _CLOSE_TRIES = 10
+_SOON = timedelta(seconds=1)
+"""Clocks differ by so much."""
 
 
 class Turn:
@@ -45,24 +48,26 @@ class Turn:
         self._is_admitted = True
 
     async def come(
-        self, facts: RunFacts, dag: DagAnswer, on_queued: Callable[[], None]
+        self, facts: RunFacts, dag: DagAnswer, on_queued: Callable[[str], None]
     ) -> bool:
-        """Announce the run and return when it may run; tell whether it had to wait."""
+        """Announce the run and return when it may run; tell whether it had to wait, and meanwhile why."""
         limit = self._request.max_active_runs
         if limit is None:
             limit = dag.plan.get("max_active_runs", _MAX_ACTIVE_RUNS)
         self._card = card = _card(facts, self._request)
-        entry = Entry(facts.dag_id, card, limit)
-        may_run: bool = await workflow.execute_local_activity(
-            messages.ENTER_RUN,
-            entry,
-            result_type=bool,
-            start_to_close_timeout=_TIMEOUT,
-            summary="announce the run to its DAG",
-        )
-        has_waited = not (may_run or self._is_admitted)
-        if has_waited:
-            on_queued()
+        due = datetime.fromisoformat(card.run_after)
+        is_early = due - workflow.now() > _SOON
+        entry = Entry(facts.dag_id, replace(card, is_due=not is_early), limit)
+        may_run = await _enter(entry)
+        has_waited = is_early or not (may_run or self._is_admitted)
+        if is_early:
+            on_queued(details.early(card.run_after))
+            # Nothing else happens, so this may be a year.
+            await workflow.sleep(due - workflow.now(), summary="until it is due")
+            entry = replace(entry, card=card)
+            may_run = await _enter(entry)
+        if not (may_run or self._is_admitted):
+            on_queued(details.QUEUED)
             await self._wait(entry)
         self._has_come = True
         return has_waited
@@ -108,6 +113,17 @@ class Turn:
             await workflow.wait_condition(lambda: self._is_admitted or reminder.done())
         finally:
             reminder.cancel()
+
+
+async def _enter(entry: Entry) -> bool:
+    may_run: bool = await workflow.execute_local_activity(
+        messages.ENTER_RUN,
+        entry,
+        result_type=bool,
+        start_to_close_timeout=_TIMEOUT,
+        summary="announce the run to its DAG",
+    )
+    return may_run
 
 
 def _card(facts: RunFacts, request: DagExecutionInput) -> RunCard:

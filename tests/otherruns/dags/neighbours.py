@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from airflow.exceptions import AirflowSkipException
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
-from airflow.sdk import dag, get_current_context, task, task_group
+from airflow.sdk import dag, get_current_context, task, task_group, timezone
 
 
 @dag(schedule=None)
@@ -87,10 +87,12 @@ def asks_late():
     def asks(**context):
         child = context["dag_run"].conf["child"]
         ti = context["ti"]
+        of_says = {"dag_id": "child", "run_id": child, "task_ids": "says"}
         return {
             "state": ti.get_dagrun_state("child", child),
             "states": ti.get_task_states("child", run_ids=[child]),
-            "xcom": ti.xcom_pull(dag_id="child", run_id=child, task_ids="says"),
+            "xcom": ti.xcom_pull(**of_says),
+            "or_else": ti.xcom_pull(**of_says, map_indexes=-1, default="none"),
         }
 
     asks()
@@ -133,6 +135,53 @@ def skips_what_is_there():
         trigger_dag_id="child",
         trigger_run_id="{{ dag_run.conf.child }}",
         skip_when_already_exists=True,
+    )
+
+
+@dag(schedule=None, start_date=datetime(2026, 1, 1))
+def tells_its_dates():
+    @task
+    def dates(**context):
+        run = context["dag_run"]
+        return {
+            "run_id": run.run_id,
+            "logical_date": run.logical_date and run.logical_date.isoformat(),
+            "interval_start": run.data_interval_start
+            and run.data_interval_start.isoformat(),
+            "has_ds": "ds" in context,
+            "is_early": run.start_date < run.run_after,
+        }
+
+    dates()
+
+
+class StartsSoon(TriggerDagRunOperator):
+    """Starts a run that is due in a few seconds."""
+
+    def execute(self, context):
+        self.run_after = timezone.utcnow() + timedelta(seconds=4)
+        super().execute(context)
+
+
+@dag(schedule=None)
+def starts_without_a_date():
+    common = {"trigger_dag_id": "tells_its_dates", "wait_for_completion": True}
+    TriggerDagRunOperator(
+        task_id="undated", logical_date=None, poke_interval=1, **common
+    )
+    StartsSoon(task_id="soon", deferrable=True, poke_interval=1, **common)
+
+
+@dag(schedule=None)
+def starts_at_a_date():
+    TriggerDagRunOperator(
+        task_id="starts",
+        trigger_dag_id="tells_its_dates",
+        logical_date="{{ dag_run.conf.date }}",
+        trigger_run_id="{{ dag_run.conf.child }}",
+        skip_when_already_exists="{{ dag_run.conf.get('skips', '') }}",
+        wait_for_completion=True,
+        poke_interval=1,
     )
 
 
@@ -197,6 +246,9 @@ minds_pauses()
 defers()
 asks_late()
 resets()
+tells_its_dates()
+starts_without_a_date()
+starts_at_a_date()
 skips_what_is_there()
 watcher()
 remembers()
