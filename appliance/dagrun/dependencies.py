@@ -44,11 +44,13 @@ class _Seen(NamedTuple):
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dependencies:
     """Asks for the instances of one board, during one pass."""
 
     board: Board
+    has_changed_states: bool = False
+    """Whether any of them has set a state; Airflow does not count what branches do."""
     _known: dict[tuple[Any, ...], Verdict] = field(default_factory=dict)
     """Rule, number of upstream instances and states of those that have ended → what the rule says."""
 
@@ -74,18 +76,19 @@ class Dependencies:
         if node.links.indirect_setups:
             verdict = self._judge_indirect_setups(instance, node)
             setups_met = verdict.is_met
-            if self._apply(instance, verdict) and not setups_met:
+            if self._apply(instance, verdict.sets) and not setups_met:
                 return False
         met = self._judge_upstreams(instance, node)
         if not (met and setups_met):
             return False
         return not node.links.scope or self._is_scope_done(instance, node)
 
-    def _apply(self, instance: Instance, verdict: Verdict) -> bool:
-        """Set the state a verdict asks for; tell whether that changed it."""
-        if verdict.sets is None or verdict.sets is instance.state:
+    def _apply(self, instance: Instance, state: TaskState | None) -> bool:
+        """Set the state a dependency asks for; tell whether that changed it."""
+        if state is None or state is instance.state:
             return False
-        self.board.set_state(instance, verdict.sets)
+        self.board.set_state(instance, state)
+        self.has_changed_states = True
         return True
 
     def _judge_indirect_setups(self, instance: Instance, node: Node) -> Verdict:
@@ -105,7 +108,7 @@ class Dependencies:
             verdict = RULES[instance.task.rule](_tally(instance, seen))
         else:
             verdict = self._judge_all_above(instance, node)
-        self._apply(instance, verdict)
+        self._apply(instance, verdict.sets)
         return verdict.is_met
 
     def _judge_all_above(self, instance: Instance, node: Node) -> Verdict:
@@ -207,9 +210,9 @@ class Dependencies:
             return True
         if instance.state not in _FAILURES:
             if ended & _FAILURES:
-                self.board.set_state(instance, TaskState.UPSTREAM_FAILED)
+                self._apply(instance, TaskState.UPSTREAM_FAILED)
             elif TaskState.SKIPPED in ended:
-                self.board.set_state(instance, TaskState.SKIPPED)
+                self._apply(instance, TaskState.SKIPPED)
         return False
 
 

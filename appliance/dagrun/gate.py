@@ -8,6 +8,7 @@ map index; Airflow leaves ties to the database, here the task id breaks them).
 """
 
 import heapq
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from appliance.dagrun.states import PARKED, TaskState
 
 _Key = tuple[int, int, str]
 """Negative weight, map index, task id."""
+
+_MAX_TIS_PER_QUERY = 16
+"""Airflow's default, ``[scheduler] max_tis_per_query``."""
 
 _HOLDS_TASK_SLOT = PARKED | {TaskState.RUNNING}
 
@@ -38,6 +42,8 @@ class Gate:
     queue: list[tuple[_Key, Instance]] = field(default_factory=list)
     held: dict[str, list[tuple[_Key, Instance]]] = field(default_factory=dict)
     """Task id -> instances its own limit holds back."""
+    crowd: list[_Key] = field(default_factory=list)
+    """Those of ``held`` that are still scheduled, sorted."""
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.plan.lent)
@@ -45,9 +51,7 @@ class Gate:
 
     def push(self, instance: Instance) -> None:
         """Queue an instance that has just been scheduled."""
-        task_id, map_index = instance.key
-        key = (-self.weights[task_id], map_index, task_id)
-        heapq.heappush(self.queue, (key, instance))
+        heapq.heappush(self.queue, (self._key(instance), instance))
 
     def refill(self, in_hand: Iterable[Instance]) -> None:
         """Queue the scheduled ones of a run that is taken up again."""
@@ -59,6 +63,8 @@ class Gate:
         """Count slots when an instance has left state ``old``."""
         new = instance.state
         self.leases.moved(instance, old)
+        if old is TaskState.SCHEDULED:
+            self._leave_crowd(self._key(instance))
         self.running += (new is TaskState.RUNNING) - (old is TaskState.RUNNING)
         change = (new in _HOLDS_TASK_SLOT) - (old in _HOLDS_TASK_SLOT)
         if change:
@@ -85,6 +91,7 @@ class Gate:
             else:
                 held = self.held.setdefault(instance.task.task_id, [])
                 heapq.heappush(held, entry)
+                insort(self.crowd, entry[0])
         self.leases.ask(self.plan.max_active_tasks - self.running)
 
     def grant(self, key: InstanceKey) -> None:
@@ -96,21 +103,28 @@ class Gate:
     def _is_crowded_out(self, key: _Key) -> bool:
         """Tell whether those held back by their tasks' limits keep this one from being looked at.
 
-        Airflow looks at the best ``max_active_tasks`` scheduled instances of a run only, startable or not.
+        Airflow looks at the best ``max_active_tasks`` scheduled instances of a run only, startable or not. It looks
+        further when none of them could start, but only if they were as many as it ever looks at in one go.
         """
-        left = self.plan.max_active_tasks
-        for heap in self.held.values():
-            at = [0]
-            while at and left > 0:
-                i = at.pop()
-                if i < len(heap) and heap[i][0] < key:
-                    left -= heap[i][1].state is TaskState.SCHEDULED
-                    at += (2 * i + 1, 2 * i + 2)
-        return left <= 0
+        most = self.plan.max_active_tasks
+        if most >= _MAX_TIS_PER_QUERY or most > len(self.crowd):
+            return False
+        return self.crowd[most - 1] < key
 
     def _release(self, task: TaskSpec) -> None:
         if held := self.held.get(task.task_id):
-            heapq.heappush(self.queue, heapq.heappop(held))
+            entry = heapq.heappop(held)
+            self._leave_crowd(entry[0])
+            heapq.heappush(self.queue, entry)
+
+    def _leave_crowd(self, key: _Key) -> None:
+        at = bisect_left(self.crowd, key)
+        if self.crowd[at : at + 1] == [key]:
+            del self.crowd[at]
+
+    def _key(self, instance: Instance) -> _Key:
+        task_id = instance.task.task_id
+        return -self.weights[task_id], instance.map_index, task_id
 
 
 def total_weights(plan: Plan) -> Mapping[str, int]:

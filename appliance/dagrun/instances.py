@@ -6,7 +6,7 @@ tasks to look at again and the observer never fall behind.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from appliance.dagrun import expansion
@@ -168,11 +168,11 @@ class Board:
         nodes = self.nodes.values()
         return [instance for node in nodes for instance in node.instances.values()]
 
-    @property
-    def has_failed_leaf(self) -> bool:
-        """Whether one of the tasks that decide how the run ends has failed."""
-        leaves = (self.nodes[leaf].instances for leaf in self.graph.leaves)
-        return any(i.state in _FAILED for leaf in leaves for i in leaf.values())
+    def has_failed_leaf(self, but: Container[Instance]) -> bool:
+        """Tell whether one of the tasks that decide how the run ends has failed, some instances left aside."""
+        leaves = (self.nodes[leaf].instances.values() for leaf in self.graph.leaves)
+        failed = (i for leaf in leaves for i in leaf if i.state in _FAILED)
+        return any(instance not in but for instance in failed)
 
     def _first_indexes(self, task: TaskSpec) -> Iterable[int]:
         if task.task_id in self.absent:
@@ -297,7 +297,7 @@ class Board:
         self._changed.clear()
 
     def expand(self, instance: Instance, count: int) -> list[Instance]:
-        """Turn an unexpanded instance into ``count`` ones; it becomes the first."""
+        """Turn an unexpanded instance into ``count`` ones; it becomes the first, and the others are returned."""
         node = self.nodes[instance.task.task_id]
         del node.instances[instance.map_index]
         instance.map_index = 0
@@ -308,7 +308,7 @@ class Board:
         for other in node.links.affects:
             self.dirty[other] = None
             self.read_live[other] = None  # the number of rows is read live, too
-        return [instance, *new]
+        return new
 
     def replace(self, node: Node, indexes: list[int]) -> None:
         """Give a task to which nothing has happened instances of these map indexes, all of them new."""

@@ -317,12 +317,8 @@ class DagRun:
     def _pass(self) -> PassReport:
         scheduler = Pass(self._board, self._now)
         ready, report = scheduler.run(), scheduler.report
-        if not report.unfinished:
-            failed = (RunState.FAILED, "task_failure")
-            succeeded = (RunState.SUCCESS, "success")
-            self._end(*(failed if self._board.has_failed_leaf else succeeded))
-        elif report.is_deadlocked:
-            self._end(RunState.FAILED, "all_tasks_deadlocked")
+        if report.end is not None:
+            self._end(*report.end)
         for instance in ready:
             is_new_try = instance.state is not TaskState.UP_FOR_RESCHEDULE
             if instance.task.is_empty:
@@ -337,7 +333,8 @@ class DagRun:
         if is_new_try:
             instance.try_number += 1
             instance.reschedules = 0
-        if is_new_try and instance.task.starts_deferred:
+        is_running = self.state is RunState.RUNNING
+        if is_new_try and instance.task.starts_deferred and is_running:
             self._leave(instance, TaskState.DEFERRED)
             self._park(instance)
             return

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from appliance.dagrun.dependencies import Dependencies, is_due
 from appliance.dagrun.instances import Board, Instance, InstanceKey
-from appliance.dagrun.states import SCHEDULABLE, TaskState
+from appliance.dagrun.states import FINISHED, SCHEDULABLE, RunState, TaskState
 
 
 @dataclass(slots=True)
@@ -28,9 +28,8 @@ class PassReport:
     """Instance -> state the scheduler itself set."""
     expanded: list[str] = field(default_factory=list)
     """Mapped tasks whose placeholder became real instances."""
-    unfinished: int = 0
-    """How many instances were unfinished as far as the end of the run is concerned."""
-    is_deadlocked: bool = False
+    end: tuple[RunState, str] | None = None
+    """How the run ends, and why, if this pass found that it does."""
 
     @property
     def did_something(self) -> bool:
@@ -52,6 +51,8 @@ class Pass:
     """A heap of whom else to visit, found on the way."""
     _last: InstanceKey | None = None
     _expanded: deque[Instance] = field(default_factory=deque)
+    _added: set[Instance] = field(default_factory=set)
+    """Those there were not when the pass began."""
     _dependencies: Dependencies = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,19 +60,35 @@ class Pass:
 
     def run(self) -> list[Instance]:
         """Decide everything that can be decided, and return the instances that may run now."""
-        board, report = self.board, self.report
-        board.take_snapshot()
-        report.unfinished = board.unfinished
+        self.board.take_snapshot()
+        unfinished = self.board.unfinished
         self._fill_queue()
         while self._queue or self._late:
             self._visit_next()
         while self._expanded:
             self._visit(self._expanded.popleft())
-        if report.expanded:
-            report.unfinished = board.unfinished
-        elif not report.did_something and report.unfinished:
-            report.is_deadlocked = self._is_deadlocked()
+        self.report.end = self._find_end(unfinished)
         return self._ready
+
+    def _find_end(self, unfinished: int) -> tuple[RunState, str] | None:
+        """Tell how the run ends, if it does; ``unfinished`` is how many instances were when the pass began.
+
+        After an expansion Airflow counts again, but only those it knew before: if all of them have ended, so
+        has the run, whatever becomes of the instances it has just added. (3.3.2 leaves them as they are.)
+        """
+        report, is_deadlocked = self.report, False
+        if report.expanded:
+            new = sum(instance.state not in FINISHED for instance in self._added)
+            unfinished = self.board.unfinished - new
+        elif not report.did_something and unfinished:
+            is_deadlocked = self._is_deadlocked()
+            if self._dependencies.has_changed_states:
+                unfinished = self.board.unfinished
+        if unfinished:
+            return (RunState.FAILED, "all_tasks_deadlocked") if is_deadlocked else None
+        if self.board.has_failed_leaf(self._added):
+            return RunState.FAILED, "task_failure"
+        return RunState.SUCCESS, "success"
 
     def _fill_queue(self) -> None:
         board = self.board
@@ -99,12 +116,16 @@ class Pass:
             return
         self._last = key
         self._visit(instance)
+        self._visit_readers(key)
+
+    def _visit_readers(self, key: InstanceKey) -> None:
+        """See to it that whoever reads what the instance of this key has changed is visited, if it comes later."""
         if not self.board.read_live:
             return
         for task_id in self.board.read_live:
             for other in self.board.nodes[task_id].instances.values():
                 if other.key > key and other.state in SCHEDULABLE:
-                    heapq.heappush(late, other.key)
+                    heapq.heappush(self._late, other.key)
         self.board.read_live.clear()
 
     def _visit(self, instance: Instance) -> None:
@@ -127,7 +148,9 @@ class Pass:
         if count:
             self.report.expanded.append(instance.task.task_id)
             self.report.changed.pop(instance.key, None)
-            self._expanded.extend(self.board.expand(instance, count))
+            new = self.board.expand(instance, count)
+            self._added.update(new)
+            self._expanded += (instance, *new)
             return
         state = TaskState.UPSTREAM_FAILED if count is None else TaskState.SKIPPED
         self.board.set_state(instance, state)
@@ -136,21 +159,27 @@ class Pass:
     def _is_deadlocked(self) -> bool:
         """Tell whether nothing in hand or waiting could ever run.
 
-        Airflow asks the dependencies of running instances here, too, which skips one that a branch has
-        decided against since. If that was the last one the run fails, although nothing is left to wait
-        for: 3.3.2 does not look at the states again after such a skip. Unlike Airflow, a run in which an instance with a limit of its own is
-        blocked for good does end.
+        Airflow asks the dependencies of running instances here, too, which skips one that a branch has decided
+        against since, and with it what is expanded over it. If a branch skipped the last one the run fails,
+        although nothing is left to wait for: 3.3.2 does not count again after such a skip. Unlike Airflow, a run
+        in which an instance with a limit of its own is blocked for good does end.
         """
         board = self.board
         if board.is_past_awaited or (board.in_hand and not board.has_skip_verdicts):
             return False
         if (board.deadlock_exempt or board.parked) and self._is_anything_coming():
             return False
-        queue = [(i.key, i) for i in (*board.in_hand, *board.waiting)]
-        heapq.heapify(queue)
-        while queue:
-            if self._ask(heapq.heappop(queue)[1], None):
+        self._late = [i.key for i in (*board.in_hand, *board.waiting)]
+        heapq.heapify(self._late)
+        self._last = None
+        while self._late:
+            key = heapq.heappop(self._late)
+            if key != self._last and self._ask(
+                board.nodes[key[0]].instances[key[1]], None
+            ):
                 return False
+            self._last = key
+            self._visit_readers(key)
         return True
 
     def _is_anything_coming(self) -> bool:

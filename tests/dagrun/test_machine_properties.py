@@ -258,7 +258,8 @@ def test_every_run_ends(plan: Plan, data: st.DataObject) -> None:
     assert world.run.state in (RunState.SUCCESS, RunState.FAILED)
     assert not world.running
     if world.finished[0].reason != "all_tasks_deadlocked":
-        assert {state for _, _, state, _ in world.run.rows()} <= FINISHED
+        left = [row for row in world.run.rows() if row[2] not in FINISHED]
+        assert all(index > 0 for _, index, _, _ in left), "as in Airflow, see passes.py"
 
 
 class JumpingClock(Outside):

@@ -47,7 +47,8 @@ Trace = dict[str, Any]
 
 JUST_AFTER = timedelta(microseconds=1)
 MAX_PASSES = 5000
-EVERYTHING = 1 << 20
+MAX_TIS_PER_QUERY = 16
+"""Airflow's default, ``[scheduler] max_tis_per_query``."""
 
 DEPENDENCY_ORDER = (
     "NotInRetryPeriodDep",
@@ -315,7 +316,7 @@ class _Run:
         self.session.expunge_all()
         if self.limits:
             chosen = self.runner._executable_task_instances_to_queued(
-                EVERYTHING, self.session
+                MAX_TIS_PER_QUERY, self.session
             )
             return [(ti.id, ti.task_id, ti.map_index) for ti in chosen]
         ti = TaskInstance

@@ -72,6 +72,44 @@ WORKED_CASES: dict[str, dict[str, Any]] = {
         ],
         "script": {"b": [{"do": "branch", "dur": 3}], "c": [{"dur": 10}]},
     },
+    "a late branch that stops the last child and a mapping over it does not": {
+        "nodes": [
+            task("b", kind="branch"),
+            task("c", "b", rule="always"),
+            task("m", "c", map={"x": {"xcom": "c"}}),
+            task("n", "m", map={"x": {"xcom": "c"}}),
+        ],
+        "script": {"b": [{"do": "branch"}], "c": [{"dur": 10, "value": [1]}]},
+    },
+    "a run ends with those it knew before an expansion": {
+        "nodes": [
+            {
+                "group": "g",
+                "up": [],
+                "map": {"x": {"lit": 2}},
+                "nodes": [
+                    task("b"),
+                    task("c", "b", rule="none_failed_min_one_success"),
+                ],
+            }
+        ],
+        "script": {"b[0]": [{"do": "skip"}]},
+    },
+    "a failure among those just expanded fails no run that ends at once": {
+        "nodes": [
+            {
+                "group": "g",
+                "up": [],
+                "map": {"x": {"lit": 3}},
+                "nodes": [task("b"), task("c", "b", rule="one_success")],
+            }
+        ],
+        "script": {
+            "b[0]": [{"do": "skip"}],
+            "b[1]": [{"do": "fail"}],
+            "b[2]": [{"dur": 2}],
+        },
+    },
     "a branch in a mapped group skips nothing": {
         "nodes": [
             {
@@ -233,6 +271,18 @@ WORKED_CASES: dict[str, dict[str, Any]] = {
             task("u", "t"),
         ],
         "script": ends(a="fail 2", b="success 9"),
+    },
+    "those held back count among the few that are looked at": {
+        "max_active_tasks": 15,
+        "options": {"limits": True},
+        "nodes": [task("m", priority=5, max_tis=1, map={"x": {"lit": 17}}), task("n")],
+        "script": {},
+    },
+    "whoever may have sixteen at once is looked at in full": {
+        "max_active_tasks": 16,
+        "options": {"limits": True},
+        "nodes": [task("m", priority=5, max_tis=1, map={"x": {"lit": 19}}), task("n")],
+        "script": {},
     },
     "a task's own limit holds back its instances only": {
         "options": {"limits": True},
