@@ -6,7 +6,7 @@ Source: Airflow 3.3: ``api_fastapi/core_api/routes/public/hitl.py``, ``models/hi
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +38,24 @@ class Question:
     def params(self) -> dict[str, Any]:
         """What may be filled in, with its defaults."""
         return self.asked.get("params") or {}
+
+    @property
+    def name(self) -> str:
+        """What asks, as commands have it."""
+        index = f" --map-index {self.map_index}" if self.map_index >= 0 else ""
+        return f'"{self.task_id}"{index}'
+
+    @property
+    def example(self) -> Response:
+        """An answer that would be taken."""
+        assigned = self.asked.get("assigned_users") or []
+        return Response(
+            task_id=self.task_id,
+            map_index=self.map_index,
+            chosen_options=tuple(self.options[:1]),
+            params_input={name: _value(param) for name, param in self.params.items()},
+            user_id=assigned[0]["id"] if assigned else "",
+        )
 
     def objection(self, response: Response) -> str | None:
         """Say why this cannot be the answer; None if it can."""
@@ -76,9 +94,7 @@ class Question:
             return {"error": _TIMED_OUT, "error_type": "timeout"}
         return {
             "chosen_options": list(defaults),
-            "params_input": {
-                name: _value(param) for name, param in self.params.items()
-            },
+            "params_input": self.example.params_input,
             "responded_at": _serde(now),
             "responded_by_user": None,
             "timedout": True,
@@ -88,9 +104,12 @@ class Question:
 def section(dag_id: str, run_id: str, questions: Iterable[Question]) -> str:
     """Draw what is asked and how to answer, as Markdown."""
     asked = list(questions)
+    if not asked:
+        return ""
     parts = [_drawn(dag_id, run_id, question) for question in asked[:_MOST_SHOWN]]
     if len(asked) > _MOST_SHOWN:
         parts.append(f"{len(asked) - _MOST_SHOWN} more questions are not shown.")
+    parts.append(f"To answer from here, send the update {_update(asked[0].example)}")
     return "".join(f"{part}\n\n" for part in parts)
 
 
@@ -100,22 +119,48 @@ def _drawn(dag_id: str, run_id: str, question: Question) -> str:
     lines = [f"### ✋ {question.task_id}{index}: {subject}"]
     if body := question.asked.get("body"):
         lines += ["", shortened(body, _BODY_BYTES)]
-    by = ""
+    words = " ".join(_command(dag_id, run_id, question.example))
+    return "\n".join([*lines, "", _invitation(question), "", f"    {words}"])
+
+
+def _invitation(question: Question) -> str:
+    many = "one or more" if question.asked.get("multiple") else "one"
+    text = f"Choose {many} of {_listed(question.options)}"
     if question.deadline is not None:
         at = datetime.fromtimestamp(question.deadline, UTC)
-        by = f", by {at.isoformat(timespec='seconds')}"
+        defaults = question.asked.get("defaults")
+        otherwise = (
+            "the task fails" if defaults is None else f"it is {_listed(defaults)}"
+        )
+        text += f", by {at.isoformat(timespec='seconds')}, or {otherwise}"
     if assigned := question.asked.get("assigned_users"):
-        by += f", one of {_listed(user['id'] for user in assigned)}"
-    lines += ["", f"Choose {_listed(question.options)}{by}:", ""]
-    where = [dag_id, run_id, question.task_id]
-    if question.map_index >= 0:
-        where += ["--map-index", str(question.map_index)]
-    words = ["appliance", "respond", *map(_quoted, where), "--choose"]
-    words.append(_quoted(question.options[0] if question.options else "..."))
-    if question.params:
-        values = {name: _value(param) for name, param in question.params.items()}
-        words += ["--params", _quoted(json.dumps(values, ensure_ascii=False))]
-    return "\n".join([*lines, f"    {' '.join(words)}"])
+        text += f". Only {', '.join(map(_person, assigned))} may answer"
+    return f"{text}:"
+
+
+def _person(user: dict[str, Any]) -> str:
+    name = user.get("name") or user["id"]
+    return f'"{name}"' if name == user["id"] else f'"{name}" ({user["id"]})'
+
+
+def _command(dag_id: str, run_id: str, answer: Response) -> list[str]:
+    where = [dag_id, run_id, answer.task_id]
+    if answer.map_index >= 0:
+        where += ["--map-index", str(answer.map_index)]
+    for option in answer.chosen_options:
+        where += ["--choose", option]
+    if answer.params_input:
+        where += ["--params", json.dumps(answer.params_input, ensure_ascii=False)]
+    if answer.user_id:
+        where += ["--user", answer.user_id]
+    return ["appliance", "respond", *map(_quoted, where)]
+
+
+def _update(answer: Response) -> str:
+    """Write an answer as the Temporal UI takes it."""
+    absent = (None, -1, "", {})
+    sent = {name: told for name, told in asdict(answer).items() if told not in absent}
+    return f"`respond`:\n\n    {json.dumps(sent, ensure_ascii=False)}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -149,8 +149,10 @@ class Waits:
         for question in questions:
             if (question.task_id, question.map_index) == _asker(response):
                 return question.objection(response)
-        waiting = ", ".join(f'"{question.task_id}"' for question in questions)
-        return f'"{response.task_id}" asks nothing now; {waiting or "no task"} does.'
+        asked = Question(response.task_id, response.map_index, {}).name
+        waiting = ", ".join(question.name for question in questions)
+        who = f"These do: {waiting}." if waiting else "No task does."
+        return f"{asked} asks nothing now. {who}"
 
     def answer(self, response: Response) -> None:
         """Take an answer to which there is no objection."""
