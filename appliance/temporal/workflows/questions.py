@@ -158,7 +158,7 @@ def _command(dag_id: str, run_id: str, answer: Response) -> list[str]:
 
 def _update(answer: Response) -> str:
     """Write an answer as the Temporal UI takes it."""
-    absent = (None, -1, "", {})
+    absent: tuple[Any, ...] = (None, -1, "", {})
     sent = {name: told for name, told in asdict(answer).items() if told not in absent}
     return f"`respond`:\n\n    {json.dumps(sent, ensure_ascii=False)}"
 
