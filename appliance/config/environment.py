@@ -57,12 +57,13 @@ _REMOTE_LOGS = (
 _READ_BY_TASKS = frozenset(
     {
         "API__BASE_URL",
+        "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT",
         "SCHEDULER__CATCHUP_BY_DEFAULT",
         "SCHEDULER__CREATE_CRON_DATA_INTERVALS",
         "SCHEDULER__CREATE_DELTA_DATA_INTERVALS",
     }
 )
-"""Options of a section that is otherwise not for tasks, which a task or a parse reads."""
+"""Options of a section that is otherwise not for tasks, which a task, a parse or a callback heeds."""
 
 
 def airflow_variables(environ: Mapping[str, str]) -> dict[str, str]:

@@ -34,6 +34,8 @@ TASK_FIELDS = {
     "end_date": "end",
     "_can_skip_downstream": "skipmixin",
     "has_retry_policy": "policy",
+    "has_on_failure_callback": "on_failure",
+    "has_on_retry_callback": "on_retry",
 }
 """Serialized operator field → key of a plan's task."""
 

@@ -8,8 +8,8 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -212,7 +212,7 @@ class Readers:
             child, made = await zygote.fork_zygote(entry, {**self._place, **args}, fds)
             theirs.close()
             try:
-                async with _answering(ours, answer), asyncio.timeout(limit_s):
+                async with frames.answering(ours, answer), asyncio.timeout(limit_s):
                     report = await _report(child, made, output, timeout_s)
             except TimeoutError:
                 _end(child, made)
@@ -243,17 +243,6 @@ def _channels() -> Iterator[tuple[Output, socket.socket, socket.socket]]:
         output.close()
         ours.close()
         theirs.close()
-
-
-@asynccontextmanager
-async def _answering(ours: socket.socket, answer: frames.Answer) -> AsyncIterator[None]:
-    task = asyncio.create_task(frames.serve(ours, answer))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _report(

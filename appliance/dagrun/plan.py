@@ -62,6 +62,8 @@ class TaskSpec:
     """Whether it waits for its trigger without having been run."""
     trigger_timeout_s: float | None = None
     """How long it waits then."""
+    has_on_failure_callback: bool = False
+    has_on_retry_callback: bool = False
     starts_at: float | None = None
     """Runs with an earlier logical date leave it out, as seconds since the epoch; None for the DAG's own."""
     ends_at: float | None = None
@@ -235,6 +237,8 @@ _FIELDS: Mapping[str, str] = {
     "timeout": "execution_timeout_s",
     "deferred": "starts_deferred",
     "trigger_timeout": "trigger_timeout_s",
+    "on_failure": "has_on_failure_callback",
+    "on_retry": "has_on_retry_callback",
     "start": "starts_at",
     "end": "ends_at",
     "down": "down",

@@ -46,17 +46,20 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class DagCallback:
-    """What is called instead of a task: the callbacks of a DAG whose run has ended."""
+class Callback:
+    """What is called instead of a task: the callbacks of a DAG whose run has ended, or of a try its trigger has ended."""
 
     is_failure: bool
     reason: str
-    """Airflow's: success, task_failure, all_tasks_deadlocked, timed_out."""
+    """Airflow's: success, task_failure, all_tasks_deadlocked, timed_out; of a try its state."""
     end_date: str
+    is_of_try: bool = False
 
     @property
     def name(self) -> str:
-        """The argument of the DAG that holds them."""
+        """The argument of the DAG, or of the task, that holds them."""
+        if self.is_of_try and self.reason == TaskState.UP_FOR_RETRY:
+            return "on_retry_callback"
         return "on_failure_callback" if self.is_failure else "on_success_callback"
 
 
@@ -82,7 +85,7 @@ class ActivityTaskInput:
     reschedules: int = 0
     first_start: str | None = None
     """Start of the first poke of this try; a sensor's timeout counts from here."""
-    callback: DagCallback | None = None
+    callback: Callback | None = None
     """Call this instead; the task named is then the one the callbacks are told of, an empty id for none."""
     resume: Resumption | None = None
     """Set when the try goes on after it was parked."""

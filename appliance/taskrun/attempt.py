@@ -55,6 +55,8 @@ from appliance.warm.control import Exit, Zygote
 
 OVERTIME_S = 20.0
 """Airflow's default of ``core.task_success_overtime``: what runs after the end was reported gets this long."""
+CALLBACKS_S = 50.0
+"""Airflow's default of ``dag_processor.dag_file_processor_timeout``: callbacks of a DAG get this long."""
 _LATE_OUTPUT_S = 1.0
 _TEARDOWN_S = 10.0
 _SILENT = (
@@ -117,6 +119,7 @@ class TryHost:
     """Where tries keep what others may read."""
     echo: Callable[[str], None] = echo_to_stdout
     overtime_s: float = OVERTIME_S
+    callbacks_s: float = CALLBACKS_S
     max_map_length: int = MAX_MAP_LENGTH
     remote_logs: RemoteLogs | None = None
 
@@ -258,6 +261,7 @@ class _Attempt:
         conf = self._task.run.conf or {}
         if self._task.callback is not None:
             orders["callback"] = callback_request(self._task, conf=conf)
+            self._deadlines.only_calls_back(self._host.callbacks_s)
             with suppress(BrokenPipeError, ConnectionResetError):  # As below.
                 datagrams.send(self._channels.control, orders)
             return

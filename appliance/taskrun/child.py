@@ -10,7 +10,6 @@ takes milliseconds, and its try is over before them.
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -77,18 +76,17 @@ def purge_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
 
 
 def upload_log(_args: dict[str, Any], fds: list[int]) -> None:
-    """Upload the log ``{file, start, ti}`` of the first descriptor; write what went wrong to it.
+    """Upload the log ``{file, start, ti}`` of the first descriptor; write ``{error, end}`` to it.
 
     Questions for connections go over the second.
     """
     questions = socket.socket(fileno=fds[1])
 
-    def work(given: dict[str, Any]) -> str | None:
+    def work(given: dict[str, Any]) -> dict[str, Any]:
         try:
-            remotelogs.upload(**given, questions=questions)
-        except Exception:  # noqa: BLE001 - the user's class decides what is raised
-            return traceback.format_exc()
-        return None
+            return {"error": None, "end": remotelogs.upload(given, questions)}
+        except Exception as error:  # noqa: BLE001 - the user's class decides what is raised
+            return {"error": remotelogs.explained(error), "end": 0}
 
     errands.answer(fds[0], work)
 

@@ -4,6 +4,7 @@
   Python, which code in a C library never notices. The child says when a limit begins and when
   Python code has noticed, or was done; if neither comes, it is aborted, and its last words say where it was.
 * After it reported how it ends: callbacks and listeners may run, but not for ever.
+* Callbacks that Airflow's DAG processor calls are killed with that when it takes too long.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ class Deadlines:
         self._loop = asyncio.get_running_loop()
         self._limit: asyncio.TimerHandle | None = None
         self._overtime: asyncio.TimerHandle | None = None
+        self._whole: asyncio.TimerHandle | None = None
         self.reason: str | None = None
         """Why it was aborted."""
 
@@ -49,9 +51,13 @@ class Deadlines:
         if self._overtime is None:
             self._overtime = self._loop.call_later(self._overtime_s, self._end_overtime)
 
+    def only_calls_back(self, limit_s: float) -> None:
+        """Heed that it is there for callbacks, and may take this long for them."""
+        self._whole = self._loop.call_later(limit_s, self._kill, limit_s)
+
     def close(self) -> None:
         """Let it be."""
-        for timer in (self._limit, self._overtime):
+        for timer in (self._limit, self._overtime, self._whole):
             if timer is not None:
                 timer.cancel()
 
@@ -65,6 +71,13 @@ class Deadlines:
             resource.prlimit(self._child.pid, resource.RLIMIT_CORE, (0, 0))
         self._child.kill(signal.SIGABRT)
         self._limit = self._kill_later()
+
+    def _kill(self, limit_s: float) -> None:
+        self.reason = (
+            f"the callbacks took more than {limit_s:g} s and were killed "
+            "(AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT)"
+        )
+        self._child.kill(signal.SIGKILL)
 
     def _end_overtime(self) -> None:
         self._log.say(

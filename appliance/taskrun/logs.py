@@ -52,7 +52,7 @@ def log_file(
 
 def _file_of(task: ActivityTaskInput) -> PurePosixPath:
     run = task.run
-    if task.callback is not None:
+    if task.callback is not None and not task.callback.is_of_try:
         return run_folder(run.dag_id, run.run_id) / f"{task.callback.name}.log"
     return log_file(
         run.dag_id,
@@ -64,7 +64,7 @@ def _file_of(task: ActivityTaskInput) -> PurePosixPath:
 
 
 def _name_of(task: ActivityTaskInput) -> str:
-    if task.callback is not None:
+    if task.callback is not None and not task.callback.is_of_try:
         return task.callback.name
     index = f"[{task.map_index}]" if task.map_index >= 0 else ""
     return f"{task.task_id}{index} try {task.try_number}"

@@ -12,6 +12,10 @@ from appliance.warm import errands
 from appliance.warm.control import Zygote
 
 _CHILD = "appliance.taskrun.child"
+_MOST_S = 300.0
+"""How long a store may take for the XComs of one question; Airflow's own clients give up earlier."""
+_LONGEST_PURGE_S = 3600.0
+"""For all runs that are forgotten in one go, thousands maybe."""
 
 
 async def store(zygote: Zygote, run: RunFacts, row: XComRow) -> Any:
@@ -27,16 +31,18 @@ async def store(zygote: Zygote, run: RunFacts, row: XComRow) -> Any:
         "map_index": row.map_index,
     }
     given = {"value": row.value, "where": where}
-    return await errands.send(zygote, f"{_CHILD}:store_xcom", given)
+    return await errands.send(zygote, f"{_CHILD}:store_xcom", given, limit_s=_MOST_S)
 
 
 async def resolve(zygote: Zygote, rows: Sequence[XComRow]) -> list[XComRow]:
     """Return the rows with every reference replaced by the JSON it stands for."""
     stored = [row.value for row in rows]
-    values = await errands.send(zygote, f"{_CHILD}:resolve_xcoms", stored)
+    entry = f"{_CHILD}:resolve_xcoms"
+    values = await errands.send(zygote, entry, stored, limit_s=_MOST_S)
     return [replace(row, value=value) for row, value in zip(rows, values, strict=True)]
 
 
 async def purge(zygote: Zygote, runs: Sequence[tuple[str, str]]) -> None:
     """Delete what the backend has put away for these runs, by ids of DAG and run."""
-    await errands.send(zygote, f"{_CHILD}:purge_xcoms", list(runs))
+    entry = f"{_CHILD}:purge_xcoms"
+    await errands.send(zygote, entry, list(runs), limit_s=_LONGEST_PURGE_S)

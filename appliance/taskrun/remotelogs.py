@@ -2,104 +2,110 @@
 
 What uploads is the user's choice of class (``AIRFLOW__LOGGING__REMOTE_*``, ``logging_config_class``), so it runs in
 a child like everything else of theirs. It may ask for the connection it needs. What it says
-when it fails is masked and printed; the try is as it is.
+when it fails is masked and printed; the try is as it is. Several processes write one log (a sensor's pokes, what a
+task waits for, its continuation): its uploads are made one after another, so that the last one is the whole.
 
 Source: Airflow 3.3: ``sdk/execution_time/supervisor.py`` (_upload_logs).
 """
 
 import asyncio
-import json
 import logging
-import os
-import signal
-import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from weakref import WeakValueDictionary
 
 from appliance.dagrun.tries import ActivityTaskInput
 from appliance.taskrun.logs import FOLDER
 from appliance.taskrun.secrets import ParseAnswers
 from appliance.taskrun.startup import instance
-from appliance.warm import frames
+from appliance.warm import errands
 from appliance.warm.control import ForkError, Zygote, ZygoteLostError
 
 _LOG = logging.getLogger(__name__)
 _ENTRY = "appliance.taskrun.child:upload_log"
 _MOST_S = 300.0
 """How long an upload may take; a worker that is told to stop waits for it."""
+_AT_ONCE = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, weakref_slot=True)
+class _File:
+    """A log, as long as there is something to upload of it."""
+
+    path: Path
+    shown: int
+    """Where in it the events begin that no handler has seen."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class RemoteLogs:
     """Uploads the logs of a worker's tries."""
 
-    data: Path
-    zygote: Callable[[], Awaitable[Zygote]]
-    answers: Callable[[], ParseAnswers]
+    def __init__(
+        self,
+        data: Path,
+        zygote: Callable[[], Awaitable[Zygote]],
+        answers: Callable[[], ParseAnswers],
+    ) -> None:
+        """Upload what is below the folder ``data``, in children of ``zygote`` whose questions ``answers`` answer."""
+        self._data = data
+        self._zygote = zygote
+        self._answers = answers
+        self._files: WeakValueDictionary[Path, _File] = WeakValueDictionary()
+        self._seats = asyncio.Semaphore(_AT_ONCE)
 
     def begin(self, task: ActivityTaskInput, log: PurePosixPath) -> "Upload":
         """Note where ``log``, relative to the data folder, ends as long as nothing is added to it."""
-        path = self.data / log
-        start = path.stat().st_size if path.exists() else 0
-        return Upload(self, task, path, start)
+        path = self._data / log
+        file = self._files.get(path)
+        if file is None:
+            file = _File(path, path.stat().st_size if path.exists() else 0)
+            self._files[path] = file
+        return Upload(self, task, file)
+
+    async def upload(self, task: ActivityTaskInput, file: _File) -> None:
+        """Upload a log unless nothing was added to it."""
+        async with file.turn, self._seats:
+            if not file.path.exists() or file.path.stat().st_size == file.shown:
+                return
+            answers = self._answers()
+            try:
+                why = await self._send(task, file, answers)
+            except (ChildProcessError, ForkError, ZygoteLostError) as err:
+                why = str(err)
+        if why:
+            text = "%s cannot be uploaded: %s"
+            _LOG.warning(text, file.path, answers.hide(why).rstrip())
+
+    async def _send(
+        self, task: ActivityTaskInput, file: _File, answers: ParseAnswers
+    ) -> str | None:
+        """Upload it in a child; return what went wrong."""
+        given = {
+            "file": str(file.path.relative_to(self._data / FOLDER)),
+            "start": file.shown,
+            "ti": instance(task),
+        }
+        zygote = await self._zygote()
+        told = await errands.send(
+            zygote, _ENTRY, given, limit_s=_MOST_S, answer_it=answers.answer
+        )
+        if told["error"] is not None:
+            return str(told["error"])
+        file.shown = told["end"]
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What is to be uploaded of one process of a try: the file, and from where on it is new."""
+    """What is to be uploaded of one process of a try."""
 
     logs: RemoteLogs
     task: ActivityTaskInput
-    path: Path
-    start: int
+    file: _File
 
-    async def after(self, end: Awaitable[None]) -> None:
-        """Wait until the log is complete, and upload it."""
+    async def after(self, end: Awaitable[object]) -> None:
+        """Wait until the process has written all it will, and upload the log."""
         await end
-        if not self.path.exists():
-            return
-        answers = self.logs.answers()
-        try:
-            async with asyncio.timeout(_MOST_S):
-                why = await self._run(answers)
-        except TimeoutError:
-            why = f"it took more than {_MOST_S:g} s"
-        except (ForkError, ZygoteLostError) as err:
-            why = str(err)
-        if why:
-            _LOG.warning(
-                "%s cannot be uploaded: %s", self.path, answers.hide(why).rstrip()
-            )
-
-    async def _run(self, answers: ParseAnswers) -> str | None:
-        """Upload it in a child; return what went wrong."""
-        given = {
-            "file": str(self.path.relative_to(self.logs.data / FOLDER)),
-            "start": self.start,
-            "ti": instance(self.task),
-        }
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
-        with ours, theirs, os.fdopen(os.memfd_create("upload"), "r+b") as paper:
-            paper.write(json.dumps(given).encode())
-            paper.seek(0)
-            zygote = await self.logs.zygote()
-            fds = [paper.fileno(), theirs.fileno()]
-            child = await zygote.fork(_ENTRY, {}, fds)
-            theirs.close()
-            serving = asyncio.create_task(frames.serve(ours, answers.answer))
-            try:
-                ended = await child.exited()
-            finally:
-                child.kill(signal.SIGKILL)
-                serving.cancel()
-                with suppress(asyncio.CancelledError):
-                    await serving
-            if ended.code != 0:
-                return f"what uploads it ended with {ended.code}"
-            paper.seek(0)
-            answer: Any = json.load(paper)
-            return None if answer is None else str(answer)
+        await self.logs.upload(self.task, self.file)

@@ -47,15 +47,27 @@ def startup_details(
 def callback_request(
     task: ActivityTaskInput, *, conf: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what Airflow's DAG processor is asked when the callbacks of a DAG are due."""
+    """Return what Airflow's DAG processor is asked when the callbacks of a DAG, or of a try, are due."""
     callback = task.callback
     assert callback is not None  # noqa: S101 - asked only then
-    return {
-        "type": "DagCallbackRequest",
+    request = {
         "filepath": task.run.file,
         "bundle_name": BUNDLE,
         "bundle_version": None,
         "msg": callback.reason,
+    }
+    if callback.is_of_try:
+        return request | {
+            "type": "TaskCallbackRequest",
+            "ti": instance(task),
+            "task_callback_type": callback.reason,
+            "context_from_server": {
+                "dag_run": dag_run(task, conf),
+                "max_tries": task.max_tries,
+            },
+        }
+    return request | {
+        "type": "DagCallbackRequest",
         "dag_id": task.run.dag_id,
         "run_id": task.run.run_id,
         "is_failure_callback": callback.is_failure,
@@ -96,7 +108,8 @@ def _resumption(task: ActivityTaskInput) -> dict[str, Any]:
 
 def dag_run(task: ActivityTaskInput, conf: dict[str, Any]) -> dict[str, Any]:
     """Return the run as the SDK's ``DagRun`` model wants it; all its required fields are here."""
-    run, callback = task.run, task.callback
+    run = task.run
+    callback = None if task.callback and task.callback.is_of_try else task.callback
     state = "running"
     if callback is not None:
         state = "failed" if callback.is_failure else "success"

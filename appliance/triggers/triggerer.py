@@ -12,11 +12,11 @@ import itertools
 import json
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from appliance.config.model import Secrets
 from appliance.dagrun.tries import ActivityTaskInput
@@ -24,6 +24,7 @@ from appliance.taskrun import objects
 from appliance.taskrun.channels import MAX_EVENT_BYTES, Channels, Lines, open_channels
 from appliance.taskrun.logs import echo_to_stdout
 from appliance.taskrun.masking import Masker
+from appliance.taskrun.remotelogs import RemoteLogs
 from appliance.taskrun.replies import Replies
 from appliance.taskrun.runview import RunView
 from appliance.taskrun.vault import Vaults
@@ -31,13 +32,14 @@ from appliance.triggers.wait import Fired, Wait, Workload
 from appliance.warm import frames
 from appliance.warm.control import Child, ForkError, Zygote, ZygoteLostError
 
+_T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 _ENTRY = "appliance.triggers.runner:run"
 _ASKED_BY = "trigger_id"
 _IDLE_S = 60.0
 _PAUSE_S = 1.0
 _LAST_WORDS_S = 1.0
-_UNCLAIMED_S = 120.0
+UNCLAIMED_S = 120.0
 """How long a wait goes on that nobody claims: its server may have slept, and asks again."""
 
 
@@ -54,6 +56,8 @@ class Triggerer:
         airflow_env: Mapping[str, str],
         vaults: Vaults,
         run_of: Callable[[str], RunView],
+        remote_logs: RemoteLogs | None = None,
+        unclaimed_s: float = UNCLAIMED_S,
     ) -> None:
         """Start nothing yet.
 
@@ -65,6 +69,8 @@ class Triggerer:
             airflow_env: Airflow's settings.
             vaults: Where what triggers write is kept.
             run_of: Gives the run that is this workflow.
+            remote_logs: Uploads what triggers write, if that is to be.
+            unclaimed_s: How long a wait goes on that nobody claims.
         """
         self._zygote = zygote
         self._place = place
@@ -74,6 +80,8 @@ class Triggerer:
         self._vaults = vaults
         self._masker = Masker(airflow_env)
         self._run_of = run_of
+        self._remote_logs = remote_logs
+        self._unclaimed_s = unclaimed_s
         self._waits: dict[str, Wait] = {}
         self._given: dict[int, Wait] = {}
         """What the runner has, by number; those it is to drop, too."""
@@ -82,6 +90,7 @@ class Triggerer:
         self._expiries: dict[str, asyncio.TimerHandle] = {}
         self._numbers = itertools.count(1)
         self._work: set[asyncio.Task[None]] = set()
+        self._lines: list[Lines] = []
         self._keeper: asyncio.Task[None] | None = None
         self._child: Child | None = None
 
@@ -107,9 +116,12 @@ class Triggerer:
             task,
             workload,
             data=self._data,
-            masker=self._masker,
+            masker=Masker(self._airflow_env),
             replies=self._replies,
         )
+        if self._remote_logs is not None:
+            upload = self._remote_logs.begin(task, wait.log.file)
+            self._soon(upload.after(wait.over.wait()))
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.create_task(self._keep())
         return wait.fired
@@ -120,6 +132,8 @@ class Triggerer:
             wait.log.close()
             if wait.number in self._given:
                 self._dropped.add(wait.number)
+            else:
+                wait.finish()
 
     def abandon(self, wait_id: str) -> None:
         """Give a wait back; unclaimed for a while, its trigger is cancelled without ``on_kill``."""
@@ -130,7 +144,9 @@ class Triggerer:
         if wait.holders > 0:
             return  # Somebody has claimed it already.
         loop = asyncio.get_running_loop()
-        self._expiries[wait_id] = loop.call_later(_UNCLAIMED_S, self._expire, wait_id)
+        self._expiries[wait_id] = loop.call_later(
+            self._unclaimed_s, self._expire, wait_id
+        )
 
     def confirm(self, number: int) -> None:
         """Note that an event is safe, so that its source may forget it."""
@@ -144,10 +160,17 @@ class Triggerer:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
+        _finish(self._waits.values())
+        await asyncio.gather(*self._work, return_exceptions=True)
 
     def _expire(self, wait_id: str) -> None:
         del self._expiries[wait_id]
-        if self._waits.pop(wait_id, None) and self._child is not None:
+        wait = self._waits.pop(wait_id, None)
+        if wait is None:
+            return
+        if self._child is None:
+            wait.finish()
+        else:
             # To be told to cancel means to be killed; the end of the process does not.
             self._child.kill(signal.SIGTERM)
 
@@ -162,12 +185,19 @@ class Triggerer:
                 _LOG.warning("the triggerer could not be started; trying again")
             except Exception:  # noqa: BLE001 - all waits are this loop's
                 _LOG.exception("the triggerer ended; trying again")
-            for wait in self._waits.values():
-                wait.number = 0
-            self._given.clear()
-            self._dropped.clear()
+            finally:
+                self._take_back()
             if self._waits:
                 await asyncio.sleep(_PAUSE_S)
+
+    def _take_back(self) -> None:
+        """Have given nothing to a process that has ended."""
+        kept = set(self._waits.values())
+        for wait in self._waits.values():
+            wait.number = 0
+        _finish(wait for wait in self._given.values() if wait not in kept)
+        self._given.clear()
+        self._dropped.clear()
 
     async def _run(self, zygote: Zygote) -> None:
         ours, theirs = open_channels()
@@ -179,7 +209,7 @@ class Triggerer:
             raise
         finally:
             theirs.close()
-        lines = self._listen(ours)
+        lines = self._lines = self._listen(ours)
         loop = asyncio.get_running_loop()
         idle = asyncio.create_task(self._end_when_idle(child))
         try:
@@ -224,8 +254,18 @@ class Triggerer:
             self._print(line)
 
     def _print(self, line: bytes) -> None:
-        text = self._masker.hide(line.decode(errors="replace").rstrip())
+        text = self._hide(line.decode(errors="replace").rstrip())
         echo_to_stdout(f"triggerer | {text}\n")
+
+    def _hide(self, value: _T) -> _T:
+        """Return what any wait may have said without the secrets of all of them; most have the same."""
+        hidden = self._masker.hide(value)
+        waits = (*self._waits.values(), *self._given.values())
+        for masker in {
+            tuple(wait.masker.known): wait.masker for wait in waits
+        }.values():
+            hidden = masker.hide(hidden)
+        return hidden
 
     # -- what it says and asks
 
@@ -245,10 +285,8 @@ class Triggerer:
                 self._soon(wait.fire(event, confirm))
         for number, traceback in body.get("failures") or ():
             if (wait := self._given.get(number)) is not None:
-                wait.fail(traceback)
-        for number in body.get("finished") or ():
-            self._given.pop(number, None)
-            self._dropped.discard(number)
+                wait.fail(self._hide(traceback))
+        self._take_finished(body.get("finished") or ())
         confirmed, self._confirmed = self._confirmed, []
         sync = {
             "type": "TriggerStateSync",
@@ -257,6 +295,15 @@ class Triggerer:
             "events_persisted": confirmed or None,
         }
         return frames.Reply(body=sync)
+
+    def _take_finished(self, numbers: Iterable[int]) -> None:
+        if numbers:  # What they have written is there, as it came first.
+            for line in self._lines:
+                line.drain()
+        for number in numbers:
+            if wait := self._given.pop(number, None):
+                wait.finish()
+            self._dropped.discard(number)
 
     def _new(self) -> Iterator[dict[str, Any]]:
         for wait in self._waits.values():
@@ -277,7 +324,7 @@ class Triggerer:
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
-    def _replies(self, task: ActivityTaskInput) -> Replies:
+    def _replies(self, task: ActivityTaskInput, masker: Masker) -> Replies:
         async def store(row: Any) -> object:
             return await objects.store(await self._zygote(), task.run, row)
 
@@ -285,12 +332,17 @@ class Triggerer:
             task,
             run=self._run_of(task.run.workflow_id),
             secrets=self._secrets(),
-            masker=self._masker,
+            masker=masker,
             store=store,
             log_fd=partial(_no_log, task.task_id),
             vaults=self._vaults,
             airflow_env=self._airflow_env,
         )
+
+
+def _finish(waits: Iterable[Wait]) -> None:
+    for wait in waits:
+        wait.finish()
 
 
 def _no_log(task_id: str) -> int:

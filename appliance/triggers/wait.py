@@ -55,7 +55,7 @@ class Wait:
         *,
         data: Path,
         masker: Masker,
-        replies: Callable[[ActivityTaskInput], Replies],
+        replies: Callable[[ActivityTaskInput, Masker], Replies],
     ) -> None:
         """Write its log below ``data``; ``replies`` makes what answers its trigger, when that asks."""
         self.task = task
@@ -64,9 +64,12 @@ class Wait:
         self.holders = 1
         """Attempts of its activity that wait for it here; after the server slept there are two for a while."""
         self.fired: asyncio.Future[Fired] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+        """Set when its trigger writes no more."""
+        self.masker = masker
+        """The secrets of this wait."""
         masker.add(workload.masks)
         self.log = TryLog(task, data=data, masker=masker, now=_now)
-        self._masker = masker
         self._workload = workload
         self._make_replies = replies
         self._replies: Replies | None = None
@@ -90,7 +93,7 @@ class Wait:
     async def answer(self, kind: str, body: dict[str, Any]) -> Reply:
         """Answer what its trigger asks."""
         if self._replies is None:
-            self._replies = self._make_replies(self.task)
+            self._replies = self._make_replies(self.task, self.masker)
         return await self._replies.answer(kind, body)
 
     async def fire(self, event: dict[str, Any], confirm: int | None) -> None:
@@ -118,8 +121,13 @@ class Wait:
 
     def fail(self, lines: list[str] | None) -> None:
         """Note that the trigger failed; ``lines`` of its traceback."""
-        hidden = self._masker.hide(lines)
+        hidden = self.masker.hide(lines)
         self._end(TriggerResult(failed=True, traceback=hidden))
+
+    def finish(self) -> None:
+        """Note that its trigger writes no more."""
+        self.log.close()
+        self.over.set()
 
     def _end(self, result: TriggerResult, confirm: int | None = None) -> None:
         if not self.fired.done():

@@ -13,8 +13,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,18 @@ async def serve(sock: socket.socket, answer: Answer) -> None:
         finally:
             for fd in reply.fds:
                 os.close(fd)
+
+
+@asynccontextmanager
+async def answering(sock: socket.socket, answer: Answer) -> AsyncIterator[None]:
+    """Serve ``sock`` meanwhile."""
+    task = asyncio.create_task(serve(sock, answer))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 AnswerFor = Callable[[str, dict[str, Any], dict[str, str]], Awaitable[Reply]]

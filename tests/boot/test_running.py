@@ -174,6 +174,23 @@ def test_logs_are_uploaded_as_airflow_is_told_to(box: RunningBox, folder: Path) 
         assert [json.loads(line) for line in shown] == events
 
 
+def test_what_a_trigger_writes_is_uploaded(box: RunningBox, folder: Path) -> None:
+    assert box.submit("defers", "--run-id", "up", "--wait").code == 0
+    log = Path("dag_id=defers/run_id=up/task_id=waits/attempt=1.log")
+    store, local = folder / "store/bucket/logs" / log, box.data / "logs" / log
+
+    def is_complete() -> bool:
+        return store.exists() and "the trigger has spoken" in store.read_text()
+
+    until(is_complete)
+    assert store.read_text() == local.read_text()
+    events = [json.loads(line)["event"] for line in local.read_text().splitlines()]
+    assert "the task speaks" in events
+    assert "the trigger speaks" in events
+    shown = local.with_suffix(".shown").read_text().splitlines()
+    assert [json.loads(line) for line in shown] == events
+
+
 def test_an_upload_that_fails_is_told_without_secrets(
     box: RunningBox, folder: Path
 ) -> None:
@@ -183,4 +200,5 @@ def test_an_upload_that_fails_is_told_without_secrets(
     assert box.submit("says_settings", "--wait").code == 0
     until(lambda: "attempt=1.log cannot be uploaded" in box.output())
     assert "ConnectionError: *** was not let in" in box.output()
+    assert "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID is log_store" in box.output()
     assert "s3cret-key" not in box.output()

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from appliance.warm import datagrams, zygote
+from appliance.warm import datagrams, errands, zygote
 from appliance.warm.control import shield_from_children
 
 
@@ -56,3 +56,27 @@ def nest(args: dict[str, Any], fds: list[int]) -> NoReturn:
     channel = socket.socket(fileno=fds[0])
     datagrams.send(channel, {"op": "ready", "bulk": "x" * args["size"]})
     zygote.serve(channel, grace_s=0.2)
+
+
+def double(_args: dict[str, Any], fds: list[int]) -> None:
+    """Answer an errand with twice what was given."""
+    errands.answer(fds[0], lambda given: 2 * given)
+
+
+def dawdle(_args: dict[str, Any], fds: list[int]) -> None:
+    """Never come back from an errand, whatever signal says so; write the pid to the file that was given."""
+
+    def work(file: str) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        new = Path(file).with_suffix(".new")
+        new.write_text(str(os.getpid()))
+        new.rename(file)
+        while True:
+            time.sleep(60)
+
+    errands.answer(fds[0], work)
+
+
+def leave_errand(_args: dict[str, Any], _fds: list[int]) -> NoReturn:
+    """End without an answer."""
+    sys.exit(3)

@@ -12,10 +12,10 @@ import pytest
 
 from appliance.config.model import Connection, Secrets
 from appliance.dagrun.states import TaskState
-from appliance.dagrun.tries import TaskExecutionResult, XComRow
+from appliance.dagrun.tries import Callback, TaskExecutionResult, XComRow
 from appliance.taskrun import objects
 from tests.fakes.runs import FakeRun
-from tests.taskrun.conftest import Box, a_try
+from tests.taskrun.conftest import NOON, Box, a_try
 
 pytestmark = [
     pytest.mark.needs_airflow,
@@ -36,6 +36,16 @@ async def until(fact: Any) -> None:
     """Wait for a condition; the test's own timeout is the deadline."""
     while not fact():  # noqa: ASYNC110 - another process makes it true
         await asyncio.sleep(0.01)
+
+
+async def test_callbacks_that_take_too_long_are_killed(box: Box) -> None:
+    hangs = Callback(is_failure=True, reason="task_failure", end_date=NOON)
+
+    result = await box.run("", host=box.host(callbacks_s=3.0), callback=hangs)
+
+    log = box.log(result)
+    assert "never comes back" in log
+    assert "the callbacks took more than 3 s and were killed" in log
 
 
 async def test_success_brings_return_value_and_output(box: Box) -> None:

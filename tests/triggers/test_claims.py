@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 from appliance.config.model import Secrets
 from appliance.dagrun.waits import Trigger
-from appliance.triggers import triggerer
 from appliance.triggers.triggerer import Triggerer
 from appliance.triggers.wait import Workload
 from appliance.warm.control import Zygote
@@ -26,10 +24,7 @@ async def no_zygote_yet() -> Zygote:
 
 
 @pytest_asyncio.fixture
-async def waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Triggerer]:
-    monkeypatch.setattr(triggerer, "_UNCLAIMED_S", 0.01)
+async def waits(tmp_path: Path) -> AsyncIterator[Triggerer]:
     waits = Triggerer(
         zygote=no_zygote_yet,
         place={},
@@ -38,6 +33,7 @@ async def waits(
         airflow_env={},
         vaults=FakeVaults(),
         run_of=lambda _: FakeRun(),
+        unclaimed_s=0.01,
     )
     yield waits
     await waits.close()

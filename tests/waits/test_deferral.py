@@ -56,11 +56,16 @@ def test_a_wait_that_takes_too_long_fails_its_task(box: RunningBox) -> None:
 
 
 def test_a_trigger_may_end_its_task(box: RunningBox) -> None:
-    report = Report(box, "ends_tasks")
+    report = Report(box, "ends_tasks", "--logical-date", "2026-01-02")
 
     ended = {end: end for end in ("success", "failed", "skipped")}
     assert report.states == ended
     assert report.returned("success") == 7
+    log = box.appliance("logs", "ends_tasks", report.run_id).stdout
+    told = [line for line in log.splitlines() if "is told" in line]
+    assert [line.split(" | ")[0] for line in told] == ["failed try 1", "failed try 2"]
+    assert told[0].endswith("on_retry_callback is told of try 1 on 2026-01-02")
+    assert told[1].endswith("on_failure_callback is told of try 2 on 2026-01-02")
 
 
 def test_triggers_share_a_stream(box: RunningBox) -> None:

@@ -3,29 +3,20 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from appliance.warm.control import Child, Zygote, ZygoteLostError
 from tests.taskrun.conftest import zygote_env
 
 pytestmark = [
     pytest.mark.needs_airflow,
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(60),
 ]
 ENTRIES = "tests.fakes.entries"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def base(tmp_path_factory: Any) -> AsyncIterator[Zygote]:
-    base = await Zygote.start(env=zygote_env(tmp_path_factory.mktemp("home")))
-    yield base
-    base.close()
 
 
 async def nested(base: Zygote, size: int = 0) -> tuple[Child, Zygote]:

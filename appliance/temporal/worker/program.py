@@ -174,6 +174,7 @@ async def _work(
             wait_journal,
             runs=runs,
             open_file=workshop.open_file,
+            start_s=config.dags.import_timeout_s,
         )
         desk = _desk(client, config, workshop, registry, has_attributes=has_attributes)
         for worker in _workers(client, config, workshop, tries, dags, desk):

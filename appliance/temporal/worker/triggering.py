@@ -45,13 +45,15 @@ class TriggerActivities:
         *,
         runs: Runs,
         open_file: OpenDagFile,
+        start_s: float,
     ) -> None:
-        """``journal``: the waits in hand; ``open_file``: as ``DagFolder.open``."""
+        """``journal``: the waits in hand; ``open_file``: as ``DagFolder.open``; ``start_s``: how long a file may take."""
         self._client = client
         self._triggerer = triggerer
         self._journal = journal
         self._runs = runs
         self._open_file = open_file
+        self._start_s = start_s
 
     @activity.defn(name=messages.TRIGGER_ACTIVITY)
     async def run_trigger(self, task: ActivityTaskInput) -> TriggerResult:
@@ -114,7 +116,9 @@ class TriggerActivities:
             "task_id": task.task_id,
         }
         try:
-            found = await errands.send(opened.zygote, _START, given)
+            found = await errands.send(
+                opened.zygote, _START, given, limit_s=self._start_s
+            )
         except ChildProcessError as err:
             raise DagError(
                 f"{task.run.file}: what {task.task_id} starts from cannot be read: {err}"

@@ -25,7 +25,7 @@ from appliance.dagfile.folder import PRELOAD, DagFolder
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import ConfigError, DagError
 from appliance.taskrun import objects
-from appliance.taskrun.attempt import OVERTIME_S, TryHost
+from appliance.taskrun.attempt import CALLBACKS_S, OVERTIME_S, TryHost
 from appliance.taskrun.logs import TryLog
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.remotelogs import RemoteLogs
@@ -55,6 +55,7 @@ class Workshop:
         self._config = config
         self._vaults = vaults
         self._spares = Spares()
+        self._remote_logs: RemoteLogs | None = None
         self._zygote: Zygote | None = None
         self._folder: DagFolder | None = None
         self._ready = asyncio.Event()
@@ -62,6 +63,10 @@ class Workshop:
 
     async def __aenter__(self) -> Self:
         """Begin to start; ``folder`` waits for the end of it."""
+        if may_have_remote_logs(self._config):
+            self._remote_logs = RemoteLogs(
+                self._config.data, self._live_zygote, self._answers
+            )
         self._keeper = asyncio.create_task(self._keep())
         return self
 
@@ -164,10 +169,13 @@ class Workshop:
             overtime_s=airflow_number(
                 config, "CORE__TASK_SUCCESS_OVERTIME", OVERTIME_S
             ),
+            callbacks_s=airflow_number(
+                config, "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT", CALLBACKS_S
+            ),
             max_map_length=int(
                 airflow_number(config, "CORE__MAX_MAP_LENGTH", MAX_MAP_LENGTH)
             ),
-            remote_logs=self._remote_logs(),
+            remote_logs=self._remote_logs,
         )
 
         async def run_try(task: ActivityTaskInput) -> TaskExecutionResult:
@@ -200,11 +208,6 @@ class Workshop:
 
         return run_try
 
-    def _remote_logs(self) -> RemoteLogs | None:
-        if not may_have_remote_logs(self._config):
-            return None
-        return RemoteLogs(self._config.data, self._live_zygote, self._answers)
-
     def _answers(self) -> ParseAnswers:
         """Answer something outside a try about connections and Variables as they are now."""
         airflow_env = airflow_environment(self._config)
@@ -228,6 +231,7 @@ class Workshop:
             airflow_env=airflow_environment(config),
             vaults=self._vaults,
             run_of=runs.of,
+            remote_logs=self._remote_logs,
         )
 
     def _refuse(self, task: ActivityTaskInput, why: str) -> TaskExecutionResult:
@@ -236,7 +240,7 @@ class Workshop:
         now = datetime.now(UTC)  # noqa: TID251  # the edge that takes the time
         masker = Masker(airflow_environment(config))
         log = TryLog(task, data=config.data, masker=masker, now=lambda: now)
-        remote = self._remote_logs()
+        remote = self._remote_logs
         upload = remote.begin(task, log.file) if remote else None
         log.say("error", why)
         log.close()

@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.machine import DagRun
     from appliance.dagrun.plan import Plan
     from appliance.dagrun.states import RunState
-    from appliance.dagrun.tries import DagCallback, XComRow
+    from appliance.dagrun.tries import Callback, XComRow
     from appliance.temporal import attributes, limits, messages
     from appliance.temporal.messages import (
         DagAnswer,
@@ -359,11 +359,12 @@ class ExecuteAirflowDagWorkflow:
 
     async def _conclude(self, machine: DagRun) -> DagExecutionResult:
         assert self._finish is not None  # noqa: S101  # the loop has ended
+        await self._tries.called_back()
         rows = self.task_states()
         await self._turn.over(self._finish.state, self._facts, rows)
         result = concluded(self._facts, self._finish.state, rows, ended=_iso_now())
         self._set_state(result.state)
-        callback = DagCallback(
+        callback = Callback(
             is_failure=result.state == "failed",
             reason=self._finish.reason,
             end_date=result.end_date,

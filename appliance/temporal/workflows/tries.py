@@ -25,7 +25,7 @@ from appliance.dagrun.events import (
 from appliance.dagrun.machine import DagRun
 from appliance.dagrun.tries import (
     ActivityTaskInput,
-    DagCallback,
+    Callback,
     RunFacts,
     TaskExecutionResult,
 )
@@ -70,7 +70,8 @@ class Tries:
         self._report = report
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._spent_bytes = 0
-        self.waits = Waits(facts, machine.plan, ledger, report)
+        self.waits = Waits(facts, machine.plan, ledger, report, self._call_back_soon)
+        self._callbacks: set[asyncio.Task[None]] = set()
         self._parked: dict[
             tuple[str, int], tuple[ActivityTaskInput, TaskExecutionResult]
         ] = {}
@@ -122,7 +123,7 @@ class Tries:
             found: Where each is, by id of the try.
         """
         under_way = [one for one in self._running if not self._running[one].done()]
-        if any(self._running[one].cancelling() for one in under_way):
+        if self._callbacks or any(self._running[one].cancelling() for one in under_way):
             return None  # It ends in a moment.
         held = []
         for one in map(self._started.__getitem__, under_way):
@@ -173,8 +174,19 @@ class Tries:
         if self._running:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-    async def call_back(self, callback: DagCallback, about: TaskRow | None) -> None:
-        """Call the callbacks of the DAG, again when the call vanished with its worker; its end changes nothing."""
+    def _call_back_soon(self, task: ActivityTaskInput) -> None:
+        """Call the callbacks of a try while the run goes on."""
+        calling = asyncio.create_task(self._see_called(task))
+        self._callbacks.add(calling)
+        calling.add_done_callback(self._callbacks.discard)
+
+    async def called_back(self) -> None:
+        """Wait until the callbacks of all tries have been called."""
+        if self._callbacks:
+            await asyncio.wait(list(self._callbacks))
+
+    async def call_back(self, callback: Callback, about: TaskRow | None) -> None:
+        """Call the callbacks of the DAG."""
         task = ActivityTaskInput(
             run=self._facts,
             task_id=about.task_id if about else "",
@@ -184,6 +196,10 @@ class Tries:
             ti_id=str(workflow.uuid4()),
             callback=callback,
         )
+        await self._see_called(task)
+
+    async def _see_called(self, task: ActivityTaskInput) -> None:
+        """Have callbacks called, again when the call vanished with its worker; its end changes nothing."""
         for _ in range(_CALLS):
             if isinstance(await self._outcome(task), TaskExecutionResult):
                 return
@@ -343,9 +359,11 @@ def _found(one: CarriedTry, at: Whereabouts | None) -> CarriedTry | None:
 
 
 def _summary(task: ActivityTaskInput) -> str:
-    if task.callback is not None:
-        return task.callback.name
-    return details.summary(task.task_id, task.map_index, task.try_number)
+    callback = task.callback
+    if callback is not None and not callback.is_of_try:
+        return callback.name
+    title = details.summary(task.task_id, task.map_index, task.try_number)
+    return title if callback is None else f"{title} · {callback.name}"
 
 
 def _is_stopped() -> bool:

@@ -7,7 +7,7 @@ tries. Imported by the workflow: deterministic, no clock but ``workflow.now()``.
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from appliance.dagrun.plan import Plan
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import (
     ActivityTaskInput,
+    Callback,
     RunFacts,
     TaskExecutionResult,
     XComRow,
@@ -45,6 +46,8 @@ _NO_LIMIT = timedelta(days=3650)
 _SILENCE = timedelta(minutes=3)
 """After so long without a heartbeat another worker takes the wait over."""
 _OVER_AND_OVER = RetryPolicy(maximum_interval=timedelta(seconds=30))
+_TOLD = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
+"""Ends by a trigger of which a task's callbacks are told; Airflow 3.3 asks for ``on_success_callback``, and calls nothing."""
 _TIMED_OUT = "Trigger timeout"
 _FAILED = "Trigger failure"
 
@@ -93,12 +96,14 @@ class Waits:
         plan: Plan,
         ledger: Ledger,
         report: Callable[[Event], None],
+        call_back: Callable[[ActivityTaskInput], None],
     ) -> None:
-        """Report each end by calling ``report``."""
+        """Report each end by calling ``report``; have callbacks called by ``call_back``."""
         self._facts = facts
         self._plan = plan
         self._ledger = ledger
         self._report = report
+        self._call_back = call_back
         self._waits: dict[Instance, Wait] = {}
         self._tasks: dict[Instance, asyncio.Task[None]] = {}
         self._answers: dict[Instance, Response] = {}
@@ -315,6 +320,18 @@ class Waits:
         returned = any(row.key == "return_value" and row.value for row in rows)
         end = TryEnded(*wait.instance, wait.try_number, state, returned=returned)
         self._report(WaitEnded(end))
+        if state in _TOLD:
+            self._tell(wait, state)
+
+    def _tell(self, wait: Wait, state: TaskState) -> None:
+        """Have the callbacks called of a task whose trigger has failed it."""
+        now = workflow.now().isoformat()
+        callback = Callback(
+            is_failure=True, reason=str(state), end_date=now, is_of_try=True
+        )
+        if getattr(self._plan.tasks[wait.task_id], f"has_{callback.name}"):
+            task = replace(self._input(wait), trigger=None, callback=callback)
+            self._call_back(replace(task, ti_id=str(workflow.uuid4())))
 
     def _put(
         self, wait: Wait, state: TaskState, result: TriggerResult

@@ -9,7 +9,9 @@ Besides what the package lists:
 """
 
 import json
+import os
 import socket
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +25,8 @@ from structlog import DropEvent
 
 from appliance.warm import seams
 
+_SETTINGS = ("remote_base_log_folder", "remote_log_conn_id", "logging_config_class")
+
 
 @contextmanager
 def set_aside() -> Iterator[None]:
@@ -35,34 +39,53 @@ def set_aside() -> Iterator[None]:
         _ActiveLoggingConfig.remote_task_log = handler
 
 
-def upload(file: str, start: int, ti: dict[str, Any], questions: socket.socket) -> None:
+def upload(given: dict[str, Any], questions: socket.socket) -> int:
     """Hand a log to the configured handler; nothing happens when there is none.
 
     Args:
-        file: relative to Airflow's log folder.
-        start: where in it the events begin that no handler has seen.
-        ti: the fields of its task instance.
+        given: ``file``, relative to Airflow's log folder; ``start``, where in it the events begin that no handler has
+            seen; ``ti``, the fields of its task instance.
         questions: where to ask for a connection; closed.
+
+    Returns:
+        Where in it the events begin that were added meanwhile.
     """
     with seams.questions_to(questions):
+        path = Path(conf.get("logging", "base_log_folder"), given["file"])
         handler = load_remote_log_handler()
         if handler is None:
-            return
-        path = Path(conf.get("logging", "base_log_folder"), file)
-        _process(handler.processors or (), path, start)
-        handler.upload(file, TaskInstance(**ti))
+            return path.stat().st_size
+        end = _process(handler.processors or (), path, given["start"])
+        handler.upload(given["file"], TaskInstance(**given["ti"]))
+        return end
 
 
-def _process(processors: Any, path: Path, start: int) -> None:
-    """Show the events to handlers that send each by itself, such as those of CloudWatch."""
-    if not processors:
-        return
+def explained(error: Exception) -> str:
+    """Return what went wrong, and where it is set."""
+    told = [
+        f"AIRFLOW__LOGGING__{name.upper()} is {value}"
+        for name in _SETTINGS
+        if (value := conf.get("logging", name, fallback=""))
+    ]
+    return (
+        f"{''.join(traceback.format_exception(error))}"
+        f"Check the settings of the remote log: {', '.join(told)}. Connections are in appliance.yaml."
+    )
+
+
+def _process(processors: Any, path: Path, start: int) -> int:
+    """Show the events to handlers that send each by itself, such as those of CloudWatch; return where they end."""
     # By name: pathlib's file has a Path there.
     with open(str(path), encoding="utf-8", errors="replace") as log:  # noqa: PTH123
+        if not processors:
+            return log.seek(0, os.SEEK_END)
         log.seek(start)
         logger = SimpleNamespace(_file=log)
-        for line in log:
+        end = start
+        while (line := log.readline()).endswith("\n"):
+            end = log.tell()
             event = json.loads(line)
             with suppress(DropEvent):
                 for process in processors:
                     event = process(logger, event.get("level", "info"), event)
+        return end

@@ -5,8 +5,9 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, Param, Variable, get_current_context, task
+from airflow.sdk import DAG, BaseOperator, Param, Variable, get_current_context, task
 from airflow.sdk.bases.hook import BaseHook
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent
 
 with DAG("says_settings"):
 
@@ -40,3 +41,27 @@ with DAG(
         print("the gate is open")
 
     chatter.expand(number=[1, 2]) >> wait("{{ params.gate }}")
+
+
+class Speaker(BaseTrigger):
+    """Speaks, ends its task, and speaks again."""
+
+    def serialize(self):
+        return "running.Speaker", {}
+
+    async def run(self):
+        self.log.info("the trigger speaks")
+        yield TaskSuccessEvent()
+
+    async def cleanup(self):
+        self.log.info("the trigger has spoken")
+
+
+class Deferring(BaseOperator):
+    def execute(self, context):
+        print("the task speaks")
+        self.defer(trigger=Speaker(), method_name="never")
+
+
+with DAG("defers"):
+    Deferring(task_id="waits")

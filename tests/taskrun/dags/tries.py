@@ -41,8 +41,15 @@ def slow_callback(context):
     time.sleep(60)
 
 
+def hang(_context):
+    print("never comes back", flush=True)
+    while True:
+        time.sleep(60)
+
+
 with DAG(
     "tries",
+    on_failure_callback=hang,
     schedule=None,
     start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     params={"day": 0},

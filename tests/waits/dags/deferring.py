@@ -1,5 +1,6 @@
 """Operators that defer, one DAG a fact."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -87,9 +88,26 @@ with DAG("breaks"):
 with DAG("times_out"):
     Deferring(task_id="wait", path="/nowhere/at/all", timeout=1)
 
+
+def telling(name: str) -> Callable[[Any], None]:
+    def tell(context: Any) -> None:
+        ti = context["ti"]
+        print(f"{name} is told of try {ti.try_number} on {context['ds']}")
+
+    return tell
+
+
 with DAG("ends_tasks"):
+    told = ("on_success_callback", "on_failure_callback", "on_retry_callback")
     for end in ("success", "failed", "skipped"):
-        Deferring(task_id=end, kind="EndingTrigger", state=end)
+        Deferring(
+            task_id=end,
+            kind="EndingTrigger",
+            state=end,
+            retries=1,
+            retry_delay=timedelta(seconds=0.1),
+            **{name: telling(name) for name in (*told, "on_skipped_callback")},
+        )
 
 with DAG("shares"):
     for number in range(3):
