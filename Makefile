@@ -48,6 +48,7 @@ test-kills: $(DEV) ## Kill any part of a box at random, over LIVES=20, and check
 bench: $(DEV) ## Measure against bare Temporal and against Airflow, side by side
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.folder
+	$(BIN)/python -m tests.bench.waits
 	@if docker image inspect appliance >/dev/null 2>&1; then $(BIN)/python -m tests.bench --image; \
 	 else echo "The image is not measured: make image first." >&2; fi
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from appliance.config import astro, environment, limits, overrides, schema
+from appliance.config import astro, environment, limits, overrides, remotelogs, schema
 from appliance.config.access import closed, denied
 from appliance.config.connections import connections as read_map
 from appliance.config.document import Source, Value, read_file, read_text
@@ -121,6 +121,7 @@ def load(
         told=schema.until_restart(told),
     )
     overrides.check_role(config, env, problems)
+    remotelogs.check(config.airflow_env, problems)
     problems.check()
     return replace(
         config,

@@ -15,6 +15,8 @@ from appliance.errors import ConfigError
 MACHINE = Machine(cpus=2, memory_bytes=4 << 30)
 SPECIMEN = Path(__file__).parents[2] / "conf" / "appliance.yaml"
 
+REMOTE_LOGS = {"AIRFLOW__LOGGING__REMOTE_LOGGING": "True"}
+
 
 def loaded(cwd: Path, text: str = "", **environ: str) -> Config:
     (cwd / "conf").mkdir(exist_ok=True)
@@ -107,6 +109,19 @@ def test_temporal_host_is_accepted_with_a_notice(tmp_path: Path) -> None:
         (
             {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "x"},
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT: expected seconds, not 'x'",
+        ),
+        (
+            {**REMOTE_LOGS, "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": "gs://b/logs"},
+            "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER: gs:// needs a package "
+            "that is not installed: pip install apache-airflow-providers-google",
+        ),
+        (
+            {**REMOTE_LOGS, "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": "ftp://b"},
+            "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER: Airflow keeps no logs th",
+        ),
+        (
+            REMOTE_LOGS,
+            "AIRFLOW__LOGGING__REMOTE_LOGGING: is on, but AIRFLOW__LOGGING__REMOTE_B",
         ),
     ],
 )

@@ -9,6 +9,7 @@ import json
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -22,7 +23,10 @@ from tests.box import Ended, RunningBox, running_box
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(300)]
 
 DAGS = Path(__file__).parent / "dags"
-WAYS = ("yaml", "file", "env", "dollar", "own", "written", "pem", "uri", "extra")
+WAYS = (
+    *("yaml", "file", "env", "dollar", "named", "kept", "whole"),
+    *("own", "written", "pem", "uri", "extra"),
+)
 WORDS = {way: f"cnry{way}x71" for way in WAYS}
 RETURNED = "cnryreturnedx71"
 """Returned by a task, so in its XCom, as on Airflow."""
@@ -43,6 +47,8 @@ class Scene:
 
     box: RunningBox
     said: list[Ended] = field(default_factory=list)
+    files: dict[str, set[str]] = field(default_factory=dict)
+    """What files held while the whole configuration was in the environment."""
     commands: set[bytes] = field(default_factory=set)
     """Command lines of all processes that were seen."""
 
@@ -54,8 +60,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     secret.write_text(password("file") + "\n")
     configuration = folder / "appliance.yaml"
     configuration.write_text(_configuration(secret))
+    named, kept = folder / "named", folder / "kept"
+    named.write_text(password("named") + "\n")
+    kept.write_text(f"http://me:{quote(password('kept'), safe='')}@host\n")
     environ = {
         "APPLIANCE_CONF": str(configuration),
+        "CANARY_NAMED_FILE": str(named),
+        "AIRFLOW_CONN_KEPT_DB_FILE": str(kept),
         "AIRFLOW_VAR_ENV_SECRET": password("env"),
         "AIRFLOW_CONN_ENV_DB": f"http://me:{quote(password('env'), safe='')}@host",
         "CANARY_DOLLAR": password("dollar"),
@@ -64,16 +75,21 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     own[0].write_text(json.dumps({"own_db": _connection("own")}))
     own[1].write_text(json.dumps({"own_secret": password("own")}))
     words = ("--connections", str(own[0]), "--variables", str(own[1]))
+    whole = {"variables": {"whole_secret": password("whole")}}
+    # JSON has no $ of its own to double.
+    text = json.dumps(whole).replace("$", "$$")
+    given = {"APPLIANCE_CONF": "", "APPLIANCE_CONFIG": text}
+    commands: set[bytes] = set()
+    with (
+        _watching(commands),
+        running_box(dags=DAGS, folder=folder, environ=given) as box,
+    ):
+        first = Scene(box)
+        _misuse_whole(first)
     with running_box(dags=DAGS, folder=folder, environ=environ) as box:
-        scene = Scene(box)
-        over = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(scene.commands, over))
-        watcher.start()
-        try:
+        scene = Scene(box, said=first.said, files=first.files, commands=commands)
+        with _watching(commands):
             _misuse(scene, words)
-        finally:
-            over.set()
-            watcher.join()
         yield scene
 
 
@@ -96,12 +112,37 @@ def _configuration(secret: Path) -> str:
             f"  returned_secret: {json.dumps(password(RETURNED))}",
             f"  file_secret: !file {secret}",
             '  dollar_secret: "${CANARY_DOLLAR}"',
+            '  named_secret: "${CANARY_NAMED}"',
         )
     )
 
 
 def _connection(way: str) -> dict[str, Any]:
     return {"conn_type": "http", "host": "host", "password": password(way)}
+
+
+def _misuse_whole(scene: Scene) -> None:
+    box = scene.box
+    run = box.submit("tells_whole", "--run-id=whole", "--follow", timeout_s=100)
+    assert "told ***" in run.stdout, run.stderr
+    scene.said += [
+        run,
+        box.appliance("config", "show"),
+        box.appliance("config", "check"),
+        box.appliance("health"),
+        box.appliance("logs", "tells_whole", "whole"),
+    ]
+    scene.said.append(Ended(0, box.output(), ""))
+    scene.files.update(_held(box.data))
+
+
+def _held(data: Path) -> dict[str, set[str]]:
+    """Return the files below a folder that hold canaries, with these."""
+    return {
+        str(file.relative_to(data)): words
+        for file in data.rglob("*")
+        if file.is_file() and (words := canaries(file.read_bytes()))
+    }
 
 
 def _misuse(scene: Scene, words: tuple[str, ...]) -> None:
@@ -126,6 +167,18 @@ def _misuse(scene: Scene, words: tuple[str, ...]) -> None:
         box.appliance("runs", "show", "leaks", "leaks"),
         box.appliance("logs", "leaks", "leaks"),
     ]
+
+
+@contextmanager
+def _watching(commands: set[bytes]) -> Iterator[None]:
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(commands, over))
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _watch(commands: set[bytes], over: threading.Event) -> None:
@@ -204,13 +257,9 @@ def test_the_appliance_prints_none(scene: Scene) -> None:
 
 def test_no_file_holds_one_but_that_of_the_xcom(scene: Scene) -> None:
     """The database and its log, task logs, the journal, what supervisord is told, and all there is besides."""
-    data = scene.box.data
-    found = {
-        str(file.relative_to(data)): words
-        for file in data.rglob("*")
-        if file.is_file() and (words := canaries(file.read_bytes()))
-    }
+    found = _held(scene.box.data)
 
+    assert scene.files == {}
     assert any(file.startswith("temporal.db") for file in found), "the XCom is there"
     for file, words in found.items():
         assert words == {RETURNED}, file

@@ -58,3 +58,15 @@ async def test_a_wait_nobody_claims_is_given_up(waits: Triggerer) -> None:
     await asyncio.sleep(0.05)
 
     assert waits.find(TASK.ti_id) is None
+
+
+async def test_only_secrets_of_waits_that_go_on_are_kept(waits: Triggerer) -> None:
+    """One process prints for all of them; what has ended must not make that slower for ever."""
+    for name in ("one", "other"):
+        work = Workload("a.Trigger", {}, masks=[f"secret-of-{name}"])
+        waits.open(a_try(ti_id=name, trigger=TASK.trigger), work)
+
+    assert waits._hide("secret-of-one, secret-of-other") == "***, ***"
+    waits.close_wait("one")
+
+    assert waits._hide("secret-of-one, secret-of-other") == "secret-of-one, ***"

@@ -19,8 +19,8 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from careless import Careless
 
-VARIABLES = ("yaml", "file", "env", "dollar", "own", "written", "pem")
-CONNECTIONS = ("yaml_db", "file_db", "env_db", "own_db", "json_db")
+VARIABLES = ("yaml", "file", "env", "dollar", "named", "own", "written", "pem")
+CONNECTIONS = ("yaml_db", "file_db", "env_db", "kept_db", "own_db", "json_db")
 
 
 def secrets():
@@ -45,6 +45,18 @@ with DAG("writes_secret"):
         Variable.set("written_secret", Variable.get("yaml_secret") + "-written")
 
     write()
+
+
+with DAG("tells_whole"):
+
+    @task
+    def tells():
+        whole = Variable.get("whole_secret")
+        print("told", whole, dict(os.environ))
+        assert "APPLIANCE_CONFIG" not in os.environ
+        raise ValueError(whole)
+
+    tells()
 
 
 class Waits(BaseOperator):

@@ -1,0 +1,123 @@
+"""What 1,000 deferred waits take: memory of the triggerer, and how late each goes on.
+
+    python -m tests.bench.waits [--waits 1000]
+
+All wait at once, then each ends at a moment of its own. How late that is known, is by the server's account.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from statistics import median, quantiles
+
+from temporalio.client import Client
+
+from appliance.temporal.messages import TRIGGER_ACTIVITY
+from tests.bench.memory import pss_mb, tree
+from tests.box import RunningBox, running_box
+
+DAGS = Path(__file__).parent / "dags"
+TRIGGERER = "appliance triggerer"
+MOST_OF_A_RUN = 500
+SPREAD_S = 60.0
+NOTICE_S = 10.0
+"""Between the file that tells the moments and the first of them; more than a trigger's pause between looks."""
+PATIENCE_S = 1800.0
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--waits", type=int, default=1000)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="appliance-waits-") as place:
+        folder = Path(place)
+        with running_box(dags=DAGS, folder=folder) as box:
+            asyncio.run(measure(box, folder, asked.waits))
+
+
+async def measure(box: RunningBox, folder: Path, waits: int) -> None:
+    """Have that many waits, look at the memory, end them one by one."""
+    client = await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
+    counts = [MOST_OF_A_RUN] * (waits // MOST_OF_A_RUN)
+    counts += [waits % MOST_OF_A_RUN] if waits % MOST_OF_A_RUN else []
+    gates = [folder / f"gate{number}" for number in range(len(counts))]
+    runs = [
+        _submit(box, gate, count) for gate, count in zip(gates, counts, strict=True)
+    ]
+    began = time.monotonic()
+    while (number := await _waiting(client, runs)) < waits:
+        assert time.monotonic() < began + PATIENCE_S, f"{number} of {waits} wait"
+        await asyncio.sleep(5)
+    print(f"{waits} waits began in {time.monotonic() - began:.0f} s")
+    await asyncio.sleep(NOTICE_S)
+    pid = next(pid for pid in tree(box.process.pid) if _is_triggerer(pid))
+    print(f"memory (PSS): triggerer {pss_mb([pid]):.0f} MB", end=", ")
+    print(f"the whole appliance {pss_mb([box.process.pid]):.0f} MB")
+    first, step = time.time() + NOTICE_S, SPREAD_S / waits
+    told_of = 0
+    for gate, count in zip(gates, counts, strict=True):
+        new = gate.with_suffix(".new")
+        new.write_text(json.dumps({"first": first + step * told_of, "step": step}))
+        new.rename(gate)
+        told_of += count
+    await asyncio.gather(*(client.get_workflow_handle(run).result() for run in runs))
+    late = [
+        late_s
+        for run, gate in zip(runs, gates, strict=True)
+        async for late_s in _lateness(client, run, json.loads(gate.read_text()))
+    ]
+    assert len(late) == waits
+    ninth = quantiles(late, n=10)[-1]
+    print(f"late: median {median(late):.2f} s, nine of ten within {ninth:.2f} s")
+
+
+def _submit(box: RunningBox, gate: Path, count: int) -> str:
+    conf = json.dumps({"path": str(gate), "count": count})
+    submitted = box.submit("bench_waits", "--conf", conf, "-o", "json")
+    assert submitted.code == 0, submitted.stderr
+    return str(submitted.json["workflow_id"])
+
+
+async def _waiting(client: Client, runs: list[str]) -> int:
+    """Return how many waits a worker has in hand."""
+    found = 0
+    for run in runs:
+        seen = await client.get_workflow_handle(run).describe()
+        for pending in seen.raw_description.pending_activities:
+            is_begun = pending.HasField("last_started_time")
+            found += pending.activity_type.name == TRIGGER_ACTIVITY and is_begun
+    sys.stderr.write(f"{found} waits\n")
+    return found
+
+
+def _is_triggerer(pid: int) -> bool:
+    try:
+        return TRIGGERER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+async def _lateness(
+    client: Client, run: str, told: dict[str, float]
+) -> AsyncIterator[float]:
+    """Yield how much after its moment the server was told of each wait's end."""
+    moments = {}
+    async for event in client.get_workflow_handle(run).fetch_history_events():
+        scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name == TRIGGER_ACTIVITY:
+            number = json.loads(scheduled.input.payloads[0].data)["map_index"]
+            moments[event.event_id] = told["first"] + told["step"] * number
+        ended = event.activity_task_completed_event_attributes
+        if ended.scheduled_event_id in moments:
+            at = event.event_time.seconds + event.event_time.nanos / 1e9
+            yield at - moments[ended.scheduled_event_id]
+
+
+if __name__ == "__main__":
+    main()
