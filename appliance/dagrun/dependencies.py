@@ -9,8 +9,8 @@ Source: Airflow 3.3: ``airflow/ti_deps/deps/``.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from appliance.dagrun.expansion import Place, relevant_indexes
 from appliance.dagrun.instances import Board, Instance, Node
@@ -51,8 +51,6 @@ class Dependencies:
     board: Board
     has_changed_states: bool = False
     """Whether any of them has set a state; Airflow does not count what branches do."""
-    _known: dict[tuple[Any, ...], Verdict] = field(default_factory=dict)
-    """Rule, number of upstream instances and states of those that have ended → what the rule says."""
 
     def are_met(self, instance: Instance, now: float | None) -> bool:
         """Tell whether the instance may run; set its state if it never will.
@@ -113,19 +111,18 @@ class Dependencies:
 
     def _judge_all_above(self, instance: Instance, node: Node) -> Verdict:
         """Judge by what is the same for all instances of a task, but for removed upstreams."""
-        rule, rows = instance.task.rule, node.expected_above
-        alike = (rule, rows, *node.above.items())
-        verdict = self._known.get(alike)
+        rule, above = instance.task.rule, node.above
+        verdict = above.verdicts.get(rule)
         if verdict is None or self.board.has_removed:
-            verdict = RULES[rule](_tally(instance, _Seen(node.above, rows)))
-            self._known[alike] = verdict
+            verdict = RULES[rule](_tally(instance, _Seen(above.seen, above.expected)))
+            above.verdicts[rule] = verdict
         return verdict
 
     def _judge_with_setups(self, instance: Instance, node: Node) -> Verdict:
         if instance.task.groups and node.links.upstream_expands:
             seen = self._look_at(instance, node.links.up)
         else:
-            seen = _Seen(node.above, node.expected_above)
+            seen = _Seen(node.above.seen, node.above.expected)
         setups = self._look_at(
             instance, node.links.setup_ups, by_rows=node.links.upstream_expands
         )

@@ -13,6 +13,7 @@ from appliance.dagrun import expansion
 from appliance.dagrun.expansion import Place
 from appliance.dagrun.links import Graph, Links, common_groups
 from appliance.dagrun.plan import TaskSpec
+from appliance.dagrun.rules import TriggerRule, Verdict
 from appliance.dagrun.states import FINISHED, PARKED, SCHEDULABLE, TaskState
 
 WAITS = frozenset((TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE))
@@ -85,17 +86,41 @@ class Instance:
 
 
 @dataclass(slots=True, eq=False)
+class Above:
+    """The direct upstreams of one task, or of several that have the same ones."""
+
+    tasks: int
+    is_expanded: bool
+    """Whether one of them is mapped or in a mapped group."""
+    rows: int = 0
+    """How many instances they have."""
+    seen: Counter[TaskState] = field(default_factory=Counter)
+    """Snapshot of those that have ended, by state."""
+    verdicts: dict[TriggerRule, Verdict] = field(default_factory=dict)
+    """What trigger rules say of all this, as long as nothing changes."""
+
+    @property
+    def expected(self) -> int:
+        """How many instances a trigger rule waits for; where none is mapped, a task counts as one."""
+        return self.rows if self.is_expanded else self.tasks
+
+    def add_rows(self, change: int) -> None:
+        """Take in that they have more instances, or fewer."""
+        self.rows += change
+        self.verdicts.clear()
+
+
+@dataclass(slots=True, eq=False)
 class Node:
     """One task with its instances."""
 
     links: Links
+    above: Above
+    below: list[Above] = field(default_factory=list)
+    """Whose upstream this task is."""
     instances: dict[int, Instance] = field(default_factory=dict)
     seen: Counter[TaskState] = field(default_factory=Counter)
     """Snapshot of its finished instances, by state."""
-    above: Counter[TaskState] = field(default_factory=Counter)
-    """The same summed over its direct upstreams."""
-    rows_above: int = 0
-    """How many instances its direct upstreams have."""
     unfinished: int = 0
     return_length: int | None = None
     pushed: set[int] = field(default_factory=set)
@@ -107,12 +132,6 @@ class Node:
     def task(self) -> TaskSpec:
         """The task."""
         return self.links.task
-
-    @property
-    def expected_above(self) -> int:
-        """How many upstream instances a trigger rule waits for; where none is mapped, a task counts as one."""
-        links = self.links
-        return self.rows_above if links.upstream_expands else len(links.up)
 
 
 @dataclass(slots=True)
@@ -142,15 +161,27 @@ class Board:
     _changed: dict[Instance, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.nodes = {t: Node(links) for t, links in self.graph.links.items()}
+        self._make_nodes()
         for node in self.nodes.values():
             for index in self._first_indexes(node.task):
                 self._add(node, index)
-            for down in node.links.down:
-                self.nodes[down].rows_above += len(node.instances)
+            for above in node.below:
+                above.add_rows(len(node.instances))
             self.dirty[node.task.task_id] = None
             if node.task.depends_on_past:
                 self.awaits_past.add(node.task.task_id)
+
+    def _make_nodes(self) -> None:
+        shared: dict[tuple[str, ...], Above] = {}
+        self.nodes = {}
+        for task_id, links in self.graph.links.items():
+            above = shared.setdefault(
+                links.up, Above(len(links.up), is_expanded=links.upstream_expands)
+            )
+            self.nodes[task_id] = Node(links, above)
+        for ups, above in shared.items():
+            for up in ups:
+                self.nodes[up].below.append(above)
 
     @property
     def is_past_awaited(self) -> bool:
@@ -288,8 +319,9 @@ class Board:
                 continue
             instance.seen = new
             node = self.nodes[instance.task.task_id]
-            below = (self.nodes[down].above for down in node.links.down)
-            for counts in (node.seen, *below):
+            for above in node.below:
+                above.verdicts.clear()
+            for counts in (node.seen, *(above.seen for above in node.below)):
                 if old is not None:
                     counts[old] -= 1
                 if new is not None:
@@ -303,8 +335,8 @@ class Board:
         instance.map_index = 0
         node.instances[0] = instance
         new = [self._add(node, index) for index in range(1, count)]
-        for down in node.links.down:
-            self.nodes[down].rows_above += count - 1
+        for above in node.below:
+            above.add_rows(count - 1)
         for other in node.links.affects:
             self.dirty[other] = None
             self.read_live[other] = None  # the number of rows is read live, too
@@ -316,8 +348,8 @@ class Board:
         self.unfinished -= gone
         node.unfinished -= gone
         self.deadlock_exempt -= gone * node.links.is_deadlock_exempt
-        for down in node.links.down:
-            self.nodes[down].rows_above += len(indexes) - gone
+        for above in node.below:
+            above.add_rows(len(indexes) - gone)
         node.instances.clear()
         for index in indexes:
             self._add(node, index)
