@@ -59,19 +59,22 @@ class Dependencies:
             instance: The one in question.
             now: The time; None to leave retry and reschedule times out of account.
         """
-        node = self.board.nodes[instance.task.task_id]
-        in_time = now is None or is_due(instance, now)
-        past = instance.task.task_id not in self.board.awaits_past
-        rule = self._trigger_rule(instance, node)
-        followed = not node.links.skippers or self._is_followed(instance, node)
-        mapped = not node.links.own_sources or self._mapping_sources(instance, node)
+        task_id = instance.task.task_id
+        node = self.board.nodes[task_id]
+        links = node.links
+        in_time = now is None or instance.state is None or is_due(instance, now)
+        past = task_id not in self.board.awaits_past
+        rule = not links.up or self._trigger_rule(instance, node)
+        followed = not links.skippers or self._is_followed(instance, node)
+        mapped = not links.own_sources or self._mapping_sources(instance, node)
         return in_time and past and rule and followed and mapped
 
     def _trigger_rule(self, instance: Instance, node: Node) -> bool:
-        if not node.links.up or instance.task.rule is TriggerRule.ALWAYS:
+        links = node.links
+        if instance.task.rule is TriggerRule.ALWAYS:
             return True
         setups_met = True
-        if node.links.indirect_setups:
+        if links.indirect_setups:
             verdict = self._judge_indirect_setups(instance, node)
             setups_met = verdict.is_met
             if self._apply(instance, verdict.sets) and not setups_met:
@@ -79,7 +82,7 @@ class Dependencies:
         met = self._judge_upstreams(instance, node)
         if not (met and setups_met):
             return False
-        return not node.links.scope or self._is_scope_done(instance, node)
+        return not links.scope or self._is_scope_done(instance, node)
 
     def _apply(self, instance: Instance, state: TaskState | None) -> bool:
         """Set the state a dependency asks for; tell whether that changed it."""

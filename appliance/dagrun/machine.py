@@ -315,11 +315,10 @@ class DagRun:
         return decisions
 
     def _pass(self) -> PassReport:
-        scheduler = Pass(self._board, self._now)
-        ready, report = scheduler.run(), scheduler.report
+        report = Pass(self._board, self._now).run()
         if report.end is not None:
             self._end(*report.end)
-        for instance in ready:
+        for instance in report.ready:
             is_new_try = instance.state is not TaskState.UP_FOR_RESCHEDULE
             if instance.task.is_empty:
                 instance.try_number += 1

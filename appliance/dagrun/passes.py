@@ -17,12 +17,15 @@ from appliance.dagrun.dependencies import Dependencies, is_due
 from appliance.dagrun.instances import Board, Instance, InstanceKey
 from appliance.dagrun.states import FINISHED, SCHEDULABLE, RunState, TaskState
 
+_Visit = tuple[str, int, Instance]
+"""Whom to visit, after what instances are visited in the order of."""
+
 
 @dataclass(slots=True)
 class PassReport:
     """What one pass found and did."""
 
-    ready: list[InstanceKey] = field(default_factory=list)
+    ready: list[Instance] = field(default_factory=list)
     """Instances that may run now, in the order they were found; empty operators included."""
     changed: dict[InstanceKey, TaskState] = field(default_factory=dict)
     """Instance -> state the scheduler itself set."""
@@ -44,12 +47,11 @@ class Pass:
     board: Board
     now: float
     report: PassReport = field(default_factory=PassReport)
-    _ready: list[Instance] = field(default_factory=list)
-    _queue: list[InstanceKey] = field(default_factory=list)
-    """Whom to visit, the next one last."""
-    _late: list[InstanceKey] = field(default_factory=list)
-    """A heap of whom else to visit, found on the way."""
-    _last: InstanceKey | None = None
+    _queue: list[_Visit] = field(default_factory=list)
+    """The next one last."""
+    _late: list[_Visit] = field(default_factory=list)
+    """A heap of those found on the way."""
+    _last: Instance | None = None
     _expanded: deque[Instance] = field(default_factory=deque)
     _added: set[Instance] = field(default_factory=set)
     """Those there were not when the pass began."""
@@ -58,8 +60,8 @@ class Pass:
     def __post_init__(self) -> None:
         self._dependencies = Dependencies(self.board)
 
-    def run(self) -> list[Instance]:
-        """Decide everything that can be decided, and return the instances that may run now."""
+    def run(self) -> PassReport:
+        """Decide everything that can be decided."""
         self.board.take_snapshot()
         unfinished = self.board.unfinished
         self._fill_queue()
@@ -68,7 +70,7 @@ class Pass:
         while self._expanded:
             self._visit(self._expanded.popleft())
         self.report.end = self._find_end(unfinished)
-        return self._ready
+        return self.report
 
     def _find_end(self, unfinished: int) -> tuple[RunState, str] | None:
         """Tell how the run ends, if it does; ``unfinished`` is how many instances were when the pass began.
@@ -98,34 +100,32 @@ class Pass:
         board.read_live.clear()
         for task_id, indexes in board.dirty.items():
             instances = board.nodes[task_id].instances
-            marked = instances if indexes is None else indexes & instances.keys()
-            self._queue += [
-                (task_id, index)
-                for index in marked
-                if instances[index].state in SCHEDULABLE
-            ]
+            for index in instances if indexes is None else indexes & instances.keys():
+                instance = instances[index]
+                if instance.state in SCHEDULABLE:
+                    self._queue.append((task_id, index, instance))
         board.dirty.clear()
         self._queue.sort(reverse=True)
 
     def _visit_next(self) -> None:
         queue, late = self._queue, self._late
         is_late = late and (not queue or late[0] < queue[-1])
-        key = heapq.heappop(late) if is_late else queue.pop()
-        instance = self.board.nodes[key[0]].instances.get(key[1])
-        if instance is None or instance.state not in SCHEDULABLE or key == self._last:
+        visit = heapq.heappop(late) if is_late else queue.pop()
+        _, map_index, instance = visit
+        has_been = instance is self._last or instance.map_index != map_index
+        if has_been or instance.state not in SCHEDULABLE:
             return
-        self._last = key
+        self._last = instance
         self._visit(instance)
-        self._visit_readers(key)
+        if self.board.read_live:
+            self._visit_readers(visit)
 
-    def _visit_readers(self, key: InstanceKey) -> None:
-        """See to it that whoever reads what the instance of this key has changed is visited, if it comes later."""
-        if not self.board.read_live:
-            return
+    def _visit_readers(self, visit: _Visit) -> None:
+        """See to it that whoever reads what has just changed is visited, if it comes later than this one."""
         for task_id in self.board.read_live:
-            for other in self.board.nodes[task_id].instances.values():
-                if other.key > key and other.state in SCHEDULABLE:
-                    heapq.heappush(self._late, other.key)
+            for index, other in self.board.nodes[task_id].instances.items():
+                if (task_id, index) > visit[:2] and other.state in SCHEDULABLE:
+                    heapq.heappush(self._late, (task_id, index, other))
         self.board.read_live.clear()
 
     def _visit(self, instance: Instance) -> None:
@@ -133,8 +133,7 @@ class Pass:
         if is_met and instance.map_index < 0 and instance.task.expands:
             self._expand(instance)
         elif is_met and instance.state in SCHEDULABLE:
-            self._ready.append(instance)
-            self.report.ready.append(instance.key)
+            self.report.ready.append(instance)
 
     def _ask(self, instance: Instance, now: float | None) -> bool:
         old = instance.state
@@ -169,17 +168,15 @@ class Pass:
             return False
         if (board.deadlock_exempt or board.parked) and self._is_anything_coming():
             return False
-        self._late = [i.key for i in (*board.in_hand, *board.waiting)]
+        self._late = [(*i.key, i) for i in (*board.in_hand, *board.waiting)]
         heapq.heapify(self._late)
         self._last = None
         while self._late:
-            key = heapq.heappop(self._late)
-            if key != self._last and self._ask(
-                board.nodes[key[0]].instances[key[1]], None
-            ):
+            visit = heapq.heappop(self._late)
+            if visit[2] is not self._last and self._ask(visit[2], None):
                 return False
-            self._last = key
-            self._visit_readers(key)
+            self._last = visit[2]
+            self._visit_readers(visit)
         return True
 
     def _is_anything_coming(self) -> bool:

@@ -268,6 +268,6 @@ def _describe(report: PassReport) -> Trace:
     changes: dict[str, str] = {label(k): v for k, v in report.changed.items()}
     return {
         "ev": "pass",
-        "ready": [label(key) for key in report.ready],
+        "ready": [label(instance.key) for instance in report.ready],
         "set": {**changes, **dict.fromkeys(report.expanded, "expanded")},
     }
