@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,10 @@ from temporalio.runtime import (
 )
 from temporalio.service import RPCError
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import (
+    SandboxedWorkflowRunner,
+    SandboxRestrictions,
+)
 
 from appliance.config.environment import airflow_number
 from appliance.config.model import Config
@@ -83,6 +88,12 @@ _HEARTBEAT = timedelta(seconds=3)
 _CACHED_WORKFLOWS = 500
 _MOST_WAITS = 10_000
 _WAIT_POLLERS = 2
+_BUILD = f"appliance {version('appliance')}"
+"""Told to Temporal; the SDK's own, a digest of all loaded code, takes 0.4 s at every start."""
+_SANDBOX = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules("appliance")
+)
+"""Our modules are not loaded anew for each workflow, which costs 45 ms; tests replay histories where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +290,7 @@ def _workers(
             AskApplianceWorker,
             AirflowVault,
         ],
+        workflow_runner=_SANDBOX,
         activities=[
             tries.run_airflow_task,
             tries.find_holders,
@@ -292,6 +304,7 @@ def _workers(
         max_cached_workflows=_CACHED_WORKFLOWS,
         max_concurrent_activities=slots,
         max_concurrent_activity_task_polls=_POLLERS,
+        build_id=_BUILD,
         max_heartbeat_throttle_interval=_HEARTBEAT,
         default_heartbeat_throttle_interval=_HEARTBEAT,
         graceful_shutdown_timeout=grace,
@@ -302,6 +315,7 @@ def _workers(
         activities=[tries.reattach_airflow_task],
         max_concurrent_activities=slots,
         max_concurrent_activity_task_polls=1,
+        build_id=_BUILD,
         max_heartbeat_throttle_interval=_HEARTBEAT,
         default_heartbeat_throttle_interval=_HEARTBEAT,
         graceful_shutdown_timeout=grace,
@@ -318,6 +332,7 @@ def _waiter(client: Client, config: Config, waits: TriggerActivities) -> Worker:
         activities=[waits.run_trigger],
         max_concurrent_activities=int(capacity),
         max_concurrent_activity_task_polls=_WAIT_POLLERS,
+        build_id=_BUILD,
         max_heartbeat_throttle_interval=_HEARTBEAT,
         default_heartbeat_throttle_interval=_HEARTBEAT,
     )
