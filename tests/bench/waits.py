@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from statistics import median, quantiles
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 
 from appliance.temporal.messages import TRIGGER_ACTIVITY
 from tests.bench.memory import pss_mb, tree
@@ -66,7 +66,12 @@ async def measure(box: RunningBox, folder: Path, waits: int) -> None:
         new.write_text(json.dumps({"first": first + step * told_of, "step": step}))
         new.rename(gate)
         told_of += count
-    await asyncio.gather(*(client.get_workflow_handle(run).result() for run in runs))
+    try:
+        for run in runs:
+            await client.get_workflow_handle(run).result()
+    except WorkflowFailureError:
+        sys.stderr.write(box.output())
+        raise
     late = [
         late_s
         for run, gate in zip(runs, gates, strict=True)

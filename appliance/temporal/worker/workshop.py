@@ -43,6 +43,10 @@ from appliance.warm.control import ForkError, Zygote, ZygoteLostError
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 _CHILD = "appliance.taskrun.child"
+_NO_AIRFLOW = (
+    "Airflow cannot be imported (%s); what is printed above says why. Most often a package is missing, or one of "
+    "Airflow's own settings (AIRFLOW__..., airflow.cfg) is wrong. Trying again"
+)
 _RESTART_PAUSE_S = 1.0
 _FORK_ATTEMPTS = 3
 
@@ -260,8 +264,8 @@ class Workshop:
         while True:
             try:
                 zygote = await self._start()
-            except (ZygoteLostError, OSError):
-                _LOG.exception("Airflow cannot be imported; trying again")
+            except (ZygoteLostError, OSError) as err:
+                _LOG.error(_NO_AIRFLOW, err)
                 await asyncio.sleep(_RESTART_PAUSE_S)
                 continue
             self._ready.set()
