@@ -28,6 +28,8 @@ class Facts:
     """Schedules that begin active."""
     paused: Sequence[str] = ()
     """Schedules that begin paused."""
+    remarks: Sequence[str] = ()
+    """What schedules do not do, a line each."""
     warnings: Sequence[str] = ()
     """What else someone should look at, a sentence each."""
 
@@ -40,8 +42,9 @@ def banner(config: Config, facts: Facts, *, cwd: Path) -> str:
         ("data", f"{_shown(config.data, cwd)}{data_note}"),
         ("config", _config(config, cwd)),
         ("dags", _dags(config, facts, cwd)),
-        *[("", f"  {error}") for error in _errors(facts)],
+        *_listed(facts.import_errors, "appliance dags errors"),
         *_schedules(facts),
+        *_listed(facts.remarks, "appliance schedules list"),
         ("temporal", _temporal(config)),
         *_server(config),
     ]
@@ -92,12 +95,13 @@ def _schedules(facts: Facts) -> list[tuple[str, str]]:
     return [("schedules", text)]
 
 
-def _errors(facts: Facts) -> list[str]:
-    shown = [error.splitlines()[0] for error in facts.import_errors[:_MOST_ERRORS]]
-    more = len(facts.import_errors) - len(shown)
+def _listed(lines: Sequence[str], command: str) -> list[tuple[str, str]]:
+    """Show the first few; ``command`` shows all."""
+    shown = [line.splitlines()[0] for line in lines[:_MOST_ERRORS]]
+    more = len(lines) - len(shown)
     if more:
-        shown.append(f"and {more} more: appliance dags errors")
-    return shown
+        shown.append(f"and {more} more: {command}")
+    return [("", f"  {line}") for line in shown]
 
 
 def _temporal(config: Config) -> str:

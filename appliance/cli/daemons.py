@@ -182,6 +182,7 @@ def facts(config: "Config", started: "Started") -> "Facts":
         version=installed("appliance"),
         active=[one.name for one in schedules if not one.is_paused],
         paused=[one.name for one in schedules if one.is_paused],
+        remarks=[f"{one.name}: {one.remark}" for one in schedules if one.remark],
         dag_ids=[row.dag_id for row in started.listing.dags],
         import_errors=[str(row) for row in started.listing.errors],
         seconds={

@@ -35,7 +35,8 @@ def list_schedules(box: Box, /, *, output: str) -> None:
         _tell_of_paused(found)
     else:
         click.echo("No DAG file and no line of appliance.yaml has one.", err=True)
-    for problem in found.problems:
+    notes = [f"{row.name}: {row.note}" for row in found.rows if row.note]
+    for problem in (*notes, *found.problems):
         click.echo(problem, err=True)
 
 

@@ -45,6 +45,10 @@ class ListedDag:
     tags: tuple[str, ...] = ()
     timing: dict[str, Any] | None = None
     """What decides when it runs (``appliance.dagfile.timetables.facts_of``); None: no clock does."""
+    remark: str | None = None
+    """What of its schedule nobody follows."""
+    refusal: str | None = None
+    """What it needs that is not run, so that no run of it can go well."""
 
 
 @dataclass(frozen=True, slots=True)

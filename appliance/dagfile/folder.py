@@ -203,7 +203,7 @@ class DagFolder:
         if facts is None:
             raise refused.not_in_file(dag_id, opened)
         if facts.refusals:
-            raise refused.features(file, facts)
+            raise refused.features(file, dag_id, facts.refusals)
         question = {
             "dag_id": dag_id,
             "conf": dict(conf or {}),

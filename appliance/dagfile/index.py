@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.dagfile.facts import FileError, ListedDag
+from appliance.dagfile import refused
+from appliance.dagfile.facts import FileError, ListedDag, Refusal
 from appliance.dagfile.readers import ReaderError, Readers, Reading
 from appliance.dagfile.walk import Walk
 from appliance.errors import DagError
@@ -109,6 +110,8 @@ class Index:
                 tuple(facts["owners"]),
                 tuple(facts["tags"]),
                 facts["timing"],
+                facts["remark"],
+                _refusal(file, dag_id, facts["refusals"]),
             )
             for dag_id, facts in report["dags"].items()
         }
@@ -165,6 +168,11 @@ class Index:
         else:
             learning.close()
         return await asyncio.shield(task)
+
+
+def _refusal(file: str, dag_id: str, told: Iterable[Mapping[str, Any]]) -> str | None:
+    found = [Refusal(**refusal) for refusal in told]
+    return str(refused.features(file, dag_id, found)) if found else None
 
 
 def _mentions(path: Path, needle: bytes) -> bool:

@@ -27,7 +27,9 @@ _KILL_AFTER_S = 3.0
 _LAST_LINES = 5
 _LINE_CHARS = 300
 _LISTING_S = 60.0
-_TIMETABLES_S = 60.0
+_TIMETABLES = "appliance.dagfile.timetables:answer"
+_TIMETABLES_S = 25.0
+"""More than those may take that can be interrupted: ``timetables.EXCHANGE_S``."""
 _SHOWN = frozenset(("error", "errors"))
 _SHOWN_OF_A_DAG = ("description", "owners", "tags", "refusals")
 """What of a report is said in the file's own words."""
@@ -161,9 +163,10 @@ class Readers:
         Raises:
             ReaderError: One of them, or many together, ended the process.
         """
-        entry = "appliance.dagfile.timetables:answer"
         args = {"questions": list(questions)}
-        told = await self._ask(self.zygote, entry, args, _TIMETABLES_S, is_asking=False)
+        told = await self._ask(
+            self.zygote, _TIMETABLES, args, _TIMETABLES_S, is_asking=False
+        )
         answers: list[dict[str, Any]] = told.report["answers"]
         return answers
 
@@ -217,7 +220,10 @@ class Readers:
             except TimeoutError:
                 _end(child, made)
                 text = answers.hide(output.text())
-                raise ReaderError(_too_long(timeout_s), text) from None
+                why = _too_long(timeout_s)
+                if entry == _TIMETABLES:
+                    why = f"no answer within {timeout_s:g} s"
+                raise ReaderError(why, text) from None
             except ReaderError as death:
                 _end(child, made)
                 raise type(death)(str(death), answers.hide(death.output)) from None

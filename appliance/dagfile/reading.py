@@ -5,8 +5,8 @@ for at the top of the file. What was found goes over the control channel as the 
 ``ready`` message:
 
     hash                sha256 of the file as it was read
-    dags                id → plan, refusals, description, schedule, timing, owners, tags,
-                        assets, groups
+    dags                id → plan, refusals, description, schedule, timing, remark, owners,
+                        tags, assets, groups
     errors              {file, line, error}
     reasons             why tries must read the file themselves, "the file ..."
     sources             the user's own files it imported
@@ -165,6 +165,7 @@ def _when(dag: Any) -> dict[str, Any]:
     return {
         "schedule": None if summary == "None" else summary,
         "timing": timetables.facts_of(dag, timetable),
+        "remark": timetables.remark_on(timetable),
     }
 
 

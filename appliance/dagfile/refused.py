@@ -1,25 +1,25 @@
 """Why a DAG is not run, in the words people see."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from appliance.dagfile.facts import DagFacts, FileError, OpenFile
+from appliance.dagfile.facts import FileError, OpenFile, Refusal
 from appliance.errors import DagError
 
 _MOST_ERRORS = 5
 
 
-def features(file: str, facts: DagFacts) -> DagError:
+def features(file: str, dag_id: str, refusals: Iterable[Refusal]) -> DagError:
     """Name every feature a DAG uses that the appliance does not run, and where."""
     users: dict[tuple[str, str], list[str]] = {}
-    for refusal in facts.refusals:
+    for refusal in refusals:
         tasks = users.setdefault((refusal.feature, refusal.hint), [])
         if refusal.task_id is not None:
             tasks.append(f'"{refusal.task_id}"')
     return DagError(
         "\n".join(
-            f'{file}: DAG "{facts.dag_id}"{_uses(tasks)} {feature}, '
+            f'{file}: DAG "{dag_id}"{_uses(tasks)} {feature}, '
             f"which the appliance does not run yet. {hint}"
             for (feature, hint), tasks in users.items()
         )

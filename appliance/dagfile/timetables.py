@@ -12,16 +12,23 @@ else. A timetable travels as the JSON Airflow's serialized DAG has, so no DAG fi
     limit        how many slots to answer with at most
     run_type     "scheduled" or "backfill"
 
-and its answer ``{slots: [...]}`` or ``{error}``; ``Slot`` of ``appliance.dagrun.agenda`` says what a slot is.
+and its answer ``{slots: [...]}`` or ``{error}``; ``Slot`` of ``appliance.dagrun.slots`` says what a slot is. A timetable
+that does not answer in time is interrupted, and ``{is_asked: false}`` is said of those there was no time for.
 
 Source: Airflow 3.3: ``serialization/definitions/dag.py`` (``next_dagrun_info``, ``iter_dagrun_infos_between``).
 """
 
+import math
 import os
+import signal
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NoReturn
+
+from airflow.timetables.assets import AssetOrTimeSchedule
 
 from appliance.dagfile.place import Place, output_to
 from appliance.warm import datagrams, seams
@@ -39,7 +46,8 @@ def answer(args: dict[str, Any], fds: list[int]) -> NoReturn:
     place = Place.of(args)
     with output_to(fds[1]):
         place.put_on_path()  # a custom timetable is a plugin
-        answers = [answered(question) for question in args["questions"]]
+        until = time.monotonic() + EXCHANGE_S
+        answers = [answered(question, until) for question in args["questions"]]
     datagrams.send(channel, {"op": "ready", "answers": answers})
     os._exit(0)
 
@@ -74,16 +82,40 @@ def facts_of(dag: Any, timetable: Any) -> dict[str, Any] | None:
     }
 
 
-def answered(question: dict[str, Any]) -> dict[str, Any]:
-    """Answer one question."""
+class _TooLongError(BaseException):
+    """Not one that a timetable would catch."""
+
+
+def remark_on(timetable: Any) -> str | None:
+    """Say what of a schedule nobody follows: its assets."""
+    if not timetable.asset_condition:
+        return None
+    else_ = "nothing but its times starts runs"
+    if not isinstance(timetable, AssetOrTimeSchedule):
+        else_ = "submit it, or schedule it in appliance.yaml"
+    return f"asset-triggered runs are not built yet: {else_}"
+
+
+def answered(question: dict[str, Any], until: float = math.inf) -> dict[str, Any]:
+    """Answer one question, by ``until`` on the monotonic clock."""
+    left_s = until - time.monotonic()
+    if left_s <= 0:
+        return {"is_asked": False}
+    limit_s = min(_ANSWER_S[question["ask"]], left_s)
     try:
-        timetable = timetables.decoded(question["timetable"])
-        found = _ASKED[question["ask"]](timetable, question)
-        run_type = question["run_type"]
-        slots = [
-            _slot(timetable, info, run_type)
-            for info in islice(found, question["limit"])
-        ]
+        with _interrupted_after(limit_s):
+            timetable = timetables.decoded(question["timetable"])
+            found = _ASKED[question["ask"]](timetable, question)
+            run_type = question["run_type"]
+            slots = [
+                _slot(timetable, info, run_type)
+                for info in islice(found, question["limit"])
+            ]
+    except _TooLongError:
+        if limit_s < _ANSWER_S[question["ask"]]:
+            return {"is_asked": False}
+        kind = question["timetable"]["__type"]
+        return {"error": f"{kind} did not answer within {limit_s:g} s"}
     except Exception as error:  # noqa: BLE001 - whatever a custom timetable raises
         text = f"{type(error).__name__}: {error}"
         return {"error": seams.without_secrets(text)}
@@ -133,7 +165,27 @@ def _between(timetable: Any, question: dict[str, Any]) -> Iterator[Any]:
         yield info
 
 
+EXCHANGE_S = 20.0
+"""How long one child may answer."""
+_ANSWER_S = {"due": 5.0, "coming": 15.0, "between": 15.0}
+"""How long one timetable may take: others wait for it meanwhile, except for what a person asks."""
 _ASKED = {"due": _due, "coming": _coming, "between": _between}
+
+
+@contextmanager
+def _interrupted_after(seconds: float) -> Iterator[None]:
+    """Interrupt what takes longer, unless it is native code, which ends with this process."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _next(timetable: Any, last: Any, allowed: Any, now: Any) -> Any:

@@ -49,7 +49,7 @@ class Entry:
     said: bool | None = None
     """Whether somebody paused or resumed it; None: nobody."""
     note: str | None = None
-    """Why it was paused."""
+    """Why it was paused, or what became of its latest run."""
     last: Slot | None = None
     """The latest run there has been."""
     coming: list[Slot] = field(default_factory=list)
@@ -65,6 +65,11 @@ class Entry:
     def is_paused(self) -> bool:
         """Whether it starts nothing."""
         return self.declaration.is_paused if self.said is None else self.said
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it starts nothing, as long as nobody resumes it or mends its DAG."""
+        return self.is_paused or self.declaration.is_barred
 
     @property
     def counts_runs(self) -> bool:
@@ -195,7 +200,7 @@ class Agenda:
         return [
             Question(entry.declaration.name, entry.declaration, entry.last)
             for entry in self
-            if not entry.is_paused and _must_ask(entry, now)
+            if not entry.is_idle and _must_ask(entry, now)
         ]
 
     def due(self, now: float) -> list[Start]:
@@ -212,6 +217,17 @@ class Agenda:
                 found.append(Start(entry.declaration, slot))
         return found
 
+    def started(self, start: Start, error: str | None) -> None:
+        """Take that a run which was due was started, or why it cannot be."""
+        entry = self._entries.get(start.declaration.name)
+        if entry is None or entry.is_paused:
+            return
+        entry.note = None
+        if error is not None:
+            run_id = start.slot.run_id
+            entry.note = f"the run {run_id} could not be started: {error}"
+            entry.active = [other for other in entry.active if other != run_id]
+
     def wake_at(self, now: float) -> float | None:
         """Return when there will be something to do, if nothing happens before."""
         times = [at for entry in self if (at := _next_look(entry, now)) is not None]
@@ -223,7 +239,7 @@ class Agenda:
             entry.declaration.name: tuple(entry.active)
             for entry in self
             if entry.active
-            and not entry.is_paused
+            and not entry.is_idle
             and (entry.is_full(now) or entry.must_be_counted)
         }
 
@@ -239,15 +255,15 @@ class Agenda:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Agenda":
-        """Go on from ``to_json``."""
+        """Go on from ``to_json``, or begin with nothing."""
         agenda = cls()
-        for row in data["entries"]:
+        for row in data.get("entries", ()):
             declaration = Declaration(**row["declaration"])
             entry = Entry(**{**row, "declaration": declaration})
             entry.last = _slot(row["last"])
             entry.coming = [Slot(**slot) for slot in row["coming"]]
             agenda._entries[declaration.name] = entry
-        for name, row in data["gone"].items():
+        for name, row in data.get("gone", {}).items():
             agenda._gone[name] = (row["said"], _slot(row["last"]))
         return agenda
 
@@ -266,6 +282,7 @@ def _timing(told: Declaration) -> Declaration:
         told,
         summary="",
         source="",
+        remark="",
         conf={},
         is_paused=False,
         max_active_runs=0,
@@ -275,7 +292,7 @@ def _timing(told: Declaration) -> Declaration:
 
 def _has_due(entry: Entry, now: float) -> bool:
     return (
-        not entry.is_paused
+        not entry.is_idle
         and bool(entry.coming)
         and entry.coming[0].at <= now
         and not entry.is_stale(now)
@@ -291,7 +308,7 @@ def _must_ask(entry: Entry, now: float) -> bool:
 
 
 def _next_look(entry: Entry, now: float) -> float | None:
-    if entry.is_paused or entry.is_full(now):
+    if entry.is_idle or entry.is_full(now):
         return None
     if entry.asked_at is None:
         return None if entry.declaration.is_strict and entry.active else now

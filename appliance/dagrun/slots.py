@@ -56,6 +56,10 @@ class Declaration:
     max_failures: int = 0
     """As many failed runs in a row pause it; 0: none do."""
     conf: dict[str, Any] = field(default_factory=dict)
+    remark: str = ""
+    """What of it people might expect in vain, and why."""
+    is_barred: bool = False
+    """Whether no run of the DAG can go well, for the reason ``remark`` gives, so that none is made."""
 
     @property
     def digest(self) -> str:

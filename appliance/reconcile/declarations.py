@@ -1,7 +1,7 @@
 """What is to be scheduled, going by the DAG folder and the configuration. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -50,13 +50,16 @@ def wanted(listing: Listing, config: Config, kept: Collection[str] = ()) -> Want
     if config.dags.schedules != "ignore":
         is_paused = config.dags.schedules == "paused"
         own = [*_of_files(listing.dags, is_paused=is_paused)]
-    ids = {dag.dag_id for dag in listing.dags}
+    ids = {dag.dag_id: dag.refusal for dag in listing.dags}
     problems = [str(error) for error in listing.errors]
     configured: list[Declaration] = []
     for schedule in config.schedules:
         if schedule.dag_id in ids or schedule.dag_id in kept:
-            taken = ids.union(kept)
-            configured.append(_of_configuration(schedule, config, taken))
+            taken = {*ids, *kept}
+            told = _of_configuration(schedule, config, taken)
+            if refusal := ids.get(schedule.dag_id):
+                told = replace(told, remark=refusal, is_barred=True)
+            configured.append(told)
         else:
             problems.append(_unknown(schedule, ids))
     return Wanted((*own, *configured), tuple(problems))
@@ -75,6 +78,8 @@ def _of_files(dags: Iterable[ListedDag], *, is_paused: bool) -> Iterator[Declara
             dag_id=dag.dag_id,
             summary=dag.schedule or "",
             source=dag.file,
+            remark=dag.refusal or dag.remark or "",
+            is_barred=dag.refusal is not None,
             **told,
         )
 

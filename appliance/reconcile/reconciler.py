@@ -21,7 +21,8 @@ from appliance.temporal.worker.site import Site
 from appliance.warm.control import ForkError, ZygoteLostError
 
 _LOG = logging.getLogger(__name__)
-_LOOK_S = 1.0
+LOOK_S = 1.0
+"""With two looks of the configuration's own watch, less than the two seconds people are promised."""
 _AGAIN_S = 60.0
 """How often the scheduler is compared though nothing has changed here: somebody may have terminated it."""
 
@@ -34,7 +35,8 @@ class Reconciler:
         self._site = site
         self._seen: tuple[str, Config] | None = None
         self._passed_at = -math.inf
-        self._problems: tuple[str, ...] = ()
+        self._problems: tuple[str, ...] | None = None
+        """What was told last; None: nothing, whatever an earlier worker told."""
 
     async def look(self) -> None:
         """Make a pass if anything has changed since the last one, or that is long ago."""
@@ -51,6 +53,9 @@ class Reconciler:
     async def _pass(self, listing: Listing, config: Config) -> None:
         schedules = self._site.schedules
         known = await schedules.declared()
+        if not known:  # There is none, which may come to remember what one that was terminated knew.
+            await schedules.declare([], [], self._problems or ())
+            known = await schedules.declared()
         kept = unreadable(listing, known.values())
         found = wanted(listing, config, kept)
         declarations = {one.name: one for one in found.declarations}
@@ -64,10 +69,10 @@ class Reconciler:
             for name, one in known.items()
             if name not in declarations and (one.is_configured or name not in kept)
         ]
-        if changed or removed or found.problems != self._problems or not known:
+        if changed or removed or found.problems != self._problems:
             await schedules.declare(changed, removed, found.problems)
         for problem in found.problems:
-            if problem not in self._problems:
+            if problem not in (self._problems or ()):
                 _LOG.error("%s", problem)
         self._problems = found.problems
 
@@ -104,4 +109,4 @@ async def _keep(reconciler: Reconciler) -> None:
                 # The SDK makes an error of its own of it.
                 raise asyncio.CancelledError from err
             _LOG.warning("the schedules could not be looked after: %s", err)
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(LOOK_S)

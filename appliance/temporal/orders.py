@@ -127,6 +127,8 @@ class TimetableAnswer:
 
     slots: list[Slot] = field(default_factory=list)
     error: str | None = None
+    is_asked: bool = True
+    """False: others took so long that it was not asked; it is to be asked again."""
 
 
 @dataclass(frozen=True, slots=True)

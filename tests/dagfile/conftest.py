@@ -21,16 +21,30 @@ from tests.fakes.vaults import FakeVault
 
 FROM_ENV = "of the environment"
 WEIGHTS_PLUGIN = """
+import time
 from airflow.plugins_manager import AirflowPlugin
 from airflow.task.priority_strategy import PriorityWeightStrategy
+from airflow.timetables.base import DataInterval, Timetable
 
 class ByName(PriorityWeightStrategy):
     def get_weight(self, ti):
         return len(ti.task_id) + ti.task.priority_weight
 
+class Stuck(Timetable):
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        while True:
+            try:
+                time.sleep(60)
+            except Exception:
+                pass
+
+    def infer_manual_data_interval(self, *, run_after):
+        return DataInterval.exact(run_after)
+
 class Weights(AirflowPlugin):
     name = "weights"
     priority_weight_strategies = [ByName]
+    timetables = [Stuck]
 """
 
 

@@ -134,3 +134,42 @@ async def test_a_period_ends_before_now(box: Box) -> None:
         "backfill__2027-03-27T10:00:00+00:00",
         "backfill__2027-03-27T11:00:00+00:00",
     ]
+
+
+async def test_a_timetable_that_never_answers_is_interrupted(box: Box) -> None:
+    """It is told by name, and costs others a few seconds, not their answer."""
+    stuck = {"__type": "weights.Stuck", "__var": {}}
+    asked = [question("", ask="due", timetable=stuck), question("30 2 * * *")]
+    wrong, good = await box.folder.ask_timetables(asked)
+
+    assert wrong == {"error": "weights.Stuck did not answer within 5 s"}
+    assert len(good["slots"]) == 2
+
+
+async def test_what_nobody_follows_is_told(box: Box) -> None:
+    """Assets in a schedule, and features that no run can do without."""
+    box.write(
+        "a.py",
+        """
+        from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, DAG
+        from airflow.providers.standard.operators.empty import EmptyOperator
+
+        hourly = CronTriggerTimetable("0 * * * *", timezone="UTC")
+        a = DAG("asset", schedule=[Asset("x")])
+        both = AssetOrTimeSchedule(timetable=hourly, assets=[Asset("x")])
+        b = DAG("both", schedule=both)
+        with DAG("none", schedule="@daily"):
+            EmptyOperator(task_id="t", run_as_user="me")
+        """,
+    )
+    asset, both, none = (await box.folder.listing()).dags
+
+    assert asset.remark == (
+        "asset-triggered runs are not built yet: submit it, or schedule it in appliance.yaml"
+    )
+    assert both.remark == (
+        "asset-triggered runs are not built yet: nothing but its times starts runs"
+    )
+    assert (none.remark, asset.refusal) == (None, None)
+    assert none.refusal is not None
+    assert none.refusal.startswith('a.py: DAG "none", task "t" uses run_as_user')

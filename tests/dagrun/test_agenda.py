@@ -1,6 +1,6 @@
 """What the agenda does besides asking timetables: pausing, limits, files that vanish, other processes."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from appliance.dagrun.agenda import LATE_S, Agenda
 from appliance.dagrun.slots import Declaration, Slot
@@ -103,6 +103,39 @@ def test_failures_in_a_row_pause_it() -> None:
     assert (entry.is_paused, entry.note) == (True, "its last 2 runs failed")
     agenda.resume("a")
     assert (entry.is_paused, entry.note, entry.failures) == (False, None, 0)
+
+
+def test_a_barred_schedule_makes_no_runs_until_its_dag_is_mended() -> None:
+    """Then it goes on as if it had been paused meanwhile."""
+    agenda = Agenda()
+    agenda.declare([HOURLY])
+    answer(agenda, 0.0, 1)
+    agenda.declare([replace(HOURLY, is_barred=True, remark="it needs a moon")])
+
+    assert agenda.questions(2 * HOUR_S) == []
+    assert started(agenda, 2 * HOUR_S) == []
+    assert agenda.wake_at(2 * HOUR_S) is None
+    agenda.declare([HOURLY])
+    answer(agenda, 2 * HOUR_S, 2)
+    assert started(agenda, 2 * HOUR_S) == ["02"]
+
+
+def test_a_run_that_could_not_be_started_is_not_waited_for() -> None:
+    """Why is its schedule's note, until one can be."""
+    agenda = Agenda()
+    agenda.declare([replace(HOURLY, catchup=True)])
+    answer(agenda, 0.0, 1, 2)
+    (first,) = agenda.due(HOUR_S)
+    agenda.started(first, "its id is too long")
+
+    entry = agenda.find("a")
+    assert entry is not None
+    why = f"the run {first.slot.run_id} could not be started: its id is too long"
+    assert asdict(entry).items() >= {"active": [], "note": why}.items()
+    (second,) = agenda.due(2 * HOUR_S)
+    agenda.started(second, None)
+    went_well = {"active": [second.slot.run_id], "note": None}
+    assert asdict(entry).items() >= went_well.items()
 
 
 def test_a_schedule_that_comes_back_goes_on_where_it_was() -> None:

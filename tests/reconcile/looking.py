@@ -48,6 +48,29 @@ class Looker:
         rows = self.ask(lambda client: client.runs(dag_id))
         return sorted(row.run_id for row in rows if row.end_date)
 
+    def states(self, dag_id: str) -> list[str | None]:
+        """Return the states of a DAG's runs."""
+        return [row.state for row in self.ask(lambda client: client.runs(dag_id))]
+
+    def status(self, workflow_id: str) -> str | None:
+        """Return how a workflow stands, in Temporal's words."""
+
+        async def described() -> str | None:
+            client = await dial(self._config, wait_s=PATIENCE_S)
+            seen = await client.get_workflow_handle(workflow_id).describe()
+            return None if seen.status is None else seen.status.name
+
+        return asyncio.run(described())
+
+    def terminate(self, workflow_id: str) -> None:
+        """End a workflow as somebody may in the Temporal UI."""
+
+        async def ended() -> None:
+            client = await dial(self._config, wait_s=PATIENCE_S)
+            await client.get_workflow_handle(workflow_id).terminate()
+
+        asyncio.run(ended())
+
     def history(self, workflow_id: str) -> WorkflowHistory:
         """Return the history of a workflow."""
 

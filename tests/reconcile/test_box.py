@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from temporalio.worker import Replayer
 from appliance.temporal.workflows.backfill import AirflowBackfill
 from appliance.temporal.workflows.scheduler import AirflowScheduler
 from tests.box import RunningBox, running_box
+from tests.faults.processes import the_one
 from tests.reconcile.looking import Looker, until
 
 pytestmark = [pytest.mark.needs_airflow, pytest.mark.needs_server]
@@ -203,6 +206,58 @@ def test_a_backfill_that_cannot_be(box: RunningBox, look: Looker) -> None:
     assert "non-periodic schedule that does not support backfills" in ended.stderr
     assert "is after --to" in backwards.stderr
     assert "hourly" in unknown.stderr
+
+
+def test_a_dag_that_cannot_be_run_here_makes_no_runs(
+    box: RunningBox, look: Looker
+) -> None:
+    """Its schedule says why, as that of one whose assets nobody follows, and goes on once it is mended."""
+    text = (
+        "from datetime import datetime\n"
+        "from airflow.sdk import DAG, Asset\n"
+        "from airflow.providers.standard.operators.empty import EmptyOperator\n"
+        "with DAG('barred', schedule='@once', start_date=datetime(2026, 1, 1),\n"
+        "         is_paused_upon_creation=False):\n"
+        "    EmptyOperator(task_id='t', run_as_user='me')\n"
+        "idle = DAG('idle', schedule=[Asset('x')])\n"
+    )
+    save(box, "dags/barred.py", text)
+    until(lambda: "barred" in look.schedules())
+    said = box.appliance("schedules", "list").stderr
+    triggered = box.appliance("schedules", "trigger", "barred")
+
+    why = 'barred.py: DAG "barred", task "t" uses run_as_user'
+    assert f"barred: {why}" in said
+    assert "idle: asset-triggered runs are not built yet" in said
+    assert why in box.appliance("schedules", "show", "barred").stdout
+    assert triggered.code == 2
+    assert why in triggered.stderr
+    assert look.schedules()["barred"]["last_run"] is None
+    save(box, "dags/barred.py", text.replace(", run_as_user='me'", ""))
+    until(lambda: len(look.executions("barred")) == 1)
+    (box.data.parent / "dags" / "barred.py").unlink()
+
+
+def test_a_backfill_outlives_its_worker_and_can_be_cancelled(
+    box: RunningBox, look: Looker, tmp_path: Path
+) -> None:
+    """Runs under way go on, no more are made, and the scheduler that was terminated knows of them."""
+    period = ("--from", "2026-02-01T00:00", "--to", "2026-02-01T05:00")
+    conf = json.dumps({"gate": str(tmp_path)})
+    words = ("--max-active-runs", "2", "--conf", conf)
+    box.appliance("backfill", "gated", *period, *words, "--detach")
+    name = "airflow-backfill-gated"
+    until(lambda: len(list(tmp_path.iterdir())) == 2)
+
+    os.kill(the_one(box.process.pid, "appliance worker"), signal.SIGKILL)
+    assert box.appliance("backfill", "gated", "--cancel").code == 0
+    until(lambda: look.status(name) == "CANCELED")
+    look.terminate("airflow-scheduler-airflow-tasks")
+    (tmp_path / "open").touch()
+    until(lambda: len(look.executions("gated")) == 2)
+    assert look.states("gated") == ["success", "success"]
+    box.appliance("schedules", "pause", "gated")
+    assert look.schedules()["gated"]["last_run"] == "2026-02-01T01:00:00+00:00"
 
 
 def test_what_was_decided_is_decided_again(look: Looker) -> None:

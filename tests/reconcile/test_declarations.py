@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from appliance.config.model import Config, DagSettings, ScheduleMode, ScheduleSettings
+from appliance.config.watch import EVERY_S
 from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.reconcile.declarations import unreadable, wanted
+from appliance.reconcile.reconciler import LOOK_S
 from appliance.temporal.orders import Known
 
 TIMING: dict[str, Any] = {
@@ -127,3 +129,20 @@ def test_an_unreadable_file_may_have_any_dag_that_was_scheduled_before() -> None
 
     assert unreadable(Listing((DAG,), (broken,)), known) == {"lost", "quiet"}
     assert unreadable(Listing((DAG,)), known) == set()
+
+
+def test_a_dag_that_cannot_be_run_here_is_barred_with_all_its_schedules() -> None:
+    """Assets in a schedule are told of, and keep nothing from running."""
+    hourly = ScheduleSettings("hourly", "my_etl", "@hourly")
+    config = replace(CONFIG, schedules=(hourly,))
+
+    refused = wanted(Listing((replace(DAG, refusal="needs a moon"),)), config)
+    told = [(one.name, one.remark, one.is_barred) for one in refused.declarations]
+    assert told == [("my_etl", "needs a moon", True), ("hourly", "needs a moon", True)]
+    (noted, other) = wanted(Listing((replace(DAG, remark="x"),)), config).declarations
+    assert (noted.remark, noted.is_barred, other.remark) == ("x", False, "")
+
+
+def test_what_is_saved_is_looked_at_within_two_seconds() -> None:
+    """A DAG file by the reconciler; the configuration first by its watch, which looks twice."""
+    assert LOOK_S + 2 * EVERY_S <= 2.0

@@ -6,8 +6,10 @@ from typing import Any
 
 from temporalio.client import (
     Client,
+    WorkflowQueryRejectedError,
     WorkflowUpdateFailedError,
 )
+from temporalio.common import QueryRejectCondition
 from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -16,6 +18,7 @@ from appliance.errors import DagError
 from appliance.temporal import orders
 from appliance.temporal.client.asking import Asker
 from appliance.temporal.orders import (
+    Covered,
     Declare,
     Known,
     ScheduleList,
@@ -56,13 +59,8 @@ class Schedules:
 
     async def declared(self) -> dict[str, Known]:
         """Return what was declared, by name; nothing when there is no scheduler yet."""
-        try:
-            found = await self._query(orders.DECLARED_QUERY, list[Known])
-        except RPCError as err:
-            if err.status == RPCStatusCode.NOT_FOUND:
-                return {}
-            raise
-        return {one.name: one for one in found}
+        found = await self._query(orders.DECLARED_QUERY, list[Known])
+        return {one.name: one for one in found or ()}
 
     async def declare(
         self,
@@ -80,15 +78,19 @@ class Schedules:
 
     async def schedules(self) -> ScheduleList:
         """Return all schedules; none while no worker has told of its DAG folder."""
-        try:
-            found: ScheduleList = await self._query(
-                orders.SCHEDULES_QUERY, ScheduleList
-            )
-        except RPCError as err:
-            if err.status == RPCStatusCode.NOT_FOUND:
-                return ScheduleList([])
-            raise
-        return found
+        found: ScheduleList | None = await self._query(
+            orders.SCHEDULES_QUERY, ScheduleList
+        )
+        return found or ScheduleList([])
+
+    async def covered(self, made: Covered) -> None:
+        """Tell that a backfill has made runs, so that the scheduler does not make them again."""
+        await self._scheduler.tell(
+            scheduler_id(self._queue),
+            SchedulerState(),
+            signal=orders.COVERED_SIGNAL,
+            told=made,
+        )
 
     async def steer(
         self, verb: Verb, names: Sequence[str], conf: dict[str, Any] | None = None
@@ -136,8 +138,20 @@ class Schedules:
         return answer.slots
 
     async def _query(self, name: str, kind: type[Any]) -> Any:
+        """Ask the scheduler; None when there is none, or it was ended: the next one has not begun."""
         handle = self._client.get_workflow_handle(scheduler_id(self._queue))
-        return await handle.query(name, result_type=kind)
+        try:
+            return await handle.query(
+                name,
+                result_type=kind,
+                reject_condition=QueryRejectCondition.NOT_OPEN,
+            )
+        except WorkflowQueryRejectedError:
+            return None
+        except RPCError as err:
+            if err.status == RPCStatusCode.NOT_FOUND:
+                return None
+            raise
 
     async def _update(
         self, name: str, told: Any, result_type: type[Any] | None = None

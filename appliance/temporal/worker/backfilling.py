@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.dagfile.facts import CheckedDag, Listing
 from appliance.dagrun.roster import RunCard, RunQuestion
@@ -19,14 +20,14 @@ from appliance.dagrun.slots import Slot
 from appliance.dagrun.states import RunState
 from appliance.errors import DagError
 from appliance.temporal import orders
-from appliance.temporal.client.schedules import scheduler_id
+from appliance.temporal.client.schedules import Schedules
+from appliance.temporal.connection import workflow_id
 from appliance.temporal.orders import (
     BackfillPlan,
     BackfillRequest,
     Covered,
     PlannedRun,
     RunName,
-    SchedulerState,
     TimetableAnswer,
     TimetableQuestion,
 )
@@ -52,11 +53,16 @@ class Backfilling:
     """These activities."""
 
     def __init__(
-        self, client: Client, queue: str, dags: Dags, registry: Registry, ask: Ask
+        self,
+        client: Client,
+        dags: Dags,
+        registry: Registry,
+        schedules: Schedules,
+        ask: Ask,
     ) -> None:
         """``ask`` has timetables answer; ``registry`` knows the runs there have been."""
         self._client = client
-        self._queue = queue
+        self._schedules = schedules
         self._dags = dags
         self._registry = registry
         self._ask = ask
@@ -77,26 +83,25 @@ class Backfilling:
     @activity.defn(name=orders.TELL_SCHEDULER)
     async def tell_scheduler(self, made: Covered) -> None:
         """Tell the scheduler that runs were made, so that it does not make them again."""
-        await self._client.start_workflow(
-            orders.SCHEDULER_WORKFLOW,
-            SchedulerState(),
-            id=scheduler_id(self._queue),
-            task_queue=self._queue,
-            start_signal=orders.COVERED_SIGNAL,
-            start_signal_args=[made],
-        )
+        await self._schedules.covered(made)
 
     @activity.defn(name=orders.CANCEL_QUEUED)
     async def cancel_queued_runs(self, runs: list[RunName]) -> None:
-        """Cancel those that wait for their turn."""
+        """Cancel those that wait for their turn, or have not even announced themselves."""
         for dag_id in {run.dag_id for run in runs}:
-            ids = tuple(run.run_id for run in runs if run.dag_id == dag_id)
-            question = RunQuestion(run_ids=ids, states=(RunState.QUEUED,))
+            ids = {run.run_id for run in runs if run.dag_id == dag_id}
+            question = RunQuestion(run_ids=tuple(ids), states=(RunState.RUNNING,))
             found = await self._registry.find(dag_id, question)
-            names = [run.card.workflow_id for run in found]
-            await asyncio.gather(
-                *(self._client.get_workflow_handle(name).cancel() for name in names)
-            )
+            ids.difference_update(run.card.run_id for run in found)
+            names = [workflow_id(dag_id, run_id) for run_id in ids]
+            await asyncio.gather(*map(self._cancel, names))
+
+    async def _cancel(self, name: str) -> None:
+        try:
+            await self._client.get_workflow_handle(name).cancel()
+        except RPCError as err:
+            if err.status != RPCStatusCode.NOT_FOUND:  # It has ended.
+                raise
 
     async def _runs(self, request: BackfillRequest) -> list[PlannedRun]:
         checked = await self._dags.check(

@@ -3,13 +3,18 @@
 An activity that waits fails until it has what it waits for: its next try leaves no event in any history.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+)
 from temporalio.exceptions import ApplicationError
 
 from appliance.dagrun.past import is_met
@@ -23,9 +28,10 @@ from appliance.temporal.messages import (
     LostRun,
     PastQuestion,
 )
-from appliance.temporal.worker.registry import Registry, dag_workflow_id
+from appliance.temporal.worker.registry import Registry
 from appliance.temporal.workflows import packing
 
+_LOG = logging.getLogger(__name__)
 _SOON = timedelta(seconds=10)
 
 
@@ -45,7 +51,7 @@ class Clerk:
             self.keep_place,
             self.close_run,
             self.find_lost_runs,
-            self.rebuild_dag,
+            self.rebuild,
             self.await_past,
         )
 
@@ -82,11 +88,28 @@ class Clerk:
             raise not_yet("all of them are running", _SOON)
         return gone or []
 
-    @activity.defn(name=messages.REBUILD_DAG)
-    async def rebuild_dag(self, dag_id: str) -> str:
-        """Return what the DAG's last workflow knew, which somebody terminated; nothing for a new DAG."""
-        known = await last_known(self._client, dag_workflow_id(dag_id))
-        return known or packing.packed({})
+    @activity.defn(name=messages.REBUILD)
+    async def rebuild(self, name: str) -> str:
+        """Return what the last workflow of this id knew, which somebody terminated; nothing for a new one."""
+        query = f"WorkflowId = {quoted(name)}"
+        itself = activity.info().workflow_run_id
+        earlier = [
+            seen
+            async for seen in self._client.list_workflows(query)
+            if seen.run_id != itself
+            and seen.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
+        ]
+        if not earlier:
+            return packing.packed({})
+        last = max(earlier, key=lambda seen: seen.start_time)
+        handle = self._client.get_workflow_handle(name, run_id=last.run_id)
+        try:
+            known: str = await handle.query(messages.STATE_QUERY, result_type=str)
+        except WorkflowQueryFailedError as err:
+            # It was of another version, or broken: waiting would not mend it.
+            _LOG.error("%s: what it knew cannot be read any more: %s", name, err)
+            return packing.packed({})
+        return known
 
     @activity.defn(name=messages.AWAIT_PAST)
     async def await_past(self, question: PastQuestion) -> list[str]:
@@ -128,22 +151,6 @@ class Clerk:
         for row in await self._registry.rows(run):
             states.setdefault(row.task_id, []).append(row.state)
         return states
-
-
-async def last_known(client: Client, name: str) -> str | None:
-    """Return what the last workflow of this id knew, which somebody terminated; None when there is none."""
-    query = f"WorkflowId = {quoted(name)} AND CloseTime IS NOT NULL"
-    earlier = [
-        seen
-        async for seen in client.list_workflows(query)
-        if seen.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
-    ]
-    if not earlier:
-        return None
-    last = max(earlier, key=lambda seen: seen.start_time)
-    handle = client.get_workflow_handle(name, run_id=last.run_id)
-    text: str = await handle.query(messages.STATE_QUERY, result_type=str)
-    return text
 
 
 def not_yet(why: str, again: timedelta | None = None) -> ApplicationError:

@@ -1,6 +1,7 @@
 """What a worker does for the scheduler and for backfills: ask timetables, start runs, see how runs ended."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ from appliance.temporal.orders import (
 from appliance.temporal.worker.clerk import not_yet
 from appliance.temporal.worker.room import shortage
 
+_ASKING_S = 60.0
+"""After that no further timetable is asked for now; the activity has two minutes."""
 AskTimetables = Callable[[Sequence[dict[str, Any]]], Awaitable[list[dict[str, Any]]]]
 
 
@@ -57,15 +60,18 @@ class Dispatch:
     async def ask_timetables(
         self, questions: list[TimetableQuestion]
     ) -> list[TimetableAnswer]:
-        """Return what timetables say. One that ends its process spoils no other's answer."""
+        """Return what timetables say. One that ends its process, or does not answer, spoils no other's answer."""
         asked = [orders.as_json(question) for question in questions]
+        began = time.monotonic()
         try:
             answers = await self._ask(asked)
         except DagError:
-            answers = [await self._ask_alone(one) for one in asked]
+            answers = [await self._ask_alone(one, began) for one in asked]
         return [
             TimetableAnswer(
-                [Slot(**slot) for slot in answer.get("slots", ())], answer.get("error")
+                [Slot(**slot) for slot in answer.get("slots", ())],
+                answer.get("error"),
+                answer.get("is_asked", True),
             )
             for answer in answers
         ]
@@ -96,7 +102,11 @@ class Dispatch:
             raise not_yet("all of them are running")
         return ended
 
-    async def _ask_alone(self, question: dict[str, Any]) -> dict[str, Any]:
+    async def _ask_alone(
+        self, question: dict[str, Any], began: float
+    ) -> dict[str, Any]:
+        if time.monotonic() - began > _ASKING_S:
+            return {"is_asked": False}
         try:
             (answer,) = await self._ask([question])
         except DagError as err:

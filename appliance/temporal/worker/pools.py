@@ -18,9 +18,8 @@ from appliance.dagrun.states import TaskState
 from appliance.temporal import messages
 from appliance.temporal.messages import GivingBack, PoolState, TaskRow, Wish
 from appliance.temporal.standing import Standing
-from appliance.temporal.worker.clerk import last_known, not_yet
+from appliance.temporal.worker.clerk import not_yet
 from appliance.temporal.worker.coalescing import Coalescing
-from appliance.temporal.workflows import packing
 
 _SOON = timedelta(seconds=10)
 _MAY_HOLD = frozenset(
@@ -56,7 +55,6 @@ class Pools:
             self.remind_pools,
             self.give_back_slots,
             self.find_lost_leases,
-            self.rebuild_pool,
         )
 
     @activity.defn(name=messages.WANT_SLOTS)
@@ -115,13 +113,6 @@ class Pools:
         if held and not gone:
             raise not_yet("all slots are in use", _SOON)
         return gone
-
-    @activity.defn(name=messages.REBUILD_POOL)
-    async def rebuild_pool(self, pool: str) -> str:
-        """Return what the pool's last workflow knew, which somebody terminated; nothing for a new one."""
-        return await last_known(self._client, pool_workflow_id(pool)) or packing.packed(
-            {}
-        )
 
     async def _want(self, pool: str, wishes: list[Wish]) -> list[bool]:
         answers: list[bool] = await self._pools.ask(

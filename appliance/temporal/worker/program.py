@@ -187,7 +187,14 @@ async def _work(
             open_file=workshop.open_file,
             start_s=config.dags.import_timeout_s,
         )
-        desk = _desk(client, config, workshop, registry, has_attributes=has_attributes)
+        desk = _desk(
+            client,
+            config,
+            workshop,
+            registry,
+            schedules,
+            has_attributes=has_attributes,
+        )
         for worker in _workers(client, config, workshop, tries, dags, desk):
             await stack.enter_async_context(worker)
         await stack.enter_async_context(_waiter(client, config, waits))
@@ -247,16 +254,16 @@ def _desk(
     config: Config,
     workshop: Workshop,
     registry: Registry,
+    schedules: Schedules,
     *,
     has_attributes: bool,
 ) -> Sequence[Callable[..., Any]]:
     """Return what a worker does for the workflows that are no run."""
-    queue = config.temporal.task_queue
     dispatch = Dispatch(
         client, config, workshop.ask_timetables, has_search_attributes=has_attributes
     )
     backfilling = Backfilling(
-        client, queue, workshop, registry, dispatch.ask_timetables
+        client, workshop, registry, schedules, dispatch.ask_timetables
     )
     return (
         *Clerk(client, registry).activities,

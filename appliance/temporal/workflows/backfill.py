@@ -11,10 +11,15 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    is_cancelled_exception,
+)
 from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
+    from appliance.dagrun.slots import Slot
     from appliance.temporal import messages, orders
     from appliance.temporal.orders import (
         BackfillPlan,
@@ -46,6 +51,8 @@ class AirflowBackfill:
         self._request = request
         self._waiting: list[PlannedRun] = []
         self._active: list[str] = []
+        self._untold: list[Slot] = []
+        """Of runs that were started, and the scheduler does not know of."""
         self._done: Counter[str] = Counter()
         self._is_planned = bool(state.packed)
         if state.packed:
@@ -71,9 +78,11 @@ class AirflowBackfill:
                 self._draw()
                 await self._look()
                 self._continue_if_long(request)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ActivityError) as err:
+            if not (is_cancelled_exception(err) or _is_cancelled()):
+                raise
             await asyncio.shield(self._abandon())
-            raise
+            raise asyncio.CancelledError from err
         self._draw()
         return self.progress()
 
@@ -110,26 +119,37 @@ class AirflowBackfill:
         batch, self._waiting = self._waiting[:room], self._waiting[room:]
         if not batch:
             return
-        errors: list[str | None] = await workflow.execute_local_activity(
+        # Whoever cancels it now ends them, too, started or not.
+        self._active += [run.slot.run_id for run in batch]
+        # No local one: it may have to wait long for room, which must not grow the history.
+        errors: list[str | None] = await workflow.execute_activity(
             orders.START_RUNS,
             [self._order(run) for run in batch],
             result_type=list[str | None],
             start_to_close_timeout=_TIMEOUT,
             retry_policy=_RETRY,
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"start {len(batch)} runs",
         )
         for run, error in zip(batch, errors, strict=True):
             if error is None:
-                self._active.append(run.slot.run_id)
+                self._untold.append(run.slot)
             else:
+                self._active.remove(run.slot.run_id)
                 self._done["failed"] += 1
+        if _is_cancelled():
+            raise asyncio.CancelledError  # It came while they were being started.
+        await self._tell_scheduler()
+
+    async def _tell_scheduler(self) -> None:
         await workflow.execute_local_activity(
             orders.TELL_SCHEDULER,
-            orders.Covered(self._request.dag_id, [run.slot for run in batch]),
+            orders.Covered(self._request.dag_id, self._untold),
             start_to_close_timeout=_TIMEOUT,
             retry_policy=_RETRY,
             summary="tell the scheduler",
         )
+        self._untold = []
 
     def _order(self, run: PlannedRun) -> RunOrder:
         request = self._request
@@ -165,6 +185,8 @@ class AirflowBackfill:
 
     async def _abandon(self) -> None:
         """End the runs that have not begun."""
+        if self._untold:
+            await self._tell_scheduler()
         names = [RunName(self._request.dag_id, run_id) for run_id in self._active]
         await workflow.execute_local_activity(
             orders.CANCEL_QUEUED,
@@ -188,3 +210,9 @@ class AirflowBackfill:
 
     def _draw(self) -> None:
         workflow.set_current_details(details.backfill(self.progress(), self._waiting))
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the backfill, though what it did then may have ended well."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -105,8 +105,8 @@ class AirflowDag:
 
     async def _rebuild(self) -> None:
         found: str = await workflow.execute_local_activity(
-            messages.REBUILD_DAG,
-            self._dag_id,
+            messages.REBUILD,
+            workflow.info().workflow_id,
             result_type=str,
             start_to_close_timeout=_LOOK_TIMEOUT,
         )

@@ -86,8 +86,8 @@ class AirflowPool:
 
     async def _rebuild(self) -> None:
         found: str = await workflow.execute_local_activity(
-            messages.REBUILD_POOL,
-            self._name,
+            messages.REBUILD,
+            workflow.info().workflow_id,
             result_type=str,
             start_to_close_timeout=_LOOK_TIMEOUT,
         )

@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.agenda import Agenda, Entry, Question, Start
     from appliance.dagrun.slots import Slot
-    from appliance.temporal import orders
+    from appliance.temporal import messages, orders
     from appliance.temporal.orders import (
         Covered,
         Declare,
@@ -53,9 +54,9 @@ class AirflowScheduler:
     @workflow.init
     def __init__(self, state: SchedulerState) -> None:
         """Take over what was known."""
-        self._agenda = Agenda()
-        if state.packed:
-            self._agenda = Agenda.from_json(packing.unpacked(state.packed))
+        known = packing.unpacked(state.packed) if state.packed else {}
+        self._agenda = Agenda.from_json(known)
+        self._is_ready = bool(state.packed)
         self._problems = state.problems
         self._is_stirred = False
         self._looked_for: dict[str, tuple[str, ...]] = {}
@@ -64,6 +65,8 @@ class AirflowScheduler:
     @workflow.run
     async def run(self, _state: SchedulerState) -> None:
         """Never end, but continue as new."""
+        if not self._is_ready:
+            await self._rebuild()
         while not self._is_long():
             self._is_stirred = False
             await self._work()
@@ -74,8 +77,9 @@ class AirflowScheduler:
         workflow.continue_as_new(SchedulerState(known, self._problems))
 
     @workflow.update(name=orders.DECLARE_UPDATE)
-    def declare(self, told: Declare) -> None:
+    async def declare(self, told: Declare) -> None:
         """Take in what files and configuration have changed to."""
+        await workflow.wait_condition(lambda: self._is_ready)
         self._agenda.remove(told.removed)
         self._agenda.declare(told.changed)
         self._problems = told.problems
@@ -84,6 +88,7 @@ class AirflowScheduler:
     @workflow.update(name=orders.STEER_UPDATE)
     async def steer(self, wanted: Steer) -> Steered:
         """Do what a person wants."""
+        await workflow.wait_condition(lambda: self._is_ready)
         done = Steered()
         for name in wanted.names:
             entry = self._agenda.find(name)
@@ -99,8 +104,9 @@ class AirflowScheduler:
         return done
 
     @workflow.signal(name=orders.COVERED_SIGNAL)
-    def covered(self, made: Covered) -> None:
+    async def covered(self, made: Covered) -> None:
         """Take in that a backfill made these runs."""
+        await workflow.wait_condition(lambda: self._is_ready)
         for slot in made.slots:
             self._agenda.covered(made.dag_id, slot)
         self._is_stirred = True
@@ -119,15 +125,33 @@ class AirflowScheduler:
             for one in told
         ]
 
+    @workflow.query(name=messages.STATE_QUERY)
+    def state(self) -> str:
+        """Return everything known, packed."""
+        return packing.packed(self._agenda.to_json())
+
+    async def _rebuild(self) -> None:
+        """Take over from one that somebody terminated, so that it neither forgets nor repeats a run."""
+        found: str = await workflow.execute_local_activity(
+            messages.REBUILD,
+            workflow.info().workflow_id,
+            result_type=str,
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=_RETRY,
+            summary="what an earlier scheduler knew",
+        )
+        self._agenda = Agenda.from_json(packing.unpacked(found))
+        self._is_ready = True
+
     # -- what is due
 
     async def _work(self) -> None:
         while not self._is_long():
             now = _now()
-            if questions := self._agenda.questions(now)[:_MOST_ASKED]:
-                await self._ask(questions)
-            elif starts := self._agenda.due(now):
+            if starts := self._agenda.due(now):
                 await self._start(starts)
+            elif questions := self._agenda.questions(now)[:_MOST_ASKED]:
+                await self._ask(questions)
             else:
                 return
 
@@ -144,15 +168,19 @@ class AirflowScheduler:
         )
         for question, answer in zip(questions, answers, strict=True):
             slots = [_named(slot, question) for slot in answer.slots]
-            self._agenda.told(question, slots, answer.error, now)
+            if answer.is_asked:
+                self._agenda.told(question, slots, answer.error, now)
 
     async def _start(self, starts: list[Start]) -> None:
         for first in range(0, len(starts), _MOST_STARTED):
             batch = starts[first : first + _MOST_STARTED]
-            await self._start_runs([_order(start) for start in batch])
+            errors = await self._start_runs([_order(start) for start in batch])
+            for start, error in zip(batch, errors, strict=True):
+                self._agenda.started(start, error)
 
     async def _start_runs(self, wanted: list[RunOrder]) -> list[str | None]:
-        errors: list[str | None] = await workflow.execute_local_activity(
+        # No local one: it may have to wait long for room, which must not grow the history.
+        errors: list[str | None] = await workflow.execute_activity(
             orders.START_RUNS,
             wanted,
             result_type=list[str | None],
@@ -164,6 +192,9 @@ class AirflowScheduler:
 
     async def _trigger(self, entry: Entry, wanted: Steer, done: Steered) -> None:
         told = entry.declaration
+        if told.is_barred:
+            done.errors.append(f"{told.name}: {told.remark}")
+            return
         now = _iso(_now())
         run_id = f"manual__{now}"
         slot = Slot(run_after=now, run_id=run_id, start=now)
@@ -210,19 +241,24 @@ class AirflowScheduler:
             if (entry := self._agenda.find(name)) is not None
             for run_id in run_ids
         }
-        seen: list[Sighting] = await workflow.execute_activity(
-            orders.FIND_ENDED_RUNS,
-            list(names)[:_MOST_LOOKED_AT],
-            result_type=list[Sighting],
-            start_to_close_timeout=_TIMEOUT,
-            retry_policy=RetryPolicy(
-                initial_interval=_LOOK_AGAIN,
-                backoff_coefficient=1.2,
-                maximum_interval=_LOOK_SELDOM,
-            ),
-            cancellation_type=ActivityCancellationType.ABANDON,
-            summary="runs that the next ones wait for",
-        )
+        try:
+            seen: list[Sighting] = await workflow.execute_activity(
+                orders.FIND_ENDED_RUNS,
+                list(names)[:_MOST_LOOKED_AT],
+                result_type=list[Sighting],
+                start_to_close_timeout=_TIMEOUT,
+                retry_policy=RetryPolicy(
+                    initial_interval=_LOOK_AGAIN,
+                    backoff_coefficient=1.2,
+                    maximum_interval=_LOOK_SELDOM,
+                ),
+                cancellation_type=ActivityCancellationType.TRY_CANCEL,
+                summary="runs that the next ones wait for",
+            )
+        except ActivityError as err:
+            if is_cancelled_exception(err):
+                return  # Others are looked at now.
+            raise
         for one in seen:
             name, run_id = names[one.run], one.run.run_id
             self._agenda.ended(name, run_id, is_success=one.is_success)
@@ -261,10 +297,10 @@ def _row(entry: Entry) -> ScheduleRow:
         dag_id=told.dag_id,
         schedule=told.summary,
         state="paused" if entry.is_paused else "active",
-        next_run=None if entry.is_paused else following,
+        next_run=None if entry.is_idle else following,
         last_run=(last.start or last.run_after) if last else None,
         source=told.source,
-        note=entry.error or entry.note,
+        note=entry.error or entry.note or told.remark or None,
         catchup=told.catchup,
         start_date=told.earliest,
         end_date=told.latest,

@@ -1,6 +1,8 @@
 """DAGs that run by the clock."""
 
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 from airflow.sdk import DAG, CronPartitionTimetable, task
 from holidays import EveryFiveSeconds
@@ -27,6 +29,17 @@ def told(name, **words):
 
         tell()
 
+
+with DAG("gated", **HOURLY):
+
+    @task
+    def wait(dag_run=None):
+        gate = Path(dag_run.conf["gate"])
+        (gate / dag_run.run_id).touch()
+        while not (gate / "open").exists():
+            time.sleep(0.1)
+
+    wait()
 
 told(
     "ended",

@@ -1,0 +1,261 @@
+"""The workflows of schedules and backfills: what they do when something is in their way."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio import activity
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from appliance.dagrun.slots import Declaration, Slot
+from appliance.errors import DagError
+from appliance.temporal import orders
+from appliance.temporal.client.schedules import Schedules, scheduler_id
+from appliance.temporal.orders import (
+    BackfillPlan,
+    BackfillRequest,
+    BackfillState,
+    Covered,
+    PlannedRun,
+    RunName,
+    RunOrder,
+    Sighting,
+    TimetableAnswer,
+    TimetableQuestion,
+)
+from appliance.temporal.worker.clerk import Clerk, not_yet
+from appliance.temporal.worker.registry import Registry
+from appliance.temporal.workflows.backfill import AirflowBackfill
+from appliance.temporal.workflows.scheduler import AirflowScheduler
+
+pytestmark = [
+    pytest.mark.needs_server,
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+PATIENCE_S = 60.0
+POLL_S = 0.05
+CANCELLED_SOON = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+PAST = "2026-01-01T00:00:00+00:00"
+HOURLY = Declaration("a", "a", {"a": 1}, "@hourly", "a.py")
+
+
+class Desk:
+    """What a worker does for these workflows; ``room`` is unset while it has no room for runs."""
+
+    def __init__(self) -> None:
+        self.room = asyncio.Event()
+        self.room.set()
+        self.starting = asyncio.Event()
+        """Set once somebody wants runs to be started."""
+        self.is_patient = False
+        """Whether starting waits for room in one attempt."""
+        self.error: str | None = None
+        self.started: list[str] = []
+        self.abandoned: list[str] = []
+        self.covered: list[str] = []
+
+    @activity.defn(name=orders.ASK_TIMETABLES)
+    async def ask(self, questions: list[TimetableQuestion]) -> list[TimetableAnswer]:
+        """Each schedule runs once."""
+        slot = Slot(PAST, f"scheduled__{PAST}", PAST, PAST)
+        return [TimetableAnswer([] if one.last else [slot]) for one in questions]
+
+    @activity.defn(name=orders.START_RUNS)
+    async def start(self, wanted: list[RunOrder]) -> list[str | None]:
+        self.starting.set()
+        if self.is_patient:
+            await self.room.wait()
+        if not self.room.is_set():
+            raise not_yet("the disk is nearly full")
+        self.started += [order.slot.run_id for order in wanted]
+        return [self.error] * len(wanted)
+
+    @activity.defn(name=orders.PLAN_BACKFILL)
+    async def plan(self, _request: BackfillRequest) -> BackfillPlan:
+        runs = [PlannedRun(Slot(PAST, f"backfill__{i}", PAST, PAST)) for i in range(9)]
+        return BackfillPlan(runs)
+
+    @activity.defn(name=orders.FIND_ENDED_RUNS)
+    async def find_ended(self, _runs: list[RunName]) -> list[Sighting]:
+        raise not_yet("all of them are running")
+
+    @activity.defn(name=orders.CANCEL_QUEUED)
+    async def cancel_queued(self, runs: list[RunName]) -> None:
+        self.abandoned += [run.run_id for run in runs]
+
+    @activity.defn(name=orders.TELL_SCHEDULER)
+    async def tell_scheduler(self, made: Covered) -> None:
+        self.covered += [slot.run_id for slot in made.slots]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[Client]:
+    """Give a server."""
+    program = Path(sys.executable).with_name("temporal")
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(program)
+    ) as environment:
+        yield environment.client
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def desk(server: Client, queue: str) -> AsyncIterator[Desk]:
+    """Give a worker's desk."""
+    made = Desk()
+    clerk = Clerk(server, Registry(server, queue))
+    async with Worker(
+        server,
+        task_queue=queue,
+        workflows=[AirflowScheduler, AirflowBackfill],
+        activities=[
+            made.ask,
+            made.start,
+            made.plan,
+            made.find_ended,
+            made.cancel_queued,
+            made.tell_scheduler,
+            clerk.rebuild,
+        ],
+    ):
+        yield made
+
+
+@pytest.fixture
+def queue(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name)
+
+
+@pytest.fixture
+def schedules(server: Client, queue: str) -> Schedules:
+    return Schedules(server, queue)
+
+
+async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not await is_so():
+        assert time.monotonic() < deadline, "it never came to be"
+        await asyncio.sleep(POLL_S)
+
+
+async def test_one_that_was_terminated_comes_back_and_forgets_nothing(
+    server: Client, schedules: Schedules, desk: Desk, queue: str
+) -> None:
+    """Meanwhile there are no schedules: nobody is answered by what has ended."""
+    await schedules.declare([HOURLY, replace(HOURLY, name="b", dag_id="b")], [], [])
+    await schedules.steer("pause", ["b"])
+
+    async def is_made() -> bool:
+        return len(desk.started) == 2
+
+    await until(is_made)
+    await server.get_workflow_handle(scheduler_id(queue)).terminate()
+    assert await schedules.declared() == {}
+    assert (await schedules.schedules()).rows == []
+
+    await schedules.covered(Covered("c", []))  # whoever has to do with it starts it
+    await schedules.declare([replace(HOURLY, summary="hourly")], [], [])
+    rows = (await schedules.schedules()).rows
+    assert [(row.name, row.state, row.last_run) for row in rows] == [
+        ("a", "active", PAST),
+        ("b", "paused", PAST),
+    ]
+    assert len(desk.started) == 2
+
+
+async def test_a_run_that_waits_for_room_leaves_no_events(
+    server: Client, schedules: Schedules, desk: Desk, queue: str
+) -> None:
+    """However long the disk is short."""
+    desk.room.clear()
+    handle = server.get_workflow_handle(scheduler_id(queue))
+    await schedules.declare([HOURLY], [], [])
+
+    async def is_tried_again() -> bool:
+        pending = (await handle.describe()).raw_description.pending_activities
+        return any(one.attempt > 1 for one in pending)
+
+    await until(is_tried_again)
+    events = (await handle.fetch_history()).events
+    desk.room.set()
+
+    async def is_made() -> bool:
+        return desk.started == [f"scheduled__{PAST}"]
+
+    await until(is_made)
+    # The last one schedules the only activity; a local one would be a workflow task a try.
+    kinds = [event.event_type for event in events]
+    assert kinds.count(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED) == 1
+    assert kinds[-1] == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+
+
+async def test_why_a_run_cannot_be_started_is_told(
+    schedules: Schedules, desk: Desk
+) -> None:
+    """In the schedule's note, until a later one can."""
+    desk.error = "its id is too long"
+    await schedules.declare([HOURLY], [], [])
+
+    async def is_told() -> bool:
+        (row,) = (await schedules.schedules()).rows
+        return row.note is not None
+
+    await until(is_told)
+    (row,) = (await schedules.schedules()).rows
+    assert row.note == (
+        f"the run scheduled__{PAST} could not be started: its id is too long"
+    )
+    with pytest.raises(DagError, match="its id is too long"):
+        await schedules.steer("trigger", ["a"])
+
+
+@pytest.mark.parametrize("is_starting", [True, False], ids=["starting", "running"])
+async def test_a_backfill_that_is_cancelled_ends_the_runs_it_made(
+    server: Client, desk: Desk, queue: str, *, is_starting: bool
+) -> None:
+    """Whether they were just being started, or some are under way; and the scheduler is told."""
+    desk.is_patient = is_starting
+    if is_starting:
+        desk.room.clear()
+    request = BackfillRequest("a", PAST, PAST, max_active_runs=3)
+    handle = await server.start_workflow(
+        orders.BACKFILL_WORKFLOW,
+        args=[request, BackfillState()],
+        id=f"backfill-{queue}",
+        task_queue=queue,
+    )
+    await desk.starting.wait()
+
+    async def looks() -> bool:
+        pending = (await handle.describe()).raw_description.pending_activities
+        return any(one.activity_type.name == orders.FIND_ENDED_RUNS for one in pending)
+
+    async def is_asked_to_end() -> bool:
+        pending = (await handle.describe()).raw_description.pending_activities
+        return not pending or pending[0].state == CANCELLED_SOON
+
+    if not is_starting:
+        await until(looks)
+    await handle.cancel()
+    if is_starting:
+        await until(is_asked_to_end)
+        desk.room.set()
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+
+    ids = [f"backfill__{i}" for i in range(3)]
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert (desk.started, desk.abandoned, desk.covered) == (ids, ids, ids)
