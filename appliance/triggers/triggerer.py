@@ -39,6 +39,8 @@ _ASKED_BY = "trigger_id"
 _IDLE_S = 60.0
 _PAUSE_S = 1.0
 _LAST_WORDS_S = 1.0
+_LAST_UPLOADS_S = 10.0
+"""For logs of waits that go on elsewhere, where they are uploaded again."""
 UNCLAIMED_S = 120.0
 """How long a wait goes on that nobody claims: its server may have slept, and asks again."""
 
@@ -161,7 +163,10 @@ class Triggerer:
             with suppress(asyncio.CancelledError):
                 await self._keeper
         _finish(self._waits.values())
-        await asyncio.gather(*self._work, return_exceptions=True)
+        if self._work:
+            _, late = await asyncio.wait(self._work, timeout=_LAST_UPLOADS_S)
+            for upload in late:
+                upload.cancel()
 
     def _expire(self, wait_id: str) -> None:
         del self._expiries[wait_id]
