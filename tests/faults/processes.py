@@ -26,11 +26,13 @@ def the_one(root: int, words: str) -> int:
     return min(named)
 
 
-def until(what: str, is_so: Callable[[], bool]) -> None:
+def until(
+    what: str, is_so: Callable[[], bool], *, patience_s: float = _DEADLINE_S
+) -> None:
     """Wait for a fact, or fail saying which one did not come about."""
-    deadline = time.monotonic() + _DEADLINE_S
+    deadline = time.monotonic() + patience_s
     while not is_so():
-        assert time.monotonic() < deadline, f"waited {_DEADLINE_S:g} s: {what}"
+        assert time.monotonic() < deadline, f"waited {patience_s:g} s: {what}"
         time.sleep(_POLL_S)
 
 

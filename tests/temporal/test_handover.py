@@ -25,6 +25,10 @@ DAGS = Path(__file__).parent / "dags"
 WORKER = "appliance worker"
 SUGGESTED = "limit.historyCount.suggestContinueAsNew=150"
 """A server that calls histories long at 150 events instead of 4,096."""
+LEASE_S = 60.0
+"""By then a try is missed that the new worker did not find out about in time."""
+RESTART_S = 40.0
+"""A worker's start on a busy machine, and 10 s until the server misses the workflow task the last one had."""
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +165,11 @@ def test_a_worker_killed_after_a_handover_costs_each_try_once(
     run = Run(box, tmp_path)
 
     os.kill(the_one(box.process.pid, WORKER), signal.SIGKILL)
-    until("the task is run again", lambda: run.times("waits") == 2)
+    until(
+        "the task is run again",
+        lambda: run.times("waits") == 2,
+        patience_s=LEASE_S + RESTART_S,
+    )
     (tmp_path / "open").touch()
 
     code, report, rows = run.end()

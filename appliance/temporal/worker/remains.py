@@ -1,0 +1,111 @@
+"""What a worker that died leaves to the next one of its box: activities the server believes it still has.
+
+Those it had in hand are in its journals. Those the server had handed out and it had not heard of yet are found by asking
+the server; otherwise each would be missed only when its heartbeat has been due for a minute. Done before the new worker
+takes anything, so that whatever the server says it has is gone.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.client import AsyncActivityHandle, Client
+from temporalio.client import WorkflowExecution as Seen
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from appliance.temporal import messages
+from appliance.temporal.worker import triggering
+from appliance.temporal.worker.activities import lost
+from appliance.temporal.worker.clerk import not_yet, quoted
+from appliance.temporal.worker.journal import Journal
+
+_LOG = logging.getLogger(__name__)
+_WHY = "its worker was killed or restarted"
+_AT_ONCE = 16
+_PATIENCE_S = 5.0
+"""What is not found by then is missed by its heartbeat."""
+_TRIES = (messages.ACTIVITY, messages.REATTACH_ACTIVITY)
+
+
+async def report(client: Client, queue: str, *, tries: Journal, waits: Journal) -> None:
+    """Tell the server what died with the last worker of this client's identity.
+
+    Args:
+        client: The server.
+        queue: The task queue of the workflows.
+        tries: What it had in hand.
+        waits: The same of deferred waits.
+    """
+    errors = {
+        **{token: lost(_WHY, has_begun=begun) for token, begun in tries.lost.items()},
+        **{token: triggering.lost(_WHY) for token in waits.lost},
+    }
+    for token, error in errors.items():
+        await _fail(client.get_async_activity_handle(task_token=token), error)
+    if tries.lost:
+        _LOG.warning("%d tries were lost with the last worker", len(tries.lost))
+    with suppress(TimeoutError, RPCError):
+        await asyncio.wait_for(_report_unheard(client, queue), _PATIENCE_S)
+
+
+async def _report_unheard(client: Client, queue: str) -> None:
+    query = f"TaskQueue = {quoted(queue)} AND ExecutionStatus = 'Running'"
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def look(run: Seen) -> None:
+        async with few:
+            async for handle, error in _unheard(client, run):
+                await _fail(handle, error)
+
+    runs = [run async for run in client.list_workflows(query)]
+    await asyncio.gather(*map(look, runs))
+
+
+async def _unheard(
+    client: Client, run: Seen
+) -> AsyncIterator[tuple[AsyncActivityHandle, ApplicationError]]:
+    """Yield the activities of a run that were handed to a worker of this name, and what became of them."""
+    request = DescribeWorkflowExecutionRequest(
+        namespace=client.namespace,
+        execution=WorkflowExecution(workflow_id=run.id, run_id=run.run_id),
+    )
+    try:
+        seen = await client.workflow_service.describe_workflow_execution(request)
+    except RPCError:
+        return  # It has ended meanwhile.
+    for pending in seen.pending_activities:
+        is_taken = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+        is_ours = pending.last_worker_identity == client.identity
+        if is_taken and is_ours and (error := _error(pending)) is not None:
+            yield (
+                client.get_async_activity_handle(
+                    workflow_id=run.id,
+                    run_id=run.run_id,
+                    activity_id=pending.activity_id,
+                ),
+                error,
+            )
+
+
+def _error(pending: PendingActivityInfo) -> ApplicationError | None:
+    """Say what became of an activity; None when its workflow would take that for its end."""
+    kind = pending.activity_type.name
+    if kind in _TRIES:
+        started = pending.last_started_time.ToNanoseconds()
+        has_sent_word = pending.last_heartbeat_time.ToNanoseconds() > started
+        is_reattached = kind == messages.REATTACH_ACTIVITY
+        return lost(_WHY, has_begun=is_reattached or has_sent_word)
+    if kind == messages.TRIGGER_ACTIVITY:
+        return triggering.lost(_WHY)
+    return not_yet(_WHY) if pending.maximum_attempts == 0 else None
+
+
+async def _fail(handle: AsyncActivityHandle, error: ApplicationError) -> None:
+    with suppress(RPCError):  # the run has ended, or the server noticed first
+        await handle.fail(error)

@@ -1,0 +1,100 @@
+"""What a worker had that died is given to others at once, even what it had not heard of yet."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio import activity
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    PollActivityTaskQueueRequest,
+    PollActivityTaskQueueResponse,
+)
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from appliance.temporal import messages
+from appliance.temporal.messages import DagAnswer, DagQuestion
+from appliance.temporal.worker import remains
+from appliance.temporal.worker.clerk import Clerk
+from appliance.temporal.worker.journal import Journal
+from appliance.temporal.worker.registry import Registry
+from appliance.temporal.workflows.dag import AirflowDag
+from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
+
+pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(60)]
+
+DEAD, OTHER = "the-one-that-dies", "another"
+
+
+@activity.defn(name=messages.READ_DAG)
+async def read_dag(question: DagQuestion) -> DagAnswer:
+    plan = {"dag_id": question.dag_id, "tasks": {"a": {}, "b": {}}}
+    return DagAnswer(dag_id=question.dag_id, file="d.py", plan=plan)
+
+
+@pytest_asyncio.fixture
+async def client() -> AsyncIterator[Client]:
+    """Give a server, and a worker that runs workflows and takes no tries."""
+    server = Path(sys.executable).with_name("temporal")
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(server)
+    ) as environment:
+        found = environment.client
+        clerk = Clerk(found, Registry(found, "q"))
+        async with Worker(
+            found,
+            task_queue="q",
+            workflows=[ExecuteAirflowDagWorkflow, AirflowDag],
+            activities=[read_dag, *clerk.activities],
+            no_remote_activities=True,
+        ):
+            yield found
+
+
+async def take(client: Client, identity: str) -> PollActivityTaskQueueResponse:
+    """Have the server hand out a try, of which no more is heard."""
+    request = PollActivityTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name="q"), identity=identity
+    )
+    return await client.workflow_service.poll_activity_task_queue(request)
+
+
+def facts(taken: PollActivityTaskQueueResponse) -> tuple[str, int]:
+    task: dict[str, Any] = json.loads(taken.input.payloads[0].data)
+    return task["task_id"], task["try_number"]
+
+
+async def is_listed(client: Client) -> None:
+    for _ in range(100):
+        if [one async for one in client.list_workflows("WorkflowId = 'run'")]:
+            return
+        await asyncio.sleep(0.1)
+
+
+async def test_what_a_dead_worker_had_not_heard_of_begins_again_at_once(
+    client: Client, tmp_path: Path
+) -> None:
+    run = await client.start_workflow(
+        messages.WORKFLOW, {"dag_id": "d"}, id="run", task_queue="q"
+    )
+    unheard, kept = await take(client, DEAD), await take(client, OTHER)
+    await is_listed(client)
+    heir = await Client.connect(client.service_client.config.target_host, identity=DEAD)
+
+    await remains.report(
+        heir, "q", tries=Journal(tmp_path / "tries"), waits=Journal(tmp_path / "waits")
+    )
+
+    again = await take(client, OTHER)
+    assert facts(again) == facts(unheard) == (facts(unheard)[0], 1)
+    pending = (await run.describe()).raw_description.pending_activities
+    assert {one.activity_id for one in pending} == {again.activity_id, kept.activity_id}
+    assert {one.last_worker_identity for one in pending} == {OTHER}
+    await run.terminate()
