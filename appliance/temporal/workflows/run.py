@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from temporalio import workflow
+from temporalio import exceptions, workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.events import (
@@ -57,14 +57,14 @@ with workflow.unsafe.imports_passed_through():
     from appliance.temporal.workflows.turn import Turn
     from appliance.temporal.workflows.waits import Waits
 
-_ONCE = RetryPolicy(maximum_attempts=1)
 _READ_AGAIN = RetryPolicy(maximum_attempts=5)
 """A refusal is an answer; what fails is the worker."""
 _READ_TIMEOUT = timedelta(minutes=5)
 _REDRAW_ROWS = 200
 _FIRST_LOOK_S = 1.5
 """By then a try that has begun has sent its first heartbeat, which names its worker."""
-_LAST_LOOK_S = 300.0
+_LAST_LOOK_S = 20.0
+"""Nothing begins while it looks."""
 _MOST_RUNNING = 1000
 """Temporal takes 2,000 unfinished activities a workflow and 4 MB a workflow task; past either, the run is stuck."""
 
@@ -122,7 +122,10 @@ class ExecuteAirflowDagWorkflow:
             past.stop()
             await tries.stop()
             await self._slots.end(self._facts)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ActivityError) as err:
+            if not exceptions.is_cancelled_exception(err):
+                raise
+            self._can_hand_over = False  # A fresh workflow run would not be cancelled.
             self._obey(machine.receive([CancelRequested()], _now()))
             await self._until_finished(machine)  # its teardowns
             past.stop()
@@ -257,7 +260,7 @@ class ExecuteAirflowDagWorkflow:
             if await self._turn.come(self._facts, dag, self._show_queued):
                 self._facts = replace(self._facts, start_date=_iso_now())
                 self._set_state(RunState.RUNNING)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ActivityError):
             self._set_state(RunState.FAILED)
             await self._turn.over(RunState.FAILED, self._facts, [])
             raise
@@ -296,7 +299,7 @@ class ExecuteAirflowDagWorkflow:
                 if tries is not None and self._finish is None:
                     self._go_on_afresh(machine, tries)
                 pause_s = min(2 * pause_s, _LAST_LOOK_S)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ActivityError):
             self._tries.release()
             raise
         self._tries.release()

@@ -1,0 +1,152 @@
+"""A run is cancelled while it waits for a step of its own: it stops its tries, tears down and ends as cancelled."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio import activity
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from appliance.dagrun.states import TaskState
+from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
+from appliance.temporal import messages
+from appliance.temporal.messages import (
+    Closing,
+    DagAnswer,
+    DagQuestion,
+    Entry,
+    Whereabouts,
+)
+from appliance.temporal.worker.clerk import Clerk
+from appliance.temporal.worker.registry import Registry
+from appliance.temporal.workflows.dag import AirflowDag
+from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
+from tests.fakes.runs import NOON
+
+pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(60)]
+
+SUGGESTED = "limit.historyCount.suggestContinueAsNew=12"
+"""A server that calls every history long."""
+TASKS: dict[str, Any] = {
+    "first": {"down": ["clean"]},
+    "long": {"down": ["clean"]},
+    "clean": {"teardown": True, "rule": "all_done_setup_success"},
+}
+
+
+class Steps:
+    """What a worker does for the run; a step may take for ever."""
+
+    def __init__(self, client: Client, slow: str) -> None:
+        self.clerk = Clerk(client, Registry(client, "q"))
+        self.began = asyncio.Event()
+        self.ran: list[str] = []
+        self.closed: list[str] = []
+        self.slow = slow
+
+    async def _begin(self, step: str) -> None:
+        if self.slow == step:
+            self.began.set()
+            await asyncio.Event().wait()
+
+    @activity.defn(name=messages.ENTER_RUN)
+    async def enter_run(self, entry: Entry) -> bool:
+        may_run = await self.clerk.enter_run(entry)
+        await self._begin(messages.ENTER_RUN)
+        return may_run
+
+    @activity.defn(name=messages.CLOSE_RUN)
+    async def close_run(self, closing: Closing) -> None:
+        self.closed.append(closing.card.state)
+
+    @activity.defn(name=messages.READ_DAG)
+    async def read_dag(self, question: DagQuestion) -> DagAnswer:
+        plan = {"dag_id": question.dag_id, "tasks": TASKS}
+        return DagAnswer(dag_id=question.dag_id, file="d.py", plan=plan)
+
+    @activity.defn(name=messages.FIND_HOLDERS)
+    async def find_holders(self) -> dict[str, Whereabouts]:
+        await self._begin(messages.FIND_HOLDERS)
+        return {activity.info().activity_id: Whereabouts()}
+
+    @activity.defn(name=messages.ACTIVITY)
+    async def run_airflow_task(self, task: ActivityTaskInput) -> dict[str, Any]:
+        self.ran.append(task.task_id)
+        try:
+            while task.task_id == "long":
+                activity.heartbeat()
+                await asyncio.sleep(0.1)
+        except asyncio.CancelledError:
+            raise ApplicationError(
+                "stopped", type=messages.TRY_STOPPED, non_retryable=True
+            ) from None
+        return asdict(TaskExecutionResult(TaskState.SUCCESS, NOON, NOON))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client() -> AsyncIterator[Client]:
+    server = Path(sys.executable).with_name("temporal")
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(server),
+        dev_server_extra_args=["--dynamic-config-value", SUGGESTED],
+    ) as environment:
+        yield environment.client
+
+
+async def cancelled(client: Client, steps: Steps) -> Any:
+    """Start a run and cancel it in the slow step; return how it ended and the states of its tasks."""
+    async with Worker(
+        client,
+        task_queue="q",
+        workflows=[ExecuteAirflowDagWorkflow, AirflowDag],
+        activities=[
+            steps.read_dag,
+            steps.find_holders,
+            steps.run_airflow_task,
+            steps.enter_run,
+            steps.close_run,
+            steps.clerk.rebuild_dag,
+        ],
+        max_heartbeat_throttle_interval=timedelta(seconds=0.1),
+    ):
+        handle: WorkflowHandle[Any, Any] = await client.start_workflow(
+            messages.WORKFLOW, {"dag_id": "d"}, id=steps.slow, task_queue="q"
+        )
+        await steps.began.wait()
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError) as failed:
+            await handle.result()
+        rows = await handle.query(messages.STATES_QUERY)
+    return failed.value.cause, {row["task_id"]: row["state"] for row in rows}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_while_it_looks_where_its_tries_are(client: Client) -> None:
+    steps = Steps(client, messages.FIND_HOLDERS)
+
+    cause, states = await cancelled(client, steps)
+
+    assert isinstance(cause, CancelledError)
+    assert states == {"first": "success", "long": "failed", "clean": "success"}
+    assert steps.ran[-1] == "clean"
+    assert steps.closed == ["failed"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_while_it_announces_itself(client: Client) -> None:
+    steps = Steps(client, messages.ENTER_RUN)
+
+    cause, _ = await cancelled(client, steps)
+
+    assert isinstance(cause, CancelledError)
+    assert steps.closed == ["failed"]
+    assert not steps.ran
