@@ -3,6 +3,7 @@
 An activity that waits fails until it has what it waits for: its next try leaves no event in any history.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ from appliance.temporal.workflows import packing
 
 _LOG = logging.getLogger(__name__)
 _SOON = timedelta(seconds=10)
+_AT_ONCE = 16
 
 
 class Clerk:
@@ -130,13 +132,11 @@ class Clerk:
                 raise not_yet(f"{last.card.run_id} has not begun")
             previous = await self._states(last)
             older = [previous]
-            if any(
-                task.ignores_first and task.task_id not in previous
-                for task in question.tasks
-            ):
+            new = {task.task_id for task in question.tasks if task.ignores_first}
+            if new := new - previous.keys():
                 everything = replace(earlier, with_tasks=True, no_manual=False)
                 runs = await self._registry.find(question.dag_id, everything)
-                older = [await self._states(run) for run in runs]
+                older += await self._until_seen(new, runs)
             met = [
                 task.task_id
                 for task in question.tasks
@@ -145,6 +145,20 @@ class Clerk:
             if not met:
                 raise not_yet(f"tasks of {last.card.run_id} have not succeeded")
         return met
+
+    async def _until_seen(
+        self, task_ids: set[str], runs: Sequence[FoundRun]
+    ) -> list[dict[str, list[str | None]]]:
+        """Return the states of these runs, the latest first, as far as it takes to have seen every task."""
+        found: list[dict[str, list[str | None]]] = []
+        left, latest = set(task_ids), runs[::-1]
+        for start in range(0, len(latest), _AT_ONCE):
+            some = latest[start : start + _AT_ONCE]
+            found += await asyncio.gather(*map(self._states, some))
+            left.difference_update(*found[start:])
+            if not left:
+                break
+        return found
 
     async def _states(self, run: FoundRun) -> dict[str, list[str | None]]:
         states: dict[str, list[str | None]] = {}
