@@ -150,6 +150,10 @@ class DagFolder:
             tuple(sorted(errors, key=lambda error: (error.file, error.line or 0))),
         )
 
+    def weights(self) -> dict[str, int]:
+        """Return how many slots tasks take of each pool, as far as files were read."""
+        return self._index.weights()
+
     async def version(self) -> str:
         """Return a text that is another one as soon as any file has changed."""
         return (await self._look(0)).digest

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.config.model import DEFAULT_POOL
 from appliance.dagfile import refused
 from appliance.dagfile.facts import FileError, ListedDag, Refusal
 from appliance.dagfile.readers import ReaderError, Readers, Reading
@@ -23,6 +24,8 @@ class Known:
 
     dags: Mapping[str, ListedDag]
     errors: tuple[FileError, ...]
+    weights: Mapping[str, int]
+    """How many slots its tasks take of each pool, the largest of them."""
     sources: tuple[str, ...]
     """Absolute paths of the user's files it imported."""
     basis: str
@@ -86,6 +89,14 @@ class Index:
             or _mentions(self._root / file, needle)
         ]
 
+    def weights(self) -> dict[str, int]:
+        """Return how many slots tasks take of each pool, as far as files were read."""
+        found: dict[str, int] = {}
+        for known in self._known.values():
+            for pool, slots in known.weights.items():
+                found[pool] = max(slots, found.get(pool, 0))
+        return found
+
     async def know_all(
         self, files: Iterable[str], now: Walk, max_age_s: float | None = None
     ) -> dict[str, Known]:
@@ -116,7 +127,8 @@ class Index:
             for dag_id, facts in report["dags"].items()
         }
         errors = tuple(FileError(**error) for error in report["errors"])
-        return self._keep(file, dags, errors, sources, now)
+        weights = heaviest(facts["plan"] for facts in report["dags"].values())
+        return self._keep(file, dags, errors, sources, now, weights)
 
     def remember_death(self, file: str, death: ReaderError, now: Walk) -> Known:
         """Keep that reading it ended the process."""
@@ -129,9 +141,12 @@ class Index:
         errors: tuple[FileError, ...],
         sources: tuple[str, ...],
         now: Walk,
+        weights: Mapping[str, int] | None = None,
     ) -> Known:
         basis = self._basis(file, sources, now)
-        known = self._known[file] = Known(dags, errors, sources, basis, self._clock())
+        known = self._known[file] = Known(
+            dags, errors, weights or {}, sources, basis, self._clock()
+        )
         return known
 
     def _basis(self, file: str, sources: Iterable[str], now: Walk) -> str:
@@ -173,6 +188,16 @@ class Index:
 def _refusal(file: str, dag_id: str, told: Iterable[Mapping[str, Any]]) -> str | None:
     found = [Refusal(**refusal) for refusal in told]
     return str(refused.features(file, dag_id, found)) if found else None
+
+
+def heaviest(plans: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many slots the tasks of some DAGs take of each pool, the largest of them."""
+    found: dict[str, int] = {}
+    for plan in plans:
+        for row in plan["tasks"].values():
+            pool, slots = row.get("pool", DEFAULT_POOL), row.get("slots", 1)
+            found[pool] = max(slots, found.get(pool, 0))
+    return found
 
 
 def _mentions(path: Path, needle: bytes) -> bool:

@@ -34,9 +34,17 @@ class Pool:
     waiting: dict[str, Lease] = field(default_factory=dict)
     """In the order they came."""
 
-    def want(self, lease: Lease, capacity: int) -> bool:
-        """Take in who wants slots, and how many there are; tell whether it has them now."""
-        self.capacity = capacity
+    def want(self, lease: Lease, capacity: int, *, is_in_force: bool = False) -> bool:
+        """Take in who wants slots; tell whether it has them now.
+
+        Args:
+            lease: What it wants.
+            capacity: How many slots there are, as it knows.
+            is_in_force: Whether it knows that now; otherwise the last one to come knows best.
+        """
+        is_new = lease.lease_id not in self.held and lease.lease_id not in self.waiting
+        if is_in_force or is_new:
+            self.capacity = capacity
         if lease.lease_id not in self.held:
             self.waiting[lease.lease_id] = lease
             self.lend()

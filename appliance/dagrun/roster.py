@@ -77,8 +77,11 @@ class Roster:
 
     def announce(self, card: RunCard, limit: int) -> bool:
         """Take in a run; tell whether it may run now."""
-        self.limits[card.lane] = limit
         known = self.open.get(card.run_id)
+        if known is None or known.execution != card.execution:
+            self.limits[card.lane] = limit
+        # One that waits announces itself again and again, with the limit of its day.
+        self.limits.setdefault(card.lane, limit)
         if known is None:
             self._forget(card.run_id)
             state = RunState.QUEUED

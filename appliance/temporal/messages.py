@@ -219,6 +219,8 @@ class Wish:
     pool: str
     lease: Lease
     capacity: int
+    is_in_force: bool = False
+    """Whether that is so now; otherwise it was when the run began."""
 
 
 @dataclass(frozen=True, slots=True)

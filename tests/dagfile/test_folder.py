@@ -103,6 +103,16 @@ async def test_listing_tells_what_people_look_for(box: Box) -> None:
     assert (dag.owners, dag.tags) == (("ann",), ("a", "b"))
 
 
+async def test_the_slots_that_tasks_of_any_dag_take_are_known(box: Box) -> None:
+    heavy = ONE.replace('owner="ann"', 'pool="p", pool_slots=3')
+    box.write("heavy.py", heavy.format(dag_id="heavy", task="first"))
+    light = ONE.replace('owner="ann"', 'pool="p"')
+    box.write("light.py", light.format(dag_id="light", task="first"))
+    box.write("one.py", ONE.format(dag_id="one", task="first"))
+    await box.folder.listing()
+    assert box.folder.weights() == {"p": 3, "default_pool": 1}
+
+
 async def test_ignored_and_unlikely_files_are_not_read(box: Box) -> None:
     box.write(".airflowignore", "drafts/*\n*_test.py\n!kept_test.py\n")
     box.write("drafts/one.py", ONE.format(dag_id="draft", task="first"))

@@ -61,6 +61,17 @@ def test_wanting_twice_takes_one_slot() -> None:
     assert pool.want(lease("b"), 1)
 
 
+def test_one_that_asks_again_brings_no_old_capacity_back() -> None:
+    pool = Pool()
+    pool.want(lease("a"), 1)
+    pool.want(lease("b"), 1)
+    assert not pool.want(lease("c"), 2)
+
+    assert pool.want(lease("b"), 1)
+    assert pool.capacity == 2
+    assert pool.want(lease("c"), 3, is_in_force=True)
+
+
 def test_a_run_that_is_gone_keeps_nothing() -> None:
     pool = Pool()
     pool.want(lease("a"), 1)

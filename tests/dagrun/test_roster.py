@@ -152,3 +152,15 @@ def test_what_is_remembered_has_a_bound() -> None:
     assert "2" not in runs.closed
     assert sum(map(len, runs.tasks.values())) <= roster.MOST_TASKS_CHARS
     assert str(most + 2) in runs.tasks
+
+
+def test_a_run_that_announces_itself_again_brings_no_old_limit_back() -> None:
+    runs = Roster()
+    runs.announce(card("a"), 1)
+    runs.announce(card("b"), 1)
+    runs.announce(card("c"), 2)
+
+    assert runs.announce(card("b"), 1)
+    assert runs.limits == {"": 2}
+    runs.close(ended("a"), "")
+    assert ids(runs.admit()) == ["c"]

@@ -47,9 +47,9 @@ def plan(**row: Any) -> dict[str, Any]:
 
 
 async def tight(
-    of: dict[str, Any], told: Config, *workers: str
+    of: dict[str, Any], told: Config, *workers: str, **weights: int
 ) -> dict[str, PoolFacts]:
-    return await capacity(*workers)[0].tight_pools("d.py", of, told)
+    return await capacity(*workers)[0].tight_pools("d.py", of, told, weights)
 
 
 async def test_nobody_asks_the_default_pool_that_has_a_slot_for_everybody() -> None:
@@ -65,6 +65,13 @@ async def test_it_is_asked_when_workers_or_tasks_may_want_more() -> None:
     assert await tight(plan(), config(default_pool=Pool(3)), "a") == {
         "default_pool": PoolFacts(3)
     }
+
+
+async def test_tasks_of_other_dags_that_take_more_slots_count() -> None:
+    pool = config(p=Pool(4))
+
+    assert await tight(plan(pool="p"), pool, "a", p=1, q=2) == {}
+    assert await tight(plan(pool="p"), pool, "a", p=2) == {"p": PoolFacts(4)}
 
 
 async def test_a_pool_that_counts_deferred_tasks_may_always_run_out() -> None:
@@ -97,6 +104,6 @@ async def test_workers_are_not_counted_for_every_run() -> None:
     counted, service = capacity("a")
 
     for _ in range(3):
-        await counted.tight_pools("d.py", plan(), config())
+        await counted.tight_pools("d.py", plan(), config(), {})
 
     assert service.asked == 1

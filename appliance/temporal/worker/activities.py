@@ -231,6 +231,9 @@ class Dags(Protocol):
     async def listing(self) -> Listing:
         """As ``DagFolder.listing``."""
 
+    async def weights(self) -> dict[str, int]:
+        """As ``DagFolder.weights``."""
+
 
 class DagActivities:
     """Answers about the DAG folder."""
@@ -261,7 +264,7 @@ class DagActivities:
         try:
             found = await self._dags.check(**asdict(question))
             pools = await self._capacity.tight_pools(
-                found.file, found.plan, self._config
+                found.file, found.plan, self._config, await self._dags.weights()
             )
         except DagError as err:
             return DagAnswer(refusal=str(err), dag_id=question.dag_id)

@@ -19,6 +19,7 @@ from appliance.temporal.messages import PoolFacts
 
 _DEFAULT = Pool(128)
 """Airflow's ``default_pool``, if nobody has set another."""
+_ENDLESS = 2**31
 _COUNT_AGAIN_S = 30.0
 
 
@@ -32,9 +33,20 @@ class Capacity:
         self._counted_at = float("-inf")
 
     async def tight_pools(
-        self, file: str, plan: Mapping[str, Any], config: Config
+        self,
+        file: str,
+        plan: Mapping[str, Any],
+        config: Config,
+        weights: Mapping[str, int],
     ) -> dict[str, PoolFacts]:
         """Return the pools of a plan whose slots may all be taken.
+
+        Args:
+            file: Of the DAG.
+            plan: What it consists of.
+            config: The configuration in force.
+            weights: How many slots tasks of any DAG take of each pool, the largest of them: those count
+                only if everybody asks.
 
         Raises:
             DagError: a task wants a pool there is not, or more slots than it has.
@@ -44,7 +56,7 @@ class Capacity:
             name, slots = row.get("pool", DEFAULT_POOL), row.get("slots", 1)
             where = f'{file}: DAG "{plan["dag_id"]}", task "{task_id}"'
             _check(where, name, slots, config.pools)
-            wanted[name] = max(slots, wanted.get(name, 0))
+            wanted[name] = max(slots, wanted.get(name, weights.get(name, 0)))
         workers = await self._count(config.temporal.task_queue)
         at_once = workers * config.worker.parallelism
         found: dict[str, PoolFacts] = {}
@@ -71,6 +83,14 @@ class Capacity:
                 return self._workers
             self._workers = max(1, len({poller.identity for poller in seen.pollers}))
         return self._workers
+
+
+def slots_of(name: str, pools: Mapping[str, Pool]) -> int | None:
+    """Return how many slots a pool has; None when there is no such pool."""
+    if name != DEFAULT_POOL and name not in pools:
+        return None
+    slots = _pool(name, pools).slots
+    return slots if slots >= 0 else _ENDLESS
 
 
 def _check(where: str, name: str, slots: int, pools: Mapping[str, Pool]) -> None:

@@ -1,6 +1,7 @@
 """What a worker asks and tells the workflows that stand for pools (``appliance.temporal.workflows.pool``), and their activities."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -13,11 +14,13 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from appliance.config.model import Config
 from appliance.dagrun.pool import Lease
 from appliance.dagrun.states import TaskState
 from appliance.temporal import messages
 from appliance.temporal.messages import GivingBack, PoolState, TaskRow, Wish
 from appliance.temporal.standing import Standing
+from appliance.temporal.worker.capacity import slots_of
 from appliance.temporal.worker.clerk import not_yet
 from appliance.temporal.worker.coalescing import Coalescing
 
@@ -41,11 +44,18 @@ def pool_workflow_id(pool: str) -> str:
 class Pools:
     """All pools on one server."""
 
-    def __init__(self, client: Client, queue: str) -> None:
-        """``queue``: the task queue of the workers."""
+    def __init__(self, client: Client, config: Config) -> None:
+        """``config`` says how many slots each has, whatever a run knows that began earlier."""
         self._client = client
-        self._pools = Standing(client, queue, messages.POOL_WORKFLOW)
+        self._config = config
+        self._pools = Standing(
+            client, config.temporal.task_queue, messages.POOL_WORKFLOW
+        )
         self._asking: dict[str, Coalescing[Wish, bool]] = {}
+
+    def reconfigure(self, config: Config) -> None:
+        """Lend by this configuration from now on."""
+        self._config = config
 
     @property
     def activities(self) -> Sequence[Callable[..., Any]]:
@@ -119,10 +129,16 @@ class Pools:
             pool_workflow_id(pool),
             PoolState(pool),
             update=messages.WANT_UPDATE,
-            asked=wishes,
+            asked=[self._in_force(wish) for wish in wishes],
             result_type=list[bool],
         )
         return answers
+
+    def _in_force(self, wish: Wish) -> Wish:
+        slots = slots_of(wish.pool, self._config.pools)
+        return (
+            wish if slots is None else replace(wish, capacity=slots, is_in_force=True)
+        )
 
     async def _holding(self, workflow: str) -> set[tuple[str, int]] | None:
         """Return the instances of a run that may hold slots; None when that cannot be found out now."""

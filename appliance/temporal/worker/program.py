@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -27,7 +27,6 @@ from temporalio.runtime import (
     TelemetryConfig,
     TelemetryFilter,
 )
-from temporalio.service import RPCError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import (
     SandboxedWorkflowRunner,
@@ -44,13 +43,12 @@ from appliance.temporal.connection import dial
 from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.keyring import Keyring, ensure_key
 from appliance.temporal.messages import trigger_queue
-from appliance.temporal.worker import reload, retention, triggering
+from appliance.temporal.worker import reload, remains, retention
 from appliance.temporal.worker.activities import (
     LAST_WORDS_S,
     DagActivities,
     TryActivities,
     XComActivities,
-    lost,
 )
 from appliance.temporal.worker.answering import answering
 from appliance.temporal.worker.backfilling import Backfilling
@@ -79,7 +77,6 @@ from appliance.temporal.workflows.vault import AirflowVault
 from appliance.warm.control import shield_from_children
 
 _T = TypeVar("_T")
-_LOG = logging.getLogger(__name__)
 _SERVER_WAIT_S = 60.0
 _POLLERS = 5
 _HEADROOM = 8
@@ -162,7 +159,9 @@ async def _work(
         await agree_on_key(client, keys)
         journal = Journal(config.data / "worker" / "tries")
         wait_journal = Journal(config.data / "worker" / "waits")
-        await _report_lost(client, journal, wait_journal)
+        await remains.report(
+            client, config.temporal.task_queue, tries=journal, waits=wait_journal
+        )
         _, airflow_s = await _timed(workshop.folder(), began)
         registry = Registry(client, config.temporal.task_queue)
         dags = DagActivities(
@@ -187,12 +186,14 @@ async def _work(
             open_file=workshop.open_file,
             start_s=config.dags.import_timeout_s,
         )
+        pools = Pools(client, config)
         desk = _desk(
             client,
             config,
             workshop,
             registry,
             schedules,
+            pools,
             has_attributes=has_attributes,
         )
         for worker in _workers(client, config, workshop, tries, dags, desk):
@@ -202,7 +203,7 @@ async def _work(
         await stack.enter_async_context(opened(config, starter.start))
         ready_s = time.monotonic() - began
         await stack.enter_async_context(answering(client, config))
-        live = (workshop.reconfigure, dags.reconfigure, vaults.reconfigure)
+        live = [one.reconfigure for one in (workshop, dags, vaults, pools)]
         site = Site(config, workshop.folder, schedules)
         await stack.enter_async_context(_following(site, load, live, beside))
         await stack.enter_async_context(
@@ -255,6 +256,7 @@ def _desk(
     workshop: Workshop,
     registry: Registry,
     schedules: Schedules,
+    pools: Pools,
     *,
     has_attributes: bool,
 ) -> Sequence[Callable[..., Any]]:
@@ -269,6 +271,7 @@ def _desk(
         *Clerk(client, registry).activities,
         *dispatch.activities,
         *backfilling.activities,
+        *pools.activities,
     )
 
 
@@ -306,7 +309,6 @@ def _workers(
             dags.list_dags,
             XComActivities(workshop.resolve).resolve_xcoms,
             *desk,
-            *Pools(client, queue).activities,
         ],
         max_cached_workflows=_CACHED_WORKFLOWS,
         max_concurrent_activities=slots,
@@ -343,20 +345,6 @@ def _waiter(client: Client, config: Config, waits: TriggerActivities) -> Worker:
         max_heartbeat_throttle_interval=_HEARTBEAT,
         default_heartbeat_throttle_interval=_HEARTBEAT,
     )
-
-
-async def _report_lost(client: Client, journal: Journal, waits: Journal) -> None:
-    """Tell the server which tries and waits died with an earlier worker, so that nobody waits for a heartbeat."""
-    why = "its worker was killed or restarted"
-    errors = {
-        **{token: lost(why, has_begun=begun) for token, begun in journal.lost.items()},
-        **{token: triggering.lost(why) for token in waits.lost},
-    }
-    for token, error in errors.items():
-        with suppress(RPCError):  # the run has ended, or the server noticed first
-            await client.get_async_activity_handle(task_token=token).fail(error)
-    if journal.lost:
-        _LOG.warning("%d tries were lost with the last worker", len(journal.lost))
 
 
 def _runtime() -> Runtime:

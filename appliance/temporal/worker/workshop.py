@@ -123,6 +123,10 @@ class Workshop:
         """Return every DAG of the folder, and every file that cannot be read."""
         return await self._steadily(lambda folder: folder.listing())
 
+    async def weights(self) -> dict[str, int]:
+        """Return how many slots tasks take of each pool, as far as files were read."""
+        return (await self.folder()).weights()
+
     async def ask_timetables(
         self, questions: Sequence[dict[str, Any]]
     ) -> list[dict[str, Any]]:

@@ -66,7 +66,11 @@ class AirflowDag:
     async def enter(self, entries: list[Entry]) -> list[bool]:
         """Take in runs that begin; tell of each whether it may run now. The others are told by a signal."""
         await workflow.wait_condition(lambda: self._is_ready)
+        known = {card.run_id for card in self._roster.running}
+        known.update(entry.card.run_id for entry in entries)
         told = [self._roster.announce(entry.card, entry.limit) for entry in entries]
+        # A new limit may let others run, too.
+        self._admitted += [c for c in self._roster.running if c.run_id not in known]
         self._draw()
         return told
 

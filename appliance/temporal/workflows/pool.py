@@ -61,7 +61,14 @@ class AirflowPool:
     async def want(self, wishes: list[Wish]) -> list[bool]:
         """Take in who wants slots; tell of each whether it has them now. The others are told by a signal."""
         await workflow.wait_condition(lambda: self._is_ready)
-        told = [self._pool.want(wish.lease, wish.capacity) for wish in wishes]
+        pool = self._pool
+        known = {*pool.held, *(wish.lease.lease_id for wish in wishes)}
+        told = [
+            pool.want(wish.lease, wish.capacity, is_in_force=wish.is_in_force)
+            for wish in wishes
+        ]
+        # More slots than before are for others, too.
+        self._lent += [x for x in pool.held.values() if x.lease_id not in known]
         self._draw()
         return told
 
@@ -118,7 +125,9 @@ class AirflowPool:
         )
 
     def _must_watch(self) -> bool:
-        return bool(self._pool.waiting) and (self._watch is None or self._watch.done())
+        """Whether some wait for others, and nobody looks at those."""
+        is_idle = self._watch is None or self._watch.done()
+        return is_idle and bool(self._pool.waiting and self._pool.held)
 
     def _is_long(self) -> bool:
         return workflow.info().get_current_history_length() > _MOST_EVENTS

@@ -1,0 +1,114 @@
+"""The workflows that stand for DAGs and pools: who waits for nobody costs nothing, and what is in force now counts."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from appliance.config.model import Config, Pool
+from appliance.dagrun.pool import Lease
+from appliance.dagrun.roster import RunCard
+from appliance.temporal.messages import Entry, Wish
+from appliance.temporal.worker.clerk import Clerk
+from appliance.temporal.worker.pools import Pools, pool_workflow_id
+from appliance.temporal.worker.registry import Registry, dag_workflow_id
+from appliance.temporal.workflows.dag import AirflowDag
+from appliance.temporal.workflows.pool import AirflowPool
+
+pytestmark = [
+    pytest.mark.needs_server,
+    pytest.mark.timeout(60),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+def config(**pools: int) -> Config:
+    known = {name: Pool(slots) for name, slots in pools.items()}
+    return Config(file=Path("appliance.yaml"), data=Path("data"), pools=known)
+
+
+class Standing:
+    """A server with a worker, and who asks through it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.pools = Pools(client, config())
+        self.registry = Registry(client, config().temporal.task_queue)
+
+    async def wants(self, pool: str, task: str, *, known: int) -> bool:
+        lease = Lease(f"run/{task}", "dag-d-run", task, -1)
+        return await self.pools.want_slots(Wish(pool, lease, known))
+
+    async def announces(self, dag_id: str, run_id: str, *, limit: int) -> bool:
+        card = RunCard(run_id, f"dag-{dag_id}-{run_id}", "manual", run_after="2026")
+        return await self.registry.enter(Entry(dag_id, card, limit))
+
+    async def looks(self, name: str) -> int:
+        """Return how often the workflow had others looked at."""
+        history = await self.client.get_workflow_handle(name).fetch_history()
+        return sum(
+            event.HasField("activity_task_scheduled_event_attributes")
+            for event in history.events
+        )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def standing() -> AsyncIterator[Standing]:
+    server = Path(sys.executable).with_name("temporal")
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(server)
+    ) as environment:
+        found = Standing(environment.client)
+        clerk = Clerk(found.client, found.registry)
+        activities: list[Any] = [*clerk.activities, *found.pools.activities]
+        async with Worker(
+            found.client,
+            task_queue=config().temporal.task_queue,
+            workflows=[AirflowDag, AirflowPool],
+            activities=activities,
+        ):
+            yield found
+
+
+async def test_who_waits_for_slots_that_nobody_has_costs_nothing(
+    standing: Standing,
+) -> None:
+    for task in ("a", "b"):
+        assert not await standing.wants("closed", task, known=0)
+
+    assert await standing.looks(pool_workflow_id("closed")) == 0
+
+
+async def test_runs_that_wait_where_none_may_run_cost_nothing(
+    standing: Standing,
+) -> None:
+    for run_id in ("a", "b"):
+        assert not await standing.announces("closed", run_id, limit=0)
+
+    assert await standing.looks(dag_workflow_id("closed")) == 0
+
+
+async def test_a_pool_has_the_slots_of_the_configuration_in_force(
+    standing: Standing,
+) -> None:
+    standing.pools.reconfigure(config(mine=1))
+
+    assert await standing.wants("mine", "a", known=9)
+    assert not await standing.wants("mine", "b", known=9)
+    standing.pools.reconfigure(config(mine=2))
+    assert await standing.wants("mine", "b", known=9)
+
+
+async def test_a_pool_that_is_not_configured_has_what_its_runs_say(
+    standing: Standing,
+) -> None:
+    limit = "d.t: max_active_tis_per_dag"
+
+    assert await standing.wants(limit, "a", known=1)
+    assert not await standing.wants(limit, "b", known=1)
