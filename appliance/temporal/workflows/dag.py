@@ -138,8 +138,9 @@ class AirflowDag:
         workflow.set_current_details(text)
 
     def _must_watch(self) -> bool:
+        """Whether some wait for others, and nobody looks at those."""
         is_idle = self._watch is None or self._watch.done()
-        return is_idle and bool(self._roster.held)
+        return is_idle and bool(self._roster.held and self._roster.running)
 
     def _is_long(self) -> bool:
         return workflow.info().get_current_history_length() > _MOST_EVENTS
