@@ -114,7 +114,7 @@ async def cancelled(client: Client, steps: Steps) -> Any:
             steps.run_airflow_task,
             steps.enter_run,
             steps.close_run,
-            steps.clerk.rebuild_dag,
+            steps.clerk.rebuild,
         ],
         max_heartbeat_throttle_interval=timedelta(seconds=0.1),
     ):
