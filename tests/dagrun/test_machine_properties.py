@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -26,7 +26,7 @@ from appliance.dagrun.events import (
     WaitUntil,
 )
 from appliance.dagrun.machine import DagRun
-from appliance.dagrun.plan import Plan
+from appliance.dagrun.plan import Plan, TaskSpec
 from appliance.dagrun.rules import TriggerRule
 from appliance.dagrun.states import FINISHED, RunState, TaskState
 
@@ -64,7 +64,7 @@ ALLOWS: dict[str, Callable[[Counter[Any], int], bool]] = {
     "all_skipped": lambda s, n: s["skipped"] == n,
     "always": lambda _s, _n: True,
 }
-"""Rule -> whether these states of all upstream tasks, as many as there are, let a task run."""
+"""Rule -> whether these states of all upstream instances, as many as there are, let an instance run."""
 
 
 def _ended(states: Counter[Any]) -> int:
@@ -131,6 +131,8 @@ class Outside:
         self.wakes: list[float] = []
         self.last: dict[tuple[str, int], tuple[int, int]] = {}
         """Instance -> try number and reschedules of its latest start."""
+        self.begun: set[tuple[str, int]] = set()
+        """Instances that have had a try."""
         self.resumed: set[tuple[str, int]] = set()
         self.finished: list[FinishRun] = []
         self.steps = 0
@@ -165,6 +167,7 @@ class Outside:
                 case FinishRun():
                     self.finished.append(decision)
         assert len(self.running) <= self.plan.max_active_tasks
+        self._assert_rules_allow()
 
     def _start(self, start: StartTask) -> None:
         key = (start.task_id, start.map_index)
@@ -173,23 +176,51 @@ class Outside:
         assert key not in self.running
         assert this > last or key in self.resumed
         self.resumed.discard(key)
-        if start.try_number == 1 and not start.reschedules:
-            self._assert_rule_allows(start.task_id)
         self.running[key] = start
 
-    def _assert_rule_allows(self, task_id: str) -> None:
-        """Judge by the states of all instances above, where none is mapped: then every rule is simple."""
-        above = [
-            i
-            for t, task in self.plan.tasks.items()
-            if task_id in task.down
-            for i in [t]
-        ]
-        tasks = self.plan.tasks
-        if not above or any(tasks[t].expands for t in (task_id, *above)):
-            return
-        states = Counter(s for t, _, s, _ in self.run.rows() if t in above)
-        assert ALLOWS[str(tasks[task_id].rule)](states, len(above)), (task_id, states)
+    def _assert_rules_allow(self) -> None:
+        """Judge all whose first try has come, by the states of the instances above them."""
+        rows = self.run.rows()
+        begun = {(task_id, index) for task_id, index, _, tries in rows if tries}
+        for task_id, index in sorted(begun - self.begun):
+            above = self._above(task_id, index, rows)
+            rule = str(self.plan.tasks[task_id].rule)
+            is_allowed = not above or ALLOWS[rule](Counter(above), len(above))
+            assert is_allowed, (task_id, index, above)
+        self.begun |= begun
+
+    def _above(
+        self, task_id: str, index: int, rows: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        """Return the states of what one instance depends on; nothing where that cannot be told from outside.
+
+        Those are all instances of each upstream; of one in the same mapped group only those of the same turn of
+        the group. (An upstream mapped within the group is thought to be as often in a turn as the task itself.)
+        """
+        task = self.plan.tasks[task_id]
+        width = self._width(task, rows)
+        if not width:
+            return []
+        turn, found = index // width, []
+        for up, i, state, _ in rows:
+            upper = self.plan.tasks[up]
+            if task_id not in upper.down:
+                continue
+            its_turn = i // width if upper.maps else i
+            if i < 0 or its_turn == turn or not (task.groups and upper.groups):
+                found.append(state)
+        return found
+
+    def _width(self, task: TaskSpec, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Return how many instances a task has in each turn of its group; 0 if nothing shows it."""
+        if not task.groups or task.maps is None:
+            return 1
+        counts = Counter(self.plan.tasks[t] for t, i, _, _ in rows if i >= 0)
+        (turns,) = self.plan.groups["g"]
+        if not isinstance(turns, int):
+            single = (n for t, n in counts.items() if t.groups and t.maps is None)
+            turns = next(single, 0)
+        return counts[task] // turns if turns else 0
 
     def _next(self) -> list[Event]:
         self.steps += 1
