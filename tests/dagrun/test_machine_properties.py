@@ -118,8 +118,30 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
+@st.composite
+def mapped_plans(draw: st.DrawFn) -> Plan:
+    """Draw a small DAG most of which is mapped, grouped or below such tasks, and that nothing else disturbs."""
+    ids = [f"t{i}" for i in range(draw(st.integers(3, 5)))]
+    tasks: dict[str, dict[str, Any]] = {t: {"down": []} for t in ids}
+    for n, task_id in enumerate(ids[1:], start=1):
+        ups = st.lists(st.sampled_from(ids[:n]), unique=True, min_size=1, max_size=2)
+        for up in draw(ups):
+            tasks[up]["down"].append(task_id)
+        tasks[task_id]["rule"] = draw(st.sampled_from(["all_success", *RULES]))
+        if draw(st.booleans()):
+            tasks[task_id]["groups"] = ["g"]
+        if draw(st.booleans()):
+            tasks[task_id]["map"] = [draw(st.sampled_from([2, 3, {"of": "t0"}]))]
+    groups = {"g": {"map": [draw(st.sampled_from([2, 3, {"of": "t0"}]))]}}
+    data = {"dag_id": "any", "max_active_tasks": 50, "tasks": tasks, "groups": groups}
+    return Plan.from_json(data)
+
+
 class Outside:
     """The world a run is driven by; every choice comes from ``data``, so it can be played again."""
+
+    ends = ENDS
+    is_cancelled_at_times = True
 
     def __init__(self, plan: Plan, data: st.DataObject) -> None:
         self.run = DagRun(plan, logical_date=None)
@@ -232,7 +254,7 @@ class Outside:
             return []
         if self.steps > FINAL_STEP:
             return [self._happen(choices[0])]
-        if self.data.draw(st.integers(0, 60)) == 0:
+        if self.is_cancelled_at_times and self.data.draw(st.integers(0, 60)) == 0:
             return [CancelRequested()]
         some = st.lists(st.sampled_from(choices), min_size=1, max_size=3, unique=True)
         return [self._happen(choice) for choice in self.data.draw(some)]
@@ -257,7 +279,7 @@ class Outside:
     def _end(self, start: StartTask) -> Event:
         self.now += 1.0
         last = self.steps > FINAL_STEP
-        end = "success" if last else self.data.draw(ENDS)
+        end = "success" if last else self.data.draw(self.ends)
         if end == "lost":
             return TryLost(start.task_id, start.map_index, start.try_number)
         down = self.plan.tasks[start.task_id].down
@@ -291,6 +313,25 @@ def test_every_run_ends(plan: Plan, data: st.DataObject) -> None:
     if world.finished[0].reason != "all_tasks_deadlocked":
         left = [row for row in world.run.rows() if row[2] not in FINISHED]
         assert all(index > 0 for _, index, _, _ in left), "as in Airflow, see passes.py"
+
+
+class Undisturbed(Outside):
+    """The same with tasks that just end."""
+
+    ends = st.sampled_from(["success", "success", "failed", "skipped"])
+    is_cancelled_at_times = False
+
+
+@given(mapped_plans(), st.data())
+@settings(max_examples=80, deadline=None)
+def test_no_mapped_task_starts_before_its_rule_allows(
+    plan: Plan, data: st.DataObject
+) -> None:
+    world = Undisturbed(plan, data)
+
+    world.play()
+
+    assert len(world.finished) == 1
 
 
 class JumpingClock(Outside):
