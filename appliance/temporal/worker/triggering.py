@@ -5,6 +5,7 @@ without an event in the run's history. Two that wait for the same can only end i
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -30,6 +31,7 @@ _HEARTBEAT_S = 5.0
 _HEARTBEATS_A_SECOND = 20
 """By all waits together; more of them are heard of, and hear of their end, less often."""
 _LONGEST_HEARTBEAT_S = 60.0
+_CLOCKS_DIFFER_S = 1.0
 
 OpenDagFile = Callable[[str], Awaitable[OpenFile]]
 
@@ -69,7 +71,7 @@ class TriggerActivities:
                 fired, start = await self._open(task)
             except (DagError, ConfigError) as err:
                 return TriggerResult(failed=True, traceback=[str(err)])
-            await self._hold(fired)
+            await self._hold(task, fired)
         except asyncio.CancelledError:
             await self._let_go(task)
             raise
@@ -135,13 +137,18 @@ class TriggerActivities:
         sealed = self._runs.of(task.run.workflow_id).seal_json(next_kwargs)
         return workload, {"next_method": found["next_method"], "sealed": sealed}
 
-    async def _hold(self, fired: asyncio.Future[Fired]) -> None:
+    async def _hold(
+        self, task: ActivityTaskInput, fired: asyncio.Future[Fired]
+    ) -> None:
+        """Wait for the trigger; past its time it is ended, and the server is about to say so."""
         while True:
             many_s = len(self._triggerer) / _HEARTBEATS_A_SECOND
             pause_s = min(max(_HEARTBEAT_S, many_s), _LONGEST_HEARTBEAT_S)
             done, _ = await asyncio.wait((fired,), timeout=pause_s)
             if done:
                 return
+            if _is_late(task):
+                self._triggerer.close_wait(task.ti_id)
             activity.heartbeat()
 
     async def _let_go(self, task: ActivityTaskInput) -> None:
@@ -153,7 +160,7 @@ class TriggerActivities:
         why = activity.cancellation_details()
         if why is not None and why.worker_shutdown:
             raise lost("its worker was stopped")
-        is_lapsed = why is not None and not why.cancel_requested
+        is_lapsed = why is not None and not (why.cancel_requested or _is_late(task))
         if is_lapsed and await self._is_wanted():
             self._triggerer.abandon(task.ti_id)
         else:
@@ -163,6 +170,11 @@ class TriggerActivities:
         info = activity.info()
         run_id = info.workflow_run_id or ""
         return await self._runs.goes_on(info.workflow_id or "", run_id)
+
+
+def _is_late(task: ActivityTaskInput) -> bool:
+    deadline = task.trigger.deadline if task.trigger else None
+    return deadline is not None and time.time() > deadline + _CLOCKS_DIFFER_S
 
 
 def lost(why: str) -> ApplicationError:

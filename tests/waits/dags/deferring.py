@@ -86,7 +86,8 @@ with DAG("breaks"):
     Deferring(task_id="wait", kind="BrokenTrigger", retries=0)
 
 with DAG("times_out"):
-    Deferring(task_id="wait", path="/nowhere/at/all", timeout=1)
+    Deferring(task_id="wait", path="{{ dag_run.conf['path'] }}", timeout=8)
+    TimeDeltaSensor(task_id="goes_on", delta=timedelta(days=10_000), deferrable=True)
 
 
 def telling(name: str) -> Callable[[Any], None]:
