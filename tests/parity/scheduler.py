@@ -200,7 +200,7 @@ class _Run:
         )
         session.commit()
         if dag.dagrun_timeout:
-            self._at(EPOCH + dag.dagrun_timeout + JUST_AFTER, "wake", None)
+            self._at(EPOCH + dag.dagrun_timeout + JUST_AFTER, "timeout", None)
         return SimpleNamespace(
             key=dag_run.id, run_id=dag_run.run_id, type=type(dag_run)
         )
@@ -229,8 +229,8 @@ class _Run:
         is_stalled = False
         while self._settle():
             self._start_scheduled()
-            if not self.heap:
-                is_stalled = True
+            if all(kind == "timeout" for _, _, kind, _ in self.heap):
+                is_stalled = True  # only a timeout would end it
                 break
             for kind, what in self._due():
                 if kind == "finish":
