@@ -8,7 +8,7 @@ import click
 from appliance.cli.box import Box, Server, pass_box
 from appliance.cli.command import Group
 from appliance.cli.output import output_option, print_json, print_table
-from appliance.cli.schedules import next_runs, print_coming, print_steered
+from appliance.cli.schedules import next_runs, print_coming
 from appliance.errors import DagError
 
 if TYPE_CHECKING:
@@ -81,20 +81,18 @@ def show(box: Box, /, *, dag_id: str, output: str) -> None:
 
 @dags.command(epilog="Example: appliance dags pause my_dag")
 @click.argument("dag_ids", nargs=-1, required=True)
-@output_option
 @pass_box
-def pause(box: Box, /, *, dag_ids: tuple[str, ...], output: str) -> None:
+def pause(box: Box, /, *, dag_ids: tuple[str, ...]) -> None:
     """Start no more runs by the schedules of DAGs; submitting them still works."""
-    _steer(box, "pause", dag_ids, output)
+    _steer(box, "pause", dag_ids)
 
 
 @dags.command(epilog="Example: appliance dags unpause my_dag")
 @click.argument("dag_ids", nargs=-1, required=True)
-@output_option
 @pass_box
-def unpause(box: Box, /, *, dag_ids: tuple[str, ...], output: str) -> None:
+def unpause(box: Box, /, *, dag_ids: tuple[str, ...]) -> None:
     """Let the schedules of DAGs start runs; missed ones follow catchup."""
-    _steer(box, "resume", dag_ids, output)
+    _steer(box, "resume", dag_ids)
 
 
 @dags.command("next", epilog="Example: appliance dags next my_dag -n 10")
@@ -142,7 +140,7 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.rstrip().splitlines())
 
 
-def _steer(box: Box, verb: "Verb", dag_ids: tuple[str, ...], output: str) -> None:
+def _steer(box: Box, verb: "Verb", dag_ids: tuple[str, ...]) -> None:
     """Steer every schedule of some DAGs, that of the file and those of appliance.yaml."""
 
     async def ask(server: Server) -> list[str]:
@@ -159,7 +157,7 @@ def _steer(box: Box, verb: "Verb", dag_ids: tuple[str, ...], output: str) -> Non
 
     names = box.ask(ask)
     word = "Paused" if verb == "pause" else "Unpaused"
-    print_steered(verb, names, word, output)
+    click.echo(f"{word}: {', '.join(names)}")
 
 
 async def _schedules(server: Server) -> "dict[str, ScheduleRow]":

@@ -73,6 +73,14 @@ class SlotsGranted:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotsAwaited:
+    """An instance has asked for slots and has to wait; until then the run keeps room for it."""
+
+    task_id: str
+    map_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached:
     """A time the machine asked to be woken at has come."""
 
@@ -89,6 +97,7 @@ Event = (
     | WaitEnded
     | PastMet
     | SlotsGranted
+    | SlotsAwaited
     | TimeReached
     | CancelRequested
 )
@@ -127,20 +136,23 @@ class StopTask:
 
 @dataclass(frozen=True, slots=True)
 class AskSlots:
-    """Get this instance the slots outside the run that it needs, and send ``SlotsGranted``."""
+    """Get this instance the slots outside the run that it needs, and send ``SlotsGranted``; ``SlotsAwaited`` when that takes time."""
 
     task_id: str
     map_index: int
     priority: int
+    asks: int = 1
+    """How often it has asked by now; who asks anew competes anew for what it still has."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnSlots:
-    """This instance needs them no longer; of a deferred one some may still count."""
+    """This instance needs them no longer; of one that is parked some may still count."""
 
     task_id: str
     map_index: int
-    is_deferred: bool = False
+    parked: TaskState | None = None
+    """DEFERRED or AWAITING_INPUT."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
-from appliance.dagrun.instances import Instance, InstanceKey
+from appliance.dagrun.events import SlotsAwaited, SlotsGranted
+from appliance.dagrun.instances import Instance
 from appliance.dagrun.leases import Leases
 from appliance.dagrun.plan import Plan, TaskSpec, WeightRule
 from appliance.dagrun.states import PARKED, TaskState
@@ -69,12 +70,16 @@ class Gate:
         change = (new in _HOLDS_TASK_SLOT) - (old in _HOLDS_TASK_SLOT)
         if change:
             self.active[instance.task.task_id] += change
-        if change < 0:
+        has_gone = old is TaskState.SCHEDULED and new is not TaskState.RUNNING
+        if change < 0 or has_gone:
             self._release(instance.task)
 
     def admit(self) -> Iterator[Instance]:
         """Yield what starts now, best first; the caller sets each one running before it asks for the next."""
-        while self.queue and self.running < self.plan.max_active_tasks:
+        most = self.plan.max_active_tasks
+        for entry in self.leases.unpark(most - self.running):
+            heapq.heappush(self.queue, entry)
+        while self.queue and self.running + len(self.leases.unanswered) < most:
             entry = heapq.heappop(self.queue)
             instance = entry[1]
             limit = instance.task.active_limit
@@ -83,22 +88,30 @@ class Gate:
             elif self._is_crowded_out(entry[0]):
                 heapq.heappush(self.queue, entry)
                 break
-            elif limit is None or self.active[instance.task.task_id] < limit:
+            elif limit is None or self._is_within(limit, entry):
                 if self.leases.lacks(instance):
-                    self.leases.park(entry)
+                    self.leases.ask(entry, most - self.running)
                 else:
                     yield instance
             else:
+                self.leases.refuse(instance.key)
                 held = self.held.setdefault(instance.task.task_id, [])
                 heapq.heappush(held, entry)
                 insort(self.crowd, entry[0])
-        self.leases.ask(self.plan.max_active_tasks - self.running)
+        if self.running >= most:
+            self.leases.return_unused()
 
-    def grant(self, key: InstanceKey) -> None:
-        """Take in that an instance has the slots it needs from outside the run."""
-        entry = self.leases.grant(key)
-        if entry is not None:
+    def hear(self, event: SlotsGranted | SlotsAwaited) -> None:
+        """Take in that an instance has the slots it needs from outside the run, or has to wait for them."""
+        key = (event.task_id, event.map_index)
+        if isinstance(event, SlotsAwaited):
+            self.leases.wait(key)
+        elif entry := self.leases.grant(key):
             heapq.heappush(self.queue, entry)
+
+    def _is_within(self, limit: int, entry: tuple[_Key, Instance]) -> bool:
+        """Tell whether an instance keeps to its task's own limit, once those ahead of it have begun."""
+        return self.active[entry[0][2]] + self.leases.ahead(entry) < limit
 
     def _is_crowded_out(self, key: _Key) -> bool:
         """Tell whether those held back by their tasks' limits keep this one from being looked at.

@@ -1,9 +1,12 @@
 """Which scheduled instances of a run need slots from outside it (pools), and have them.
 
-No more is asked for than the run could use at once, so that it keeps nobody waiting for what it cannot run.
+No more is asked for than the run could use at once, and what comes when it has no room is given back, so that it
+keeps nobody waiting for what it cannot run. Until a wish is answered the run keeps room for it.
 """
 
 import heapq
+from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,8 +14,10 @@ from appliance.dagrun.events import AskSlots, ReturnSlots
 from appliance.dagrun.instances import Instance, InstanceKey
 from appliance.dagrun.states import FINISHED, PARKED, TaskState
 
-Entry = tuple[tuple[int, int, str], Instance]
-"""An instance after what it is ordered by: negative weight, map index, task id."""
+Rank = tuple[int, int, str]
+"""Negative weight, map index, task id."""
+Entry = tuple[Rank, Instance]
+"""An instance after what it is ordered by."""
 
 
 @dataclass(slots=True)
@@ -25,38 +30,61 @@ class Leases:
     """By group: who may ask next."""
     asked: dict[InstanceKey, Entry] = field(default_factory=dict)
     """Who has asked, and has not begun."""
+    ranks: dict[str, list[Rank]] = field(default_factory=dict)
+    """By group: those of who has asked, best first."""
+    own_ranks: dict[str, list[Rank]] = field(default_factory=dict)
+    """The same by task id."""
+    unanswered: dict[InstanceKey, None] = field(default_factory=dict)
+    """Who may have slots at once; the others wait for them."""
     granted: dict[InstanceKey, None] = field(default_factory=dict)
+    asks: Counter[InstanceKey] = field(default_factory=Counter)
+    """How often each has asked."""
     said: list[AskSlots | ReturnSlots] = field(default_factory=list)
 
     def lacks(self, instance: Instance) -> bool:
         """Tell whether an instance needs slots it has not got."""
         return instance.task.task_id in self.groups and instance.key not in self.granted
 
-    def park(self, entry: Entry) -> None:
-        """Let an instance ask when the run has room for it."""
-        if entry[1].key not in self.asked:
-            group = self.groups[entry[1].task.task_id]
-            heapq.heappush(self.parked.setdefault(group, []), entry)
+    def ahead(self, entry: Entry) -> int:
+        """Return how many better instances of its task have asked and not begun."""
+        return bisect_left(self.own_ranks.get(entry[0][2], ()), entry[0])
 
-    def ask(self, room: int) -> None:
-        """Ask for as many instances of each group as the run has room for."""
-        if not self.parked:
+    def ask(self, entry: Entry, room: int) -> None:
+        """Let an instance ask, unless as many better ones of its group have asked as the run has room for."""
+        rank, instance = entry
+        key, group = instance.key, self.groups[instance.task.task_id]
+        if key in self.asked:
             return
-        asking = [self.groups[key[0]] for key in self.asked]
+        ranks = self.ranks.setdefault(group, [])
+        if bisect_left(ranks, rank) >= room:
+            heapq.heappush(self.parked.setdefault(group, []), entry)
+            return
+        insort(ranks, rank)
+        insort(self.own_ranks.setdefault(key[0], []), rank)
+        self.asked[key] = entry
+        self.unanswered[key] = None
+        self.asks[key] += 1
+        self.said.append(AskSlots(*key, priority=-rank[0], asks=self.asks[key]))
+
+    def unpark(self, room: int) -> list[Entry]:
+        """Return who may ask now."""
+        found: list[Entry] = []
         for group, entries in list(self.parked.items()):
-            left = room - asking.count(group)
-            while entries and left > 0:
-                entry = heapq.heappop(entries)
-                instance = entry[1]
-                if instance.state is TaskState.SCHEDULED:
-                    left -= 1
-                    self.asked[instance.key] = entry
-                    self.said.append(AskSlots(*instance.key, priority=-entry[0][0]))
+            ranks, more = self.ranks.get(group, []), 0
+            while entries and bisect_left(ranks, entries[0][0]) + more < room:
+                found.append(heapq.heappop(entries))
+                more += 1
             if not entries:
                 del self.parked[group]
+        return found
+
+    def wait(self, key: InstanceKey) -> None:
+        """Take in that an instance has to wait for its slots."""
+        self.unanswered.pop(key, None)
 
     def grant(self, key: InstanceKey) -> Entry | None:
         """Take in that an instance has its slots; return it if it still wants them."""
+        self.unanswered.pop(key, None)
         entry = self.asked.get(key)
         if entry is not None and key not in self.granted:
             self.granted[key] = None
@@ -65,10 +93,31 @@ class Leases:
             self.said.append(ReturnSlots(*key))
         return None
 
+    def return_unused(self) -> None:
+        """Give back what has come and cannot be used now; who had it asks again."""
+        for key in [key for key in self.granted if key in self.asked]:
+            self.refuse(key)
+
+    def refuse(self, key: InstanceKey) -> None:
+        """Give back what an instance has asked for or got."""
+        if key in self.asked:
+            self._withdraw(key)
+            self.said.append(ReturnSlots(*key))
+
     def told(self) -> list[AskSlots | ReturnSlots]:
-        """Return what is to be asked and given back since the last call."""
+        """Return what is to be asked and given back since the last call.
+
+        Wishes come first, so that they compete for what is given back. Who asks anew gives up what it had thereby.
+        """
         said, self.said = self.said, []
-        return said
+        asks = [one for one in said if isinstance(one, AskSlots)]
+        anew = {(one.task_id, one.map_index) for one in asks}
+        returns = [
+            one
+            for one in said
+            if isinstance(one, ReturnSlots) and (one.task_id, one.map_index) not in anew
+        ]
+        return [*asks, *returns]
 
     def moved(self, instance: Instance, old: TaskState | None) -> None:
         """Give back what an instance no longer needs."""
@@ -76,12 +125,19 @@ class Leases:
         if instance.task.task_id not in self.groups:
             return
         if new is TaskState.RUNNING:
+            self._withdraw(key)
             self.granted[key] = None
-            self.asked.pop(key, None)
         elif key in self.asked or key in self.granted:
-            self.asked.pop(key, None)
-            self.granted.pop(key, None)
-            is_deferred = new in PARKED
-            self.said.append(ReturnSlots(*key, is_deferred=is_deferred))
+            self._withdraw(key)
+            parked = new if new in PARKED else None
+            self.said.append(ReturnSlots(*key, parked=parked))
         elif old in PARKED and new in FINISHED:
             self.said.append(ReturnSlots(*key))
+
+    def _withdraw(self, key: InstanceKey) -> None:
+        self.granted.pop(key, None)
+        self.unanswered.pop(key, None)
+        entry = self.asked.pop(key, None)
+        if entry is not None:
+            for ranks in (self.ranks[self.groups[key[0]]], self.own_ranks[key[0]]):
+                del ranks[bisect_left(ranks, entry[0])]

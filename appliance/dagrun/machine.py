@@ -8,8 +8,7 @@ clock, and the same events at the same times give the same decisions, so it can 
    and their try number grows, before the gate (``gate.py``) starts as many as the limits of the run allow.
 3. A try that ends after the machine has stopped it, or a second time, is ignored.
 
-Source: Airflow 3.3: ``SchedulerJobRunner._schedule_dag_run``, ``DagRun.schedule_tis`` and the Execution API's
-``task_instances.py``.
+Source: Airflow 3.3: ``SchedulerJobRunner._schedule_dag_run``, ``DagRun.schedule_tis``, ``task_instances.py``.
 """
 
 from collections import Counter
@@ -24,6 +23,7 @@ from appliance.dagrun.events import (
     Event,
     FinishRun,
     PastMet,
+    SlotsAwaited,
     SlotsGranted,
     StartTask,
     StartWait,
@@ -194,8 +194,8 @@ class DagRun:
                 self._resume_try(event)
             case PastMet(task_ids):
                 self._board.meet_past(task_ids)
-            case SlotsGranted():
-                self._gate.grant((event.task_id, event.map_index))
+            case SlotsGranted() | SlotsAwaited():
+                self._gate.hear(event)
             case TimeReached():
                 self._alarm.ring(self._now)
             case CancelRequested():

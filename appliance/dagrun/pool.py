@@ -1,7 +1,7 @@
 """The slots of one pool, lent to task instances of any run. Pure.
 
-Whoever wants slots gets them at once or waits: higher priority first, then the earlier logical date, then the lower map
-index. One that wants more than is left lets those behind it pass, as in Airflow. Saying anything twice does no harm.
+Whoever wants slots gets them or waits: higher priority first, then the earlier logical date, then the lower map
+index, then by name. One that wants more than is left lets those behind it pass, as in Airflow. Saying anything twice does no harm.
 
 Source: Airflow 3.3: ``SchedulerJobRunner._executable_task_instances_to_queued``.
 """
@@ -23,6 +23,8 @@ class Lease:
     slots: int = 1
     priority: int = 1
     logical_date: str | None = None
+    asks: int = 1
+    """Who asks again after a wait competes again for what it has kept meanwhile."""
 
 
 @dataclass(slots=True)
@@ -34,21 +36,20 @@ class Pool:
     waiting: dict[str, Lease] = field(default_factory=dict)
     """In the order they came."""
 
-    def want(self, lease: Lease, capacity: int, *, is_in_force: bool = False) -> bool:
-        """Take in who wants slots; tell whether it has them now.
+    def want(self, lease: Lease, capacity: int, *, is_in_force: bool = False) -> None:
+        """Take in who wants slots.
 
         Args:
             lease: What it wants.
             capacity: How many slots there are, as it knows.
             is_in_force: Whether it knows that now; otherwise the last one to come knows best.
         """
-        is_new = lease.lease_id not in self.held and lease.lease_id not in self.waiting
-        if is_in_force or is_new:
+        held = self.held.get(lease.lease_id)
+        if is_in_force or (held is None and lease.lease_id not in self.waiting):
             self.capacity = capacity
-        if lease.lease_id not in self.held:
+        if held is None or held.asks < lease.asks:
+            self.held.pop(lease.lease_id, None)
             self.waiting[lease.lease_id] = lease
-            self.lend()
-        return lease.lease_id in self.held
 
     def give_back(self, lease_ids: Iterable[str]) -> None:
         """Take back slots, or forget who wanted them."""
@@ -90,5 +91,6 @@ class Pool:
         return cls(data.get("capacity", 0), held, waiting)
 
 
-def _order(lease: Lease) -> tuple[int, str, int]:
-    return -lease.priority, lease.logical_date or "", lease.map_index
+def _order(lease: Lease) -> tuple[int, str, int, str, str]:
+    date = lease.logical_date or ""
+    return -lease.priority, date, lease.map_index, lease.task_id, lease.workflow_id

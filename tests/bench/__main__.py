@@ -22,8 +22,7 @@ from statistics import median
 
 from temporalio.client import Client
 
-from tests.bench import bare, entities, image, scheduling
-from tests.bench.entities import Costs
+from tests.bench import bare, image, scheduling
 from tests.bench.memory import pss_mb
 from tests.bench.rival import SLOTS, running_airflow
 from tests.bench.table import Figures, markdown
@@ -67,7 +66,7 @@ def main() -> None:
 
 def _measure_appliance(figures: Figures, folder: Path, runs: int) -> None:
     configuration = folder / "appliance.yaml"
-    configuration.write_text(f"worker:\n  parallelism: {SLOTS}\npools:\n  narrow: 1\n")
+    configuration.write_text(f"worker:\n  parallelism: {SLOTS}\n")
     environ = {"APPLIANCE_CONF": str(configuration)}
     with running_box(dags=DAGS, folder=folder, environ=environ) as box:
         address = f"127.0.0.1:{box.environ['APPLIANCE_PORT']}"
@@ -75,7 +74,6 @@ def _measure_appliance(figures: Figures, folder: Path, runs: int) -> None:
         figures.memory_mb = pss_mb([box.process.pid])
         with _bare_worker(address):
             asyncio.run(_alternate(figures, box, address, runs))
-        asyncio.run(_cost(figures.costs, box, address, runs))
         time.sleep(SETTLE_S)
         figures.memory_used_mb = pss_mb([box.process.pid])
 
@@ -103,26 +101,6 @@ async def _alternate(
     figures.bare_ms = median(bares[1:]) / CHAIN * 1000
     figures.fan_per_s = FAN / median(fans[1:])
     figures.submit_s = median(submits[1:])
-
-
-async def _cost(costs: Costs, box: RunningBox, address: str, runs: int) -> None:
-    """Measure what it costs that runs know of each other."""
-    client = await Client.connect(address)
-    pooled, alone, queued, announced, closed = [], [], [], [], []
-    for number in range(runs + 1):
-        pooled.append(await _run_s(client, _submit(box, "bench_pooled")[0]))
-        alone.append(await entities.alone_ms(client, number, 5))
-        queued.append(await entities.queued_ms(client, number))
-        told = await entities.told_ms(client, number)
-        announced.append(told[0])
-        closed.append(told[1])
-        _progress(f"round {number}: pooled chain {pooled[-1]:.2f} s, ")
-        _progress(f"in turn {queued[-1]:.0f} ms a run\n")
-    costs.pooled_ms = median(pooled[1:]) / CHAIN * 1000
-    costs.alone_ms, costs.queued_ms = median(alone[1:]), median(queued[1:])
-    costs.announce_ms, costs.close_ms = median(announced[1:]), median(closed[1:])
-    costs.pooled_events = await _events(client, _submit(box, "bench_pooled")[0])
-    costs.plain_events = await _events(client, _submit(box, "bench_chain")[0])
 
 
 def _measure_airflow(figures: Figures, folder: Path, runs: int) -> None:
@@ -156,13 +134,6 @@ def _submit(box: RunningBox, dag_id: str) -> tuple[str, float]:
     took_s = time.monotonic() - began
     assert submitted.code == 0, submitted.stderr
     return str(submitted.json["workflow_id"]), took_s
-
-
-async def _events(client: Client, workflow_id: str) -> float:
-    """Wait for the end of a chain; return how long its history is, a task."""
-    handle = client.get_workflow_handle(workflow_id)
-    await handle.result()
-    return len((await handle.fetch_history()).events) / CHAIN
 
 
 async def _run_s(client: Client, workflow_id: str) -> float:

@@ -4,8 +4,6 @@ import os
 import platform
 from dataclasses import dataclass, field
 
-from tests.bench.entities import QUEUED_RUNS, Costs
-
 
 @dataclass(slots=True)
 class Figures:
@@ -24,14 +22,12 @@ class Figures:
     airflow_trigger_s: float = float("nan")
     airflow_memory_mb: float = float("nan")
     airflow_memory_used_mb: float = float("nan")
-    costs: Costs = field(default_factory=Costs)
     loads: list[float] = field(default_factory=list)
 
 
 def markdown(figures: Figures) -> str:
     """Return the table, with the machine it was measured on below it."""
     f = figures
-    c = f.costs
     rows = (
         (
             "chain of 50 empty tasks, against 50 no-op activities of a bare workflow",
@@ -74,27 +70,6 @@ def markdown(figures: Figures) -> str:
             "",
             "",
             "at most 50 ms",
-        ),
-        (
-            "the chain of 50 tasks, each with a slot of a pool, against none",
-            f"{c.pooled_ms:.1f} ms and {c.pooled_events:.1f} events a task",
-            f"{f.chain_ms:.1f} ms, {c.plain_events:.1f} events",
-            f"{c.pooled_ms / f.chain_ms:.1f} x",
-            "",
-        ),
-        (
-            f"{QUEUED_RUNS} runs of a task, one at a time by `max_active_runs`, against one alone",
-            f"{c.queued_ms:.0f} ms a run",
-            f"{c.alone_ms:.0f} ms",
-            f"{c.queued_ms / c.alone_ms:.1f} x",
-            "",
-        ),
-        (
-            "a run announces itself to its DAG; tells how it ended",
-            f"{c.announce_ms:.1f} ms; {c.close_ms:.1f} ms",
-            f"a run: {c.alone_ms:.0f} ms",
-            f"{(c.announce_ms + c.close_ms) / c.alone_ms:.2f} x",
-            "",
         ),
     )
     lines = ["| what | appliance | other | ratio | to reach |", "|---|---|---|---|---|"]

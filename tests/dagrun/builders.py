@@ -105,4 +105,4 @@ def _say_slots(decision: AskSlots | ReturnSlots) -> str:
     who = name(decision.task_id, decision.map_index)
     if isinstance(decision, AskSlots):
         return f"ask {who} {decision.priority}"
-    return f"return {who}" + " deferred" * decision.is_deferred
+    return f"return {who}" + f" {decision.parked or ''}".rstrip()

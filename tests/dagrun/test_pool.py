@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from appliance.dagrun.events import SlotsGranted, TryResumed
+from appliance.dagrun.events import SlotsAwaited, SlotsGranted, TryResumed
 from appliance.dagrun.plan import Plan
 from appliance.dagrun.pool import Lease, Pool
 from tests.dagrun.builders import Transcript, plan
@@ -15,19 +15,25 @@ def lease(name: str, **facts: Any) -> Lease:
     )
 
 
+def wants(pool: Pool, wish: Lease, capacity: int, *, is_in_force: bool = False) -> bool:
+    pool.want(wish, capacity, is_in_force=is_in_force)
+    pool.lend()
+    return wish.lease_id in pool.held
+
+
 def test_slots_are_lent_until_there_are_none() -> None:
     pool = Pool()
 
-    assert pool.want(lease("a"), 2)
-    assert pool.want(lease("b"), 2)
-    assert not pool.want(lease("c"), 2)
+    assert wants(pool, lease("a"), 2)
+    assert wants(pool, lease("b"), 2)
+    assert not wants(pool, lease("c"), 2)
     pool.give_back(["a"])
     assert [x.lease_id for x in pool.lend()] == ["c"]
 
 
 def test_the_important_go_first_then_the_earlier_run_then_the_lower_index() -> None:
     pool = Pool()
-    pool.want(lease("holder"), 1)
+    wants(pool, lease("holder"), 1)
     wishes: dict[str, dict[str, Any]] = {
         "second": {"priority": 5, "logical_date": "2026-01-01", "map_index": 1},
         "first": {"priority": 5, "logical_date": "2026-01-01", "map_index": 0},
@@ -35,7 +41,7 @@ def test_the_important_go_first_then_the_earlier_run_then_the_lower_index() -> N
         "last": {"priority": 1},
     }
     for name, facts in wishes.items():
-        pool.want(lease(name, **facts), 1)
+        wants(pool, lease(name, **facts), 1)
 
     order = []
     while pool.held:
@@ -46,36 +52,36 @@ def test_the_important_go_first_then_the_earlier_run_then_the_lower_index() -> N
 
 def test_one_that_wants_more_than_is_left_lets_others_pass() -> None:
     pool = Pool()
-    pool.want(lease("a"), 2)
+    wants(pool, lease("a"), 2)
 
-    assert not pool.want(lease("big", slots=2, priority=9), 2)
-    assert pool.want(lease("small"), 2)
+    assert not wants(pool, lease("big", slots=2, priority=9), 2)
+    assert wants(pool, lease("small"), 2)
 
 
 def test_wanting_twice_takes_one_slot() -> None:
     pool = Pool()
 
-    assert pool.want(lease("a"), 1)
-    assert pool.want(lease("a"), 1)
+    assert wants(pool, lease("a"), 1)
+    assert wants(pool, lease("a"), 1)
     pool.give_back(["a"])
-    assert pool.want(lease("b"), 1)
+    assert wants(pool, lease("b"), 1)
 
 
 def test_one_that_asks_again_brings_no_old_capacity_back() -> None:
     pool = Pool()
-    pool.want(lease("a"), 1)
-    pool.want(lease("b"), 1)
-    assert not pool.want(lease("c"), 2)
+    wants(pool, lease("a"), 1)
+    wants(pool, lease("b"), 1)
+    assert not wants(pool, lease("c"), 2)
 
-    assert pool.want(lease("b"), 1)
+    assert wants(pool, lease("b"), 1)
     assert pool.capacity == 2
-    assert pool.want(lease("c"), 3, is_in_force=True)
+    assert wants(pool, lease("c"), 3, is_in_force=True)
 
 
 def test_a_run_that_is_gone_keeps_nothing() -> None:
     pool = Pool()
-    pool.want(lease("a"), 1)
-    pool.want(lease("b", workflow_id="other"), 1)
+    wants(pool, lease("a"), 1)
+    wants(pool, lease("b", workflow_id="other"), 1)
 
     pool.give_back_all("run")
 
@@ -84,8 +90,8 @@ def test_a_run_that_is_gone_keeps_nothing() -> None:
 
 def test_a_pool_can_be_put_away_and_taken_up_again() -> None:
     pool = Pool()
-    pool.want(lease("a"), 1)
-    pool.want(lease("b"), 1)
+    wants(pool, lease("a"), 1)
+    wants(pool, lease("b"), 1)
 
     assert Pool.from_json(json.loads(json.dumps(pool.to_json()))) == pool
 
@@ -140,3 +146,62 @@ def test_slots_that_come_too_late_are_given_back() -> None:
     assert run.receive(SlotsGranted("b", -1)) == []
     run.end("b success")
     assert run.receive(SlotsGranted("b", -1)) == ["return b"]
+
+
+def test_who_asks_anew_competes_anew_for_what_it_kept() -> None:
+    pool = Pool()
+    pool.want(lease("deferred", priority=1), 1)
+    pool.lend()
+    pool.want(lease("better", priority=2), 1)
+
+    pool.want(lease("deferred", priority=1, asks=2), 1)
+
+    assert [x.lease_id for x in pool.lend()] == ["better"]
+
+
+def test_a_late_reminder_takes_nothing_away() -> None:
+    pool = Pool()
+    pool.want(lease("a", asks=2), 1)
+    pool.lend()
+    pool.want(lease("b", priority=9), 1)
+
+    assert wants(pool, lease("a", asks=1), 1)
+
+
+def test_the_run_keeps_room_for_one_that_has_asked_until_it_has_to_wait() -> None:
+    run = Transcript(lent("a, b", "a", a={"prio": 5}, dag={"max_active_tasks": 1}))
+
+    assert run.said == ["ask a 5"]
+    assert run.receive(SlotsAwaited("a", -1)) == ["start b 1"]
+
+
+def test_slots_that_come_when_the_run_has_no_room_are_given_back() -> None:
+    run = Transcript(lent("a, b", "a", a={"prio": 5}, dag={"max_active_tasks": 1}))
+    run.receive(SlotsAwaited("a", -1))
+
+    assert run.receive(SlotsGranted("a", -1)) == ["return a"]
+    assert run.end("b success") == ["ask a 5"]
+
+
+def test_no_more_instances_ask_than_their_task_may_run() -> None:
+    run = Transcript(lent("m", "m", m={"map": [3], "max_run": 1}))
+
+    assert run.said == ["ask m[0] 1"]
+    run.receive(SlotsGranted("m", 0))
+    assert run.end("m[0] success") == ["ask m[1] 1", "return m[0]"]
+
+
+def test_the_best_asks_though_others_wait_already() -> None:
+    run = Transcript(
+        lent(
+            "a, b >> c",
+            "a c",
+            c={"prio": 9},
+            a={"prio": 2},
+            b={"weight": "absolute"},
+            dag={"max_active_tasks": 1},
+        )
+    )
+    said = [*run.said, *run.receive(SlotsAwaited("a", -1)), *run.end("b success")]
+
+    assert [one for one in said if one.startswith("ask")] == ["ask a 2", "ask c 9"]

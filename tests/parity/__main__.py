@@ -11,11 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.parity.comparison import Comparison, compare_many
+from tests.parity.comparison import Comparison, compare_crowds, compare_many
 
 KEPT = Path("build/parity-differences.jsonl")
 """Specs that differed, a line each, ready for ``regressions.jsonl``."""
 EVERY = 50
+RUNS_SHARE = 3
+"""For so many DAGs one crowd of several runs is compared."""
 
 
 def main(count: int, seed: int) -> int:
@@ -35,12 +37,22 @@ def main(count: int, seed: int) -> int:
                 print(
                     f"{compared} compared, {different} differ, {took:.0f} s", flush=True
                 )
+    different += _compare_crowds(count // RUNS_SHARE, seed)
     took = time.monotonic() - began
     print(
         f"{compared} compared from seed {seed} in {took:.0f} s: {different} differ "
         f"(and {refused} that Airflow refuses to parse)"
     )
     return different
+
+
+def _compare_crowds(count: int, seed: int) -> int:
+    with tempfile.TemporaryDirectory() as home:
+        found = compare_crowds(Path(home), seed, count, oracles=os.cpu_count() or 1)
+        differences = [difference for difference in found if difference]
+    print(*differences, sep="\n")
+    print(f"{count} crowds of runs compared, {len(differences)} differ", flush=True)
+    return len(differences)
 
 
 def _keep(comparison: Comparison) -> None:

@@ -1,18 +1,23 @@
 """Whether the machine and Airflow's own scheduler take the same decisions, step by step."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from appliance.dagrun.plan import Plan
+from tests.parity import crowds
 from tests.parity.client import OracleClient, oracle
+from tests.parity.crowd import play
+from tests.parity.crowds import Case
 from tests.parity.simulate import simulate
 from tests.parity.specs import Spec, generate
+
+_Asking = Callable[[Callable[[OracleClient, int], Any], Iterable[int]], Iterator[Any]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,26 @@ def compare(airflow: OracleClient, spec: Spec) -> Comparison:
     return Comparison(spec, difference=difference)
 
 
+def compare_crowd(airflow: OracleClient, case: Case) -> str:
+    """Play one case of several runs on both sides; return the first difference, or nothing."""
+    answer = airflow.ask({"crowd": case})
+    ours = play(case, answer["plans"], answer["dates"])
+    return _crowd_difference(ours, answer["trace"])
+
+
+def compare_crowds(
+    home: Path, first_seed: int, count: int, *, oracles: int
+) -> Iterator[str]:
+    """Compare the cases of consecutive seeds; yield a text a case, empty if both sides do the same."""
+
+    def one(airflow: OracleClient, seed: int) -> str:
+        found = compare_crowd(airflow, crowds.generate(seed))
+        return f"{seed} differs:\n{found}" if found else ""
+
+    with _several(home, oracles) as ask:
+        yield from ask(one, range(first_seed, first_seed + count))
+
+
 def compare_many(
     home: Path, first_seed: int, count: int, *, size: int | None = None, oracles: int
 ) -> Iterator[Comparison]:
@@ -59,27 +84,63 @@ def compare_many(
         size: Tasks a spec; None for a few.
         oracles: How many Airflows at once.
     """
+
+    def one(airflow: OracleClient, seed: int) -> Comparison:
+        return compare(airflow, generate(seed, size=size))
+
+    with _several(home, oracles) as ask:
+        while count > 0:
+            seeds = range(first_seed, first_seed + count)
+            for comparison in ask(one, seeds):
+                count -= not comparison.refused
+                yield comparison
+            first_seed = seeds.stop
+
+
+@contextmanager
+def _several(home: Path, oracles: int) -> Iterator[_Asking]:
+    """Start oracles; what is returned asks a free one about each seed, and yields the answers in that order."""
     with ExitStack() as stack:
         free: SimpleQueue[OracleClient] = SimpleQueue()
         for n in range(oracles):
             one_home = home / str(n)
             one_home.mkdir(parents=True)
             free.put(stack.enter_context(oracle(one_home)))
-
-        def one(seed: int) -> Comparison:
-            airflow = free.get()
-            try:
-                return compare(airflow, generate(seed, size=size))
-            finally:
-                free.put(airflow)
-
         pool = stack.enter_context(ThreadPoolExecutor(oracles))
-        while count > 0:
-            seeds = range(first_seed, first_seed + count)
-            for comparison in pool.map(one, seeds):
-                count -= not comparison.refused
-                yield comparison
-            first_seed = seeds.stop
+
+        def ask(
+            about: Callable[[OracleClient, int], Any], seeds: Iterable[int]
+        ) -> Iterator[Any]:
+            def one(seed: int) -> Any:
+                airflow = free.get()
+                try:
+                    return about(airflow, seed)
+                finally:
+                    free.put(airflow)
+
+            return pool.map(one, seeds)
+
+        yield ask
+
+
+def _crowd_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    for what in ("events", "tis"):
+        here, there = sorted(_plain(ours[what])), sorted(_plain(theirs[what]))
+        if here != there:
+            return _first_difference(here, there)
+    return "" if ours["runs"] == theirs["runs"] else f"{ours['runs']} {theirs['runs']}"
+
+
+def _plain(rows: Iterable[Sequence[Any]]) -> Iterator[list[str]]:
+    for row in rows:
+        at = f"{row[0]:012.4f}" if isinstance(row[0], float | int) else row[0]
+        yield [at, *map(str, row[1:])]
+
+
+def _first_difference(here: list[list[str]], there: list[list[str]]) -> str:
+    pairs = zip([*here, []], [*there, []], strict=False)
+    found = next(pair for pair in pairs if pair[0] != pair[1])
+    return f"here:    {found[0]}\nAirflow: {found[1]}"
 
 
 def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:

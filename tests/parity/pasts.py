@@ -16,7 +16,7 @@ from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
 from tests.parity.dags import EPOCH
-from tests.parity.scheduler import Oracle, _Run
+from tests.parity.scheduler import Oracle, dag_model
 
 
 def is_met(oracle: Oracle, case: Mapping[str, Any]) -> bool:
@@ -27,7 +27,7 @@ def is_met(oracle: Oracle, case: Mapping[str, Any]) -> bool:
     return past.ask(runs[-1])
 
 
-class _Past(_Run):
+class _Past:
     def __init__(self, oracle: Oracle, case: Mapping[str, Any]) -> None:
         self.session = oracle.session
         with DAG("past", schedule=None, catchup=case["catchup"]) as dag:
@@ -44,7 +44,7 @@ class _Past(_Run):
             ]
         )
         self.session.flush()
-        add([self._dag_model()])
+        add([dag_model(self.dag)])
         self.session.flush()
         add([DagVersion(dag_id="past", version_number=1, bundle_name="oracle")])
         self.session.flush()

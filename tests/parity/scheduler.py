@@ -7,7 +7,7 @@ Real code takes every decision: ``SchedulerJobRunner._schedule_dag_run`` (timeou
 
 Two things Airflow leaves open are fixed here: an operator's dependencies are a set ordered by object addresses, so the
 last writer of a state differs between processes (they are asked in the order they are written in), and which of
-two instances of equal priority and map index is queued first is left to the database (by task id).
+two instances of equal priority and map index is queued first is left to the database (by task id, then DAG id).
 
 Imports Airflow and its whole database schema: only for the process of ``serve.py``.
 """
@@ -69,7 +69,7 @@ QUEUEING_ORDER = re.compile(
 def _break_ties(
     _connection: Any, _cursor: Any, sql: str, parameters: Any, *_: Any
 ) -> tuple[str, Any]:
-    return QUEUEING_ORDER.sub(r"\g<0>, \1.task_id", sql), parameters
+    return QUEUEING_ORDER.sub(r"\g<0>, \1.task_id, \1.dag_id", sql), parameters
 
 
 EMPTY_ALL_TABLES = "".join(
@@ -146,6 +146,35 @@ class Oracle:
         self.session.commit()
 
 
+def in_order(dag: Any) -> Any:
+    """Return an SDK ``DAG`` as the scheduler has it, its dependencies asked in a fixed order."""
+    read = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    known = {type(dep).__name__: dep for dep in DEFAULT_OPERATOR_DEPS}
+    for task in read.task_dict.values():
+        task.deps = _OrderedDependencies(known[name] for name in DEPENDENCY_ORDER)
+    return read
+
+
+def dag_model(dag: Any) -> DagModel:
+    """Return the row of a DAG that is on."""
+    return DagModel(
+        dag_id=dag.dag_id,
+        bundle_name="oracle",
+        is_stale=False,
+        is_paused=False,
+        owners="o",
+        max_active_tasks=dag.max_active_tasks,
+        max_active_runs=dag.max_active_runs,
+        max_consecutive_failed_dag_runs=0,
+        has_task_concurrency_limits=True,
+        fail_fast=dag.fail_fast,
+        timetable_type="",
+        timetable_summary="",
+        relative_fileloc="dag.py",
+        fileloc="dag.py",
+    )
+
+
 class _Run:
     def __init__(
         self, oracle: Oracle, dag: Any, script: Script, *, batch: bool, limits: bool
@@ -153,10 +182,7 @@ class _Run:
         self.session, self.runner = oracle.session, oracle.runner
         self.clock = oracle.clock
         self.script, self.batch, self.limits = script, batch, limits
-        self.dag = DagSerialization.from_dict(DagSerialization.to_dict(dag))
-        known = {type(dep).__name__: dep for dep in DEFAULT_OPERATOR_DEPS}
-        for task in self.dag.task_dict.values():
-            task.deps = _OrderedDependencies(known[name] for name in DEPENDENCY_ORDER)
+        self.dag = in_order(dag)
         self.attempts: dict[str, int] = {}
         self.heap: list[tuple[datetime, int, str, Any]] = []
         self.pushed = 0
@@ -180,7 +206,7 @@ class _Run:
             ]
         )
         session.flush()
-        session.add(self._dag_model())
+        session.add(dag_model(dag))
         session.add(self.runner.job)
         session.flush()
         session.add(
@@ -203,24 +229,6 @@ class _Run:
             self._at(EPOCH + dag.dagrun_timeout + JUST_AFTER, "timeout", None)
         return SimpleNamespace(
             key=dag_run.id, run_id=dag_run.run_id, type=type(dag_run)
-        )
-
-    def _dag_model(self) -> Any:
-        return DagModel(
-            dag_id=self.dag.dag_id,
-            bundle_name="oracle",
-            is_stale=False,
-            is_paused=False,
-            owners="o",
-            max_active_tasks=self.dag.max_active_tasks,
-            max_active_runs=self.dag.max_active_runs,
-            max_consecutive_failed_dag_runs=0,
-            has_task_concurrency_limits=True,
-            fail_fast=self.dag.fail_fast,
-            timetable_type="",
-            timetable_summary="",
-            relative_fileloc="dag.py",
-            fileloc="dag.py",
         )
 
     # The loop

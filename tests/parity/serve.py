@@ -9,6 +9,9 @@ Answer: {"timing": <dagfile.timetables>, "runs": those Airflow makes}
 Request: {"past": <test_pasts.py>}
 Answer: {"is_met": whether the last run's task may run}
 
+Request: {"crowd": <crowds.py>}
+Answer: {"plans": those of its DAGs, "dates": the logical dates of its runs, "trace": ...}
+
 Request: {"questions": [...]}
 Answer: {"answers": those of dagfile.timetables}
 """
@@ -30,7 +33,7 @@ from airflow.serialization.serialized_objects import DagSerialization  # noqa: E
 from appliance.dagfile import timetables  # noqa: E402
 from appliance.dagrun.plan import Plan  # noqa: E402
 from appliance.warm import seams  # noqa: E402
-from tests.parity import pasts, schedules  # noqa: E402
+from tests.parity import crowding, pasts, schedules  # noqa: E402
 from tests.parity.acted import build_acted_dag  # noqa: E402
 from tests.parity.dags import build_dag  # noqa: E402
 from tests.parity.scheduler import Oracle  # noqa: E402
@@ -43,6 +46,8 @@ def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"answers": [timetables.answered(one) for one in request["questions"]]}
     if "past" in request:
         return {"is_met": pasts.is_met(oracle, request["past"])}
+    if "crowd" in request:
+        return crowding.answer(oracle, request["crowd"])
     if "source" in request:
         dag = schedules.dag_of(request["source"])
         timing = timetables.facts_of(dag, seams.core_timetable(dag))

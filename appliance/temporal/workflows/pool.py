@@ -5,6 +5,7 @@ gone. A new one, after somebody terminated the last, takes over what that knew. 
 """
 
 import asyncio
+from collections.abc import Collection
 from datetime import timedelta
 
 from temporalio import workflow
@@ -61,16 +62,12 @@ class AirflowPool:
     async def want(self, wishes: list[Wish]) -> list[bool]:
         """Take in who wants slots; tell of each whether it has them now. The others are told by a signal."""
         await workflow.wait_condition(lambda: self._is_ready)
-        pool = self._pool
-        known = {*pool.held, *(wish.lease.lease_id for wish in wishes)}
-        told = [
-            pool.want(wish.lease, wish.capacity, is_in_force=wish.is_in_force)
-            for wish in wishes
-        ]
+        for wish in wishes:
+            self._pool.want(wish.lease, wish.capacity, is_in_force=wish.is_in_force)
+        asking = {wish.lease.lease_id for wish in wishes}
         # More slots than before are for others, too.
-        self._lent += [x for x in pool.held.values() if x.lease_id not in known]
-        self._draw()
-        return told
+        self._lend(told=asking)
+        return [wish.lease.lease_id in self._pool.held for wish in wishes]
 
     @workflow.signal(name=messages.GIVE_BACK_SIGNAL)
     async def give_back(self, given: GivingBack) -> None:
@@ -113,8 +110,10 @@ class AirflowPool:
                 self._pool.give_back_all(workflow_id)
                 self._lend()
 
-    def _lend(self) -> None:
-        self._lent += self._pool.lend()
+    def _lend(self, *, told: Collection[str] = ()) -> None:
+        """Lend what is left; all but those who are told anyway get a signal."""
+        lent = self._pool.lend()
+        self._lent += [lease for lease in lent if lease.lease_id not in told]
         self._draw()
 
     def _draw(self) -> None:

@@ -14,9 +14,16 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
-from appliance.dagrun.events import AskSlots, Event, ReturnSlots, SlotsGranted
+from appliance.dagrun.events import (
+    AskSlots,
+    Event,
+    ReturnSlots,
+    SlotsAwaited,
+    SlotsGranted,
+)
 from appliance.dagrun.plan import Plan, TaskSpec
 from appliance.dagrun.pool import Lease
+from appliance.dagrun.states import PARKED, TaskState
 from appliance.dagrun.tries import RunFacts
 from appliance.temporal import messages
 from appliance.temporal.messages import DagAnswer, GivingBack, PoolFacts, Wish
@@ -31,7 +38,8 @@ class _Need:
     pool: str
     capacity: int
     slots: int
-    include_deferred: bool
+    kept_in: frozenset[TaskState]
+    """Parked states that count."""
 
 
 class Slots:
@@ -46,6 +54,8 @@ class Slots:
         }
         self._lent: set[str] = set()
         self._wanted: dict[str, Wish] = {}
+        self._asking: dict[str, set[workflow.ActivityHandle[bool]]] = {}
+        """By pool: wishes it has not answered yet."""
         self._doing: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._reminder: workflow.ActivityHandle[None] | None = None
 
@@ -91,7 +101,7 @@ class Slots:
 
         async def acquire() -> None:
             for need in self._needs[decision.task_id]:
-                await self._acquire(facts, need, decision)
+                await self._acquire(facts, need, decision, report)
             report(SlotsGranted(decision.task_id, decision.map_index))
 
         self._then((decision.task_id, decision.map_index), acquire())
@@ -101,12 +111,12 @@ class Slots:
         if instance in self._doing:
             self._doing[instance].cancel()
         for need in self._needs[decision.task_id]:
-            if decision.is_deferred and need.include_deferred:
+            if decision.parked in need.kept_in:
                 continue
             lease_id = _lease_id(facts, need.pool, decision)
             self._lent.discard(lease_id)
             self._wanted.pop(lease_id, None)
-            self._then(instance, _return(GivingBack(need.pool, [lease_id])))
+            self._then(instance, self._return(GivingBack(need.pool, [lease_id])))
 
     async def end(self, facts: RunFacts) -> None:
         """Give back everything."""
@@ -116,10 +126,16 @@ class Slots:
             self._reminder.cancel()
         pools = {need.pool: None for needs in self._needs.values() for need in needs}
         await asyncio.gather(
-            *(_return(GivingBack(pool, [], facts.workflow_id)) for pool in pools)
+            *(self._return(GivingBack(pool, [], facts.workflow_id)) for pool in pools)
         )
 
-    async def _acquire(self, facts: RunFacts, need: _Need, asked: AskSlots) -> None:
+    async def _acquire(
+        self,
+        facts: RunFacts,
+        need: _Need,
+        asked: AskSlots,
+        report: Callable[[Event], None],
+    ) -> None:
         lease = Lease(
             lease_id=_lease_id(facts, need.pool, asked),
             workflow_id=facts.workflow_id,
@@ -128,22 +144,50 @@ class Slots:
             slots=need.slots,
             priority=asked.priority,
             logical_date=facts.logical_date,
+            asks=asked.asks,
         )
         wish = Wish(need.pool, lease, need.capacity)
         self._lent.discard(lease.lease_id)
-        has_it: bool = await workflow.execute_local_activity(
-            messages.WANT_SLOTS,
-            wish,
-            result_type=bool,
-            start_to_close_timeout=_TIMEOUT,
-            summary=f"a slot of {need.pool}"[:200],
-        )
-        if has_it or lease.lease_id in self._lent:
+        if await self._has_at_once(wish) or lease.lease_id in self._lent:
             return
+        report(SlotsAwaited(asked.task_id, asked.map_index))
         self._wanted[lease.lease_id] = wish
         self._remind(facts)
         await workflow.wait_condition(lambda: lease.lease_id in self._lent)
         self._wanted.pop(lease.lease_id, None)
+
+    async def _has_at_once(self, wish: Wish) -> bool:
+        answer = workflow.start_local_activity(
+            messages.WANT_SLOTS,
+            wish,
+            result_type=bool,
+            start_to_close_timeout=_TIMEOUT,
+            summary=f"a slot of {wish.pool}"[:200],
+        )
+        asking = self._asking.setdefault(wish.pool, set())
+        asking.add(answer)
+        answer.add_done_callback(asking.discard)
+        return bool(await answer)
+
+    async def _return(self, given: GivingBack) -> None:
+        """Tell a pool once it knows who else of this run wants its slots: they compete for what comes back.
+
+        Should telling fail for long, the pool finds out by itself.
+        """
+        if asking := self._asking.get(given.pool):
+            await asyncio.wait(list(asking))
+        try:
+            await workflow.execute_local_activity(
+                messages.GIVE_BACK_SLOTS,
+                given,
+                start_to_close_timeout=_TIMEOUT,
+                retry_policy=_RETURN_TRIES,
+                summary=f"give back slots of {given.pool}"[:200],
+            )
+        except ActivityError as err:
+            workflow.logger.error(
+                "slots of %s were not given back: %s", given.pool, err
+            )
 
     def _remind(self, facts: RunFacts) -> None:
         """Have the pools reminded of who waits, by an activity that leaves no events while anybody does."""
@@ -180,28 +224,13 @@ def _needs(
     needs: list[_Need] = []
     if task.max_active_tis_per_dag is not None:
         limit = f"{dag_id}.{task.task_id}: max_active_tis_per_dag"
-        needs.append(
-            _Need(limit, task.max_active_tis_per_dag, 1, include_deferred=True)
-        )
+        needs.append(_Need(limit, task.max_active_tis_per_dag, 1, PARKED))
     if (pool := pools.get(task.pool)) is not None:
-        slots = task.pool_slots
-        needs.append(_Need(task.pool, pool.slots, slots, pool.include_deferred))
+        # A person may take for ever: that never counts, as in Airflow.
+        kept_in = frozenset({TaskState.DEFERRED} if pool.include_deferred else ())
+        needs.append(_Need(task.pool, pool.slots, task.pool_slots, kept_in))
     return tuple(needs)
 
 
 def _lease_id(facts: RunFacts, pool: str, of: AskSlots | ReturnSlots) -> str:
     return f"{facts.workflow_id}/{of.task_id}/{of.map_index} {pool}"
-
-
-async def _return(given: GivingBack) -> None:
-    """Tell a pool; should that fail for long, the pool finds out by itself."""
-    try:
-        await workflow.execute_local_activity(
-            messages.GIVE_BACK_SLOTS,
-            given,
-            start_to_close_timeout=_TIMEOUT,
-            retry_policy=_RETURN_TRIES,
-            summary=f"give back slots of {given.pool}"[:200],
-        )
-    except ActivityError as err:
-        workflow.logger.error("slots of %s were not given back: %s", given.pool, err)
