@@ -18,12 +18,12 @@ def signal_family(pid: int, number: int) -> list[int]:
     Returns:
         A pidfd of each of the last; the caller closes them.
     """
-    for send in (os.killpg, os.kill) if os.getpgid(pid) != pid else (os.killpg,):
-        with suppress(
-            ProcessLookupError
-        ):  # Nobody is left in the group, or it has ended.
-            send(pid, number)
+    # Looked up first: whose parent has ended is nobody's child any more.
     strays = list(_strays(pid, group=pid))
+    for send in (os.killpg, os.kill) if os.getpgid(pid) != pid else (os.killpg,):
+        # Nobody is left in the group, or it has ended.
+        with suppress(ProcessLookupError):
+            send(pid, number)
     _signal_each(strays, number)
     return strays
 
