@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from appliance.dagrun.events import AskSlots, ReturnSlots
 from appliance.dagrun.instances import Instance, InstanceKey
-from appliance.dagrun.states import FINISHED, PARKED, TaskState
+from appliance.dagrun.states import PARKED, TaskState
 
 Rank = tuple[int, int, str]
 """Negative weight, map index, task id."""
@@ -131,7 +131,7 @@ class Leases:
             self._withdraw(key)
             parked = new if new in PARKED else None
             self.said.append(ReturnSlots(*key, parked=parked))
-        elif old in PARKED and new in FINISHED:
+        elif old in PARKED:  # It competes again, or needs them no longer.
             self.said.append(ReturnSlots(*key))
 
     def _withdraw(self, key: InstanceKey) -> None:

@@ -139,6 +139,15 @@ def test_a_deferred_instance_gives_back_what_does_not_count_deferred_ones() -> N
     assert run.receive(SlotsGranted("a", -1)) == ["start a 1"]
 
 
+def test_a_resumed_instance_keeps_no_slot_while_its_run_has_no_room() -> None:
+    run = Transcript(lent("a, b", "a", dag={"max_active_tasks": 1}))
+    run.receive(SlotsGranted("a", -1))
+    assert run.end("a deferred") == ["await a 1", "start b 1", "return a deferred"]
+
+    assert run.receive(TryResumed("a", -1)) == ["return a"]
+    assert run.end("b success") == ["ask a 1"]
+
+
 def test_slots_that_come_too_late_are_given_back() -> None:
     run = Transcript(lent("a >> b, c", "b", b={"rule": "always"}))
     run.receive(SlotsGranted("b", -1))
