@@ -37,3 +37,6 @@ with DAG("senses_one_at_a_time", max_active_tasks=1):
 
 with DAG("senses_for_ever"):
     Nth(task_id="wait", nth=999, mode="reschedule", poke_interval=3600)
+
+with DAG("senses_slowly"):
+    Nth(task_id="wait", nth=3, mode="reschedule", poke_interval=6)
