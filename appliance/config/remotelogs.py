@@ -35,7 +35,7 @@ _PROVIDERS = {
 
 
 def check(env: Mapping[str, str], problems: Problems) -> None:
-    """Note what keeps Airflow from keeping logs where the environment says."""
+    """Note what keeps Airflow from keeping logs where its environment says."""
     is_on = env.get(_SWITCH, "").lower() in _YES
     if not is_on or any(map(env.get, _ELSEWHERE)) or _has_file(env):
         return
@@ -58,7 +58,7 @@ def check(env: Mapping[str, str], problems: Problems) -> None:
 
 def _has_file(env: Mapping[str, str]) -> bool:
     """Whether there is an ``airflow.cfg``, which may say more."""
-    return "AIRFLOW_HOME" in env and Path(env["AIRFLOW_HOME"], "airflow.cfg").exists()
+    return Path(env["AIRFLOW_HOME"], "airflow.cfg").exists()
 
 
 def _is_installed(provider: str) -> bool:

@@ -23,6 +23,7 @@ from appliance.dagrun.slots import Declaration, Slot
 from appliance.errors import DagError
 from appliance.temporal import orders
 from appliance.temporal.client.schedules import Schedules, scheduler_id
+from appliance.temporal.messages import trigger_queue
 from appliance.temporal.orders import (
     BackfillPlan,
     BackfillRequest,
@@ -114,23 +115,24 @@ async def server() -> AsyncIterator[Client]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def desk(server: Client, queue: str) -> AsyncIterator[Desk]:
-    """Give a worker's desk."""
+    """Give a worker's desk; runs are started only where tries cannot take all slots."""
     made = Desk()
     clerk = Clerk(server, Registry(server, queue))
-    async with Worker(
+    beside = Worker(server, task_queue=trigger_queue(queue), activities=[made.start])
+    worker = Worker(
         server,
         task_queue=queue,
         workflows=[AirflowScheduler, AirflowBackfill],
         activities=[
             made.ask,
-            made.start,
             made.plan,
             made.find_ended,
             made.cancel_queued,
             made.tell_scheduler,
             clerk.rebuild,
         ],
-    ):
+    )
+    async with beside, worker:
         yield made
 
 

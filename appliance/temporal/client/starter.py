@@ -102,8 +102,8 @@ class Starter:
         check_size(request.conf, "its conf is", "Put it in a file and pass its name.")
         # As Airflow's, unique without a date.
         run_id = request.run_id or f"manual__{date or f'{now}_{token_hex(4)}'}"
-        request = replace(request, run_after=request.run_after or now)
-        dag = await self._checked(request, run_id, date)
+        due = replace(request, run_after=request.run_after or now)
+        dag = await self._checked(due, run_id, date)
         name = workflow_id(request.dag_id, run_id)
         check_workflow_id(name)
         sealed = None

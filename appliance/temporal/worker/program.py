@@ -198,7 +198,7 @@ async def _work(
         )
         for worker in _workers(client, config, workshop, tries, dags, desk):
             await stack.enter_async_context(worker)
-        await stack.enter_async_context(_waiter(client, config, waits))
+        await stack.enter_async_context(_waiter(client, config, waits, desk))
         await vaults.open(client, keys)
         await stack.enter_async_context(opened(config, starter.start))
         ready_s = time.monotonic() - began
@@ -332,13 +332,18 @@ def _workers(
     return shared, own
 
 
-def _waiter(client: Client, config: Config, waits: TriggerActivities) -> Worker:
-    """Return the worker for waits: as many as there are, each next to nothing."""
+def _waiter(
+    client: Client,
+    config: Config,
+    waits: TriggerActivities,
+    desk: Sequence[Callable[..., Any]],
+) -> Worker:
+    """Return the worker for waits, as many as there are, each next to nothing, and for what no try may hold up."""
     capacity = airflow_number(config, "TRIGGERER__CAPACITY", _MOST_WAITS)
     return Worker(
         client,
         task_queue=trigger_queue(config.temporal.task_queue),
-        activities=[waits.run_trigger],
+        activities=[waits.run_trigger, *desk],
         max_concurrent_activities=int(capacity),
         max_concurrent_activity_task_polls=_WAIT_POLLERS,
         build_id=_BUILD,

@@ -121,10 +121,11 @@ class AirflowBackfill:
             return
         # Whoever cancels it now ends them, too, started or not.
         self._active += [run.slot.run_id for run in batch]
-        # No local one: it may have to wait long for room, which must not grow the history.
+        # No local one, and not beside the tries: as the scheduler's.
         errors: list[str | None] = await workflow.execute_activity(
             orders.START_RUNS,
             [self._order(run) for run in batch],
+            task_queue=messages.trigger_queue(workflow.info().task_queue),
             result_type=list[str | None],
             start_to_close_timeout=_TIMEOUT,
             retry_policy=_RETRY,

@@ -179,10 +179,12 @@ class AirflowScheduler:
                 self._agenda.started(start, error)
 
     async def _start_runs(self, wanted: list[RunOrder]) -> list[str | None]:
-        # No local one: it may have to wait long for room, which must not grow the history.
+        # No local one: it may have to wait long for room, which must not grow the history. Nor beside the tries,
+        # which may take all slots there are.
         errors: list[str | None] = await workflow.execute_activity(
             orders.START_RUNS,
             wanted,
+            task_queue=messages.trigger_queue(workflow.info().task_queue),
             result_type=list[str | None],
             start_to_close_timeout=_TIMEOUT,
             retry_policy=_RETRY,

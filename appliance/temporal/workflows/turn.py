@@ -63,7 +63,8 @@ class Turn:
         if is_early:
             on_queued(details.early(card.run_after))
             # Nothing else happens, so this may be a year.
-            await workflow.sleep(due - workflow.now(), summary="until it is due")
+            rest = max(timedelta(), due - workflow.now())
+            await workflow.sleep(rest, summary="until it is due")
             entry = replace(entry, card=card)
             may_run = await _enter(entry)
         if not (may_run or self._is_admitted):
