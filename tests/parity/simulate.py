@@ -18,7 +18,7 @@ from appliance.dagrun.events import (
     TryEnded,
     TryResumed,
 )
-from appliance.dagrun.instances import Instance, InstanceKey
+from appliance.dagrun.instances import Board, Instance, InstanceKey
 from appliance.dagrun.links import Graph
 from appliance.dagrun.machine import JUST_AFTER_S, DagRun
 from appliance.dagrun.passes import PassReport
@@ -76,11 +76,23 @@ def label(key: InstanceKey) -> str:
     return task_id if map_index < 0 else f"{task_id}[{map_index}]"
 
 
+class _SmallBoard(Board):
+    """A board that is given up before it fills the memory."""
+
+    __slots__ = ()
+
+    def expand(self, instance: Instance, count: int) -> list[Instance]:
+        if count > MOST_INSTANCES:
+            raise TooLargeError(f"a task of {count} instances")
+        return super().expand(instance, count)
+
+
 class ObservedRun(DagRun):
     """A run that notes what each reported end of a try has changed."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan, logical_date=LOGICAL_DATE)
+        self._board.__class__ = _SmallBoard
         self.noted: list[Trace] = []
 
     def states(self) -> dict[str, TaskState | None]:
