@@ -138,7 +138,8 @@ def test_a_database_of_another_version_is_copied_first() -> None:
             docker("stop", box.name)
         with started(*options) as box:
             box.wait_until_well()
-            assert "WARNING   The database was of Temporal 1.0.0 and" in box.logs()
+            copied = "WARNING   The database was of Temporal 1.0.0 and"
+            until(lambda: copied in box.logs(), box.logs)
             assert box.exec("python", "-c", COPIED).stdout == "True\n"
             listed = box.exec("appliance", "runs", "list", "my_dag", "-o", "json")
             assert len(rows(listed)) == 1

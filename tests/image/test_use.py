@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.image.container import IMAGE, Container, docker, rows, run, started, volume
+from tests.image.container import (
+    IMAGE,
+    Container,
+    docker,
+    rows,
+    run,
+    started,
+    until,
+    volume,
+)
 
 pytestmark = [pytest.mark.needs_image, pytest.mark.timeout(180)]
 
@@ -25,6 +34,8 @@ def box() -> Iterator[Container]:
 
 
 def test_it_says_that_it_is_ready_and_what_to_try(box: Container) -> None:
+    # The last line comes when the whole DAG folder has been read, which may be after health.
+    until(lambda: "try       submit" in box.logs(), box.logs)
     said = box.logs()
     assert "is ready" in said
     assert "dags      /dags: 5 DAGs, 0 import errors" in said
