@@ -14,7 +14,6 @@ from typing import Any
 
 from airflow._shared.timezones import timezone
 from airflow.dag_processing import collection
-from airflow.models.dag import DagModel
 from airflow.models.dag_version import DagVersion
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagrun import DagRun
@@ -27,7 +26,7 @@ from airflow.timetables import interval, trigger
 from airflow.utils.state import DagRunState
 from sqlalchemy import select
 
-from tests.parity.scheduler import Oracle
+from tests.parity.scheduler import Oracle, dag_model
 
 MOST_RUNS = 2000
 
@@ -87,34 +86,15 @@ class _Simulation:
             ]
         )
         session.flush()
-        self.model = self._dag_model()
+        self.model = dag_model(self.dag)
+        self.model.exceeds_max_non_backfill = False
+        self.model.timetable_partitioned = self.dag.timetable.partitioned
         session.add_all([self.model, self.runner.job])
         session.flush()
         session.add(
             DagVersion(dag_id=self.dag.dag_id, version_number=1, bundle_name="oracle")
         )
         session.flush()
-
-    def _dag_model(self) -> Any:
-        dag = self.dag
-        return DagModel(
-            dag_id=dag.dag_id,
-            bundle_name="oracle",
-            is_stale=False,
-            is_paused=False,
-            owners="o",
-            max_active_tasks=dag.max_active_tasks,
-            max_active_runs=dag.max_active_runs,
-            max_consecutive_failed_dag_runs=0,
-            has_task_concurrency_limits=True,
-            fail_fast=False,
-            exceeds_max_non_backfill=False,
-            timetable_type="",
-            timetable_summary="",
-            timetable_partitioned=dag.timetable.partitioned,
-            relative_fileloc="dag.py",
-            fileloc="dag.py",
-        )
 
     def drive(self) -> list[dict[str, Any]]:
         self._read()

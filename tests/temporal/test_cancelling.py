@@ -1,11 +1,9 @@
 """A run is cancelled while it waits for a step of its own: it stops its tries, tears down and ends as cancelled."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ import pytest_asyncio
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from appliance.dagrun.states import TaskState
@@ -31,6 +28,7 @@ from appliance.temporal.worker.registry import Registry
 from appliance.temporal.workflows.dag import AirflowDag
 from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
 from tests.fakes.runs import NOON
+from tests.temporal.servers import serving
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(60)]
 
@@ -94,12 +92,8 @@ class Steps:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[Client]:
-    server = Path(sys.executable).with_name("temporal")
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(server),
-        dev_server_extra_args=["--dynamic-config-value", SUGGESTED],
-    ) as environment:
-        yield environment.client
+    async with serving(SUGGESTED) as server:
+        yield server
 
 
 async def cancelled(client: Client, steps: Steps) -> Any:

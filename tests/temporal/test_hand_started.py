@@ -1,23 +1,16 @@
 """Runs that somebody starts in the Temporal UI: what is wrong with their input ends them, at once."""
 
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
 from appliance.temporal import messages
 from appliance.temporal.messages import DagAnswer, DagQuestion, utc
-from appliance.temporal.worker.clerk import Clerk
-from appliance.temporal.worker.registry import Registry
-from appliance.temporal.workflows.dag import AirflowDag
-from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
+from tests.temporal.servers import running_runs
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(60)]
 
@@ -30,19 +23,8 @@ async def read_dag(question: DagQuestion) -> DagAnswer:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[Client]:
-    server = Path(sys.executable).with_name("temporal")
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(server)
-    ) as environment:
-        found = environment.client
-        clerk = Clerk(found, Registry(found, "q"))
-        async with Worker(
-            found,
-            task_queue="q",
-            workflows=[ExecuteAirflowDagWorkflow, AirflowDag],
-            activities=[read_dag, *clerk.activities],
-        ):
-            yield found
+    async with running_runs(read_dag) as found:
+        yield found
 
 
 @pytest.mark.parametrize(

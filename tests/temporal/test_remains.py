@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,12 @@ from temporalio.api.workflowservice.v1 import (
     PollActivityTaskQueueResponse,
 )
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
 from appliance.temporal import messages
 from appliance.temporal.messages import DagAnswer, DagQuestion
 from appliance.temporal.worker import remains
-from appliance.temporal.worker.clerk import Clerk
 from appliance.temporal.worker.journal import Journal
-from appliance.temporal.worker.registry import Registry
-from appliance.temporal.workflows.dag import AirflowDag
-from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
+from tests.temporal.servers import running_runs
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(60)]
 
@@ -42,20 +36,8 @@ async def read_dag(question: DagQuestion) -> DagAnswer:
 @pytest_asyncio.fixture
 async def client() -> AsyncIterator[Client]:
     """Give a server, and a worker that runs workflows and takes no tries."""
-    server = Path(sys.executable).with_name("temporal")
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(server)
-    ) as environment:
-        found = environment.client
-        clerk = Clerk(found, Registry(found, "q"))
-        async with Worker(
-            found,
-            task_queue="q",
-            workflows=[ExecuteAirflowDagWorkflow, AirflowDag],
-            activities=[read_dag, *clerk.activities],
-            no_remote_activities=True,
-        ):
-            yield found
+    async with running_runs(read_dag, no_remote_activities=True) as found:
+        yield found
 
 
 async def take(client: Client, identity: str) -> PollActivityTaskQueueResponse:

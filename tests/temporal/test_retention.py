@@ -1,7 +1,6 @@
 """What runs left in the data folder goes when the server has them no longer."""
 
 import os
-import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +8,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
 
 from appliance.config.model import Config, TemporalSettings
 from appliance.taskrun.logs import log_file
 from appliance.taskrun.traces import Trace
 from appliance.temporal.worker.retention import clean
+from tests.temporal.servers import serving
 
 pytestmark = [
     pytest.mark.needs_server,
@@ -29,10 +28,8 @@ LONG = "an id longer than a folder's name may be " * 6
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[Client]:
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(Path(sys.executable).with_name("temporal"))
-    ) as server:
-        yield server.client
+    async with serving() as server:
+        yield server
 
 
 @dataclass

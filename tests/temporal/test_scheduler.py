@@ -1,11 +1,9 @@
 """The workflows of schedules and backfills: what they do when something is in their way."""
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -16,7 +14,6 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
 )
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from appliance.dagrun.slots import Declaration, Slot
@@ -40,6 +37,7 @@ from appliance.temporal.worker.clerk import Clerk, not_yet
 from appliance.temporal.worker.registry import Registry
 from appliance.temporal.workflows.backfill import AirflowBackfill
 from appliance.temporal.workflows.scheduler import AirflowScheduler
+from tests.temporal.servers import serving
 
 pytestmark = [
     pytest.mark.needs_server,
@@ -106,11 +104,8 @@ class Desk:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[Client]:
     """Give a server."""
-    program = Path(sys.executable).with_name("temporal")
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(program)
-    ) as environment:
-        yield environment.client
+    async with serving() as client:
+        yield client
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -1,6 +1,5 @@
 """The workflows that stand for DAGs and pools: who waits for nobody costs nothing, and what is in force now counts."""
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from appliance.config.model import Config, Pool
@@ -20,6 +18,7 @@ from appliance.temporal.worker.pools import Pools, pool_workflow_id
 from appliance.temporal.worker.registry import Registry, dag_workflow_id
 from appliance.temporal.workflows.dag import AirflowDag
 from appliance.temporal.workflows.pool import AirflowPool
+from tests.temporal.servers import serving
 
 pytestmark = [
     pytest.mark.needs_server,
@@ -60,11 +59,8 @@ class Standing:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def standing() -> AsyncIterator[Standing]:
-    server = Path(sys.executable).with_name("temporal")
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(server)
-    ) as environment:
-        found = Standing(environment.client)
+    async with serving() as client:
+        found = Standing(client)
         clerk = Clerk(found.client, found.registry)
         activities: list[Any] = [*clerk.activities, *found.pools.activities]
         async with Worker(

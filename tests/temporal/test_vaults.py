@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
 from appliance.config.model import Config, Secrets, TemporalSettings
@@ -20,6 +18,7 @@ from appliance.temporal.keyring import Keyring, ensure_key, rotate
 from appliance.temporal.worker.vaults import Vaults
 from appliance.temporal.workflows import vault as vault_module
 from appliance.temporal.workflows.vault import AirflowVault
+from tests.temporal.servers import serving
 
 pytestmark = [
     pytest.mark.needs_server,
@@ -32,14 +31,8 @@ CANARY = "hunter2-canary"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[Client]:
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
-        dev_server_extra_args=[
-            "--dynamic-config-value",
-            "history.transferProcessorMaxPollRPS=1000",
-        ],
-    ) as server:
-        yield server.client
+    async with serving("history.transferProcessorMaxPollRPS=1000") as server:
+        yield server
 
 
 class Appliance:
