@@ -117,6 +117,8 @@ class Agenda:
         self._entries: dict[str, Entry] = {}
         self._gone: dict[str, tuple[bool | None, Slot | None]] = {}
         """What is remembered of schedules that vanished, should they come back."""
+        self._taken: list[Start] = []
+        """Runs that were due and of which nobody has said yet whether they were started."""
 
     def __iter__(self) -> Iterator[Entry]:
         """Give every schedule, by name."""
@@ -215,10 +217,16 @@ class Agenda:
                 if not entry.coming:
                     entry.asked_at = None
                 found.append(Start(entry.declaration, slot))
+        self._taken += found
         return found
+
+    def taken(self) -> list[Start]:
+        """Return the runs that were due and of which nobody has said yet whether they were started."""
+        return list(self._taken)
 
     def started(self, start: Start, error: str | None) -> None:
         """Take that a run which was due was started, or why it cannot be."""
+        self._taken.remove(start)
         entry = self._entries.get(start.declaration.name)
         if entry is None or entry.is_paused:
             return
@@ -251,7 +259,11 @@ class Agenda:
             name: {"said": said, "last": asdict(last) if last else None}
             for name, (said, last) in self._gone.items()
         }
-        return {"entries": [asdict(entry) for entry in self], "gone": gone}
+        return {
+            "entries": [asdict(entry) for entry in self],
+            "gone": gone,
+            "taken": [asdict(start) for start in self._taken],
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Agenda":
@@ -265,6 +277,10 @@ class Agenda:
             agenda._entries[declaration.name] = entry
         for name, row in data.get("gone", {}).items():
             agenda._gone[name] = (row["said"], _slot(row["last"]))
+        agenda._taken = [
+            Start(Declaration(**row["declaration"]), Slot(**row["slot"]))
+            for row in data.get("taken", ())
+        ]
         return agenda
 
 

@@ -1,5 +1,6 @@
 """What the agenda does besides asking timetables: pausing, limits, files that vanish, other processes."""
 
+import json
 from dataclasses import asdict, replace
 
 from appliance.dagrun.agenda import LATE_S, Agenda
@@ -206,6 +207,20 @@ def test_it_goes_on_in_another_process() -> None:
 
     assert copy.to_json() == agenda.to_json()
     assert started(copy, 2 * HOUR_S) == ["02"]
+
+
+def test_another_process_is_told_of_runs_that_may_not_have_been_started() -> None:
+    """What was due when the first one ended is neither lost nor due for ever."""
+    agenda = Agenda()
+    agenda.declare([HOURLY])
+    answer(agenda, 0.0, 1, 2)
+    (first,) = agenda.due(HOUR_S)
+    copy = Agenda.from_json(json.loads(json.dumps(agenda.to_json())))
+
+    assert copy.taken() == [first]
+    assert started(copy, HOUR_S) == []
+    copy.started(first, None)
+    assert Agenda.from_json(copy.to_json()).taken() == []
 
 
 def test_a_timetable_that_fails_is_asked_again_later() -> None:

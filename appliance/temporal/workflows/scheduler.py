@@ -67,6 +67,7 @@ class AirflowScheduler:
         """Never end, but continue as new."""
         if not self._is_ready:
             await self._rebuild()
+            await self._start(self._agenda.taken())
         while not self._is_long():
             self._is_stirred = False
             await self._work()
