@@ -41,6 +41,9 @@ def locked(config: Config) -> Iterator[Path]:
     if config.runs_server:
         # Two servers on one database would ruin it, also from two containers.
         files.append(config.data / "run" / "server.lock")
+    if config.runs_worker:
+        # Each would take the other's tries for those of its own last life.
+        files.append(config.data / "run" / "worker.lock")
     held: list[IO[str]] = []
     try:
         held.extend(_lock(path, config) for path in files)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -14,6 +15,8 @@ from appliance.boot.preflight import NotReady, check
 from appliance.boot.rundir import AlreadyRunning, holder, locked, refuse_second
 from appliance.boot.up import down
 from appliance.config.model import Config, DagSettings, TemporalSettings
+
+Half = Literal["server", "worker"]
 
 
 def box(tmp_path: Path, port: int = 0) -> Config:
@@ -125,6 +128,21 @@ def test_one_appliance_a_data_folder(tmp_path: Path) -> None:
             pass
     assert holder(config.data) is None
     refuse_second(config)
+
+
+@pytest.mark.parametrize("role", ["server", "worker"])
+def test_one_server_and_one_worker_a_data_folder(tmp_path: Path, role: Half) -> None:
+    """Whichever containers: two workers would report each other's tries as lost."""
+    config = box(tmp_path)
+    other: Half = "worker" if role == "server" else "server"
+    path = config.data / "run" / f"{role}.lock"
+    path.parent.mkdir(parents=True)
+    with path.open("w") as of_another_container:
+        fcntl.flock(of_another_container, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunning), locked(config):
+            pass
+        with locked(replace(config, role=other)):
+            pass
 
 
 def test_what_ended_containers_left_is_removed(tmp_path: Path) -> None:
