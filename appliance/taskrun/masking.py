@@ -43,7 +43,7 @@ class Masker:
     def __init__(self, airflow_env: Mapping[str, str] | None = None) -> None:
         """Know what a task sees in its environment: ``airflow_env``, which has the settings about masking, too."""
         env = airflow_env or {}
-        self._known: set[str] = set()
+        self._known: frozenset[str] = frozenset()
         self._masker = _masker(env)
         patterns, self._masker.replacer = _of_environment(tuple(sorted(env.items())))
         self._masker.patterns = set(patterns)
@@ -53,7 +53,7 @@ class Masker:
         match secret:
             case str():
                 if _add(self._masker, secret, name):
-                    self._known.add(secret)
+                    self._known |= {secret}
             case Mapping():
                 for key, item in secret.items():
                     self.add(item, str(key))
@@ -64,9 +64,9 @@ class Masker:
                 pass  # A number, or nothing.
 
     @property
-    def known(self) -> list[str]:
+    def known(self) -> frozenset[str]:
         """Every secret there is to hide; for who goes on with what this try had in hand."""
-        return sorted(self._known)
+        return self._known
 
     def add_connection(self, connection: Connection) -> None:
         """Hide the password, and the extra, also its sensitive fields."""

@@ -160,8 +160,8 @@ class Replies:
         if found is None:
             return None
         sealed = found.sealed
-        if self._masker.known:
-            sealed = {**(sealed or {}), MASKS: self._masker.known}
+        if known := self._masker.known:
+            sealed = {**(sealed or {}), MASKS: sorted(known)}
         question = found.question
         if question is not None:
             texts = {name: question.get(name) for name in ("subject", "body")}

@@ -264,11 +264,10 @@ class Triggerer:
 
     def _hide(self, value: _T) -> _T:
         """Return what any wait may have said without the secrets of all of them; most have the same."""
-        hidden = self._masker.hide(value)
         waits = (*self._waits.values(), *self._given.values())
-        for masker in {
-            tuple(wait.masker.known): wait.masker for wait in waits
-        }.values():
+        maskers = {wait.masker.known: wait.masker for wait in waits}
+        hidden = self._masker.hide(value)
+        for masker in maskers.values():
             hidden = masker.hide(hidden)
         return hidden
 
@@ -288,9 +287,11 @@ class Triggerer:
         for number, event, confirm in body.get("events") or ():
             if (wait := self._given.get(number)) is not None:
                 self._soon(wait.fire(event, confirm))
-        for number, traceback in body.get("failures") or ():
+        failures = body.get("failures") or ()
+        hidden = self._hide([traceback for _, traceback in failures])
+        for (number, _), traceback in zip(failures, hidden, strict=True):
             if (wait := self._given.get(number)) is not None:
-                wait.fail(self._hide(traceback))
+                wait.fail(traceback)
         self._take_finished(body.get("finished") or ())
         confirmed, self._confirmed = self._confirmed, []
         sync = {
