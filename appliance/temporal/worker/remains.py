@@ -28,8 +28,8 @@ from appliance.temporal.worker.journal import Journal
 _LOG = logging.getLogger(__name__)
 _WHY = "its worker was killed or restarted"
 _AT_ONCE = 16
-_PATIENCE_S = 5.0
-"""What is not found by then is missed by its heartbeat."""
+_PATIENCE_S = 10.0
+"""What is not told by then is missed by its heartbeat."""
 _TRIES = (messages.ACTIVITY, messages.REATTACH_ACTIVITY)
 
 
@@ -46,17 +46,25 @@ async def report(client: Client, queue: str, *, tries: Journal, waits: Journal) 
         **{token: lost(_WHY, has_begun=begun) for token, begun in tries.lost.items()},
         **{token: triggering.lost(_WHY) for token in waits.lost},
     }
-    for token, error in errors.items():
-        await _fail(client.get_async_activity_handle(task_token=token), error)
     if tries.lost:
         _LOG.warning("%d tries were lost with the last worker", len(tries.lost))
-    with suppress(TimeoutError, RPCError):
-        await asyncio.wait_for(_report_unheard(client, queue), _PATIENCE_S)
-
-
-async def _report_unheard(client: Client, queue: str) -> None:
-    query = f"TaskQueue = {quoted(queue)} AND ExecutionStatus = 'Running'"
     few = asyncio.Semaphore(_AT_ONCE)
+
+    async def tell(token: bytes, error: ApplicationError) -> None:
+        async with few:
+            await _fail(client.get_async_activity_handle(task_token=token), error)
+
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await asyncio.gather(*(tell(*lost_one) for lost_one in errors.items()))
+            await _report_unheard(client, queue, few)
+    except (TimeoutError, RPCError) as err:
+        reason = str(err) or "it took too long"
+        _LOG.warning("what the last worker left is told by heartbeats: %s", reason)
+
+
+async def _report_unheard(client: Client, queue: str, few: asyncio.Semaphore) -> None:
+    query = f"TaskQueue = {quoted(queue)} AND ExecutionStatus = 'Running'"
 
     async def look(run: Seen) -> None:
         async with few:
