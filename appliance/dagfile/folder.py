@@ -28,23 +28,6 @@ from appliance.dagfile.walk import Walk, walk
 from appliance.errors import DagError
 from appliance.warm.control import Zygote
 
-PRELOAD = (
-    "appliance.dagfile.discovery",
-    "appliance.dagfile.reading",
-    "appliance.dagfile.checking",
-    "appliance.dagfile.timetables",
-    "airflow.models.serialized_dag",
-    "airflow.sdk.bases.sensor",
-    "airflow.sdk.definitions.decorators",
-    "airflow.providers.standard.decorators.python",
-    "airflow.providers.standard.operators.bash",
-    "airflow.providers.standard.operators.empty",
-    "airflow.providers.standard.operators.python",
-    "airflow.providers.standard.operators.trigger_dagrun",
-    "airflow.providers.standard.sensors.external_task",
-)
-"""Modules the base zygote should import, so that no child has to: what most files need."""
-
 _FRESH_S = 0.5
 """How old a look at the folder may be when a try opens a file."""
 _MOST_OPEN = 16
@@ -60,6 +43,12 @@ class _Kept:
     opened_at: float
     opening: "asyncio.Task[OpenFile]"
 
+    def opened(self, digest: str) -> OpenFile | None:
+        """Return what can still be forked from, if it is of this version of the folders."""
+        if self.digest != digest or not (self.opening.done() and self.is_usable):
+            return None
+        return self.opening.result()
+
     @property
     def is_usable(self) -> bool:
         """Whether it is being opened, or was and can still be forked from."""
@@ -68,6 +57,10 @@ class _Kept:
         if self.opening.cancelled() or self.opening.exception() is not None:
             return False
         return not self.opening.result().zygote.closed.done()
+
+
+class _Late(DagError):
+    """A file has not changed, and could not be read again in time."""
 
 
 class DagFolder:
@@ -299,14 +292,32 @@ class DagFolder:
             or self._clock() - kept.opened_at >= self._settings.max_age_s
             or not kept.is_usable
         ):
-            self._drop(file)
-            opening = asyncio.create_task(self._start(file, now))
+            if kept is not None and (before := kept.opened(now.digest)) is not None:
+                start = self._renew(before, now)
+            else:
+                self._drop(file)
+                start = self._start(file, now)
+            opening = asyncio.create_task(start)
             opening.add_done_callback(_notice)
             kept = self._kept[file] = _Kept(now.digest, self._clock(), opening)
         self._kept.move_to_end(file)
         while len(self._kept) > _MOST_OPEN:
             self._drop(next(iter(self._kept)))
         return await asyncio.shield(kept.opening)
+
+    async def _renew(self, before: OpenFile, now: Walk) -> OpenFile:
+        """Read a file again of which nothing has changed; when that takes too long, the one there is goes on."""
+        try:
+            opened = await self._start(before.file, now)
+        except _Late:
+            if not before.zygote.closed.done():
+                return before
+            raise
+        except DagError:
+            _retire_soon(before.zygote)
+            raise
+        _retire_soon(before.zygote)
+        return opened
 
     async def _start(self, file: str, now: Walk) -> OpenFile:
         path = self._root / file
@@ -318,10 +329,14 @@ class DagFolder:
             reading = await self._readers.read(file, is_kept=True)
         except ReaderError as death:
             known = self._index.remember_death(file, death, now)
-            raise DagError("\n".join(map(str, known.errors))) from death
+            kind = _Late if known.is_kept else DagError
+            raise kind("\n".join(map(str, known.errors))) from death
         known = self._index.remember(file, reading, now)
         if reading.zygote is None:
             raise AssertionError("a kept reading has a zygote")
+        if known.is_kept:
+            reading.zygote.retire()
+            raise _Late("\n".join(map(str, known.errors)))
         return OpenFile(
             file=file,
             path=str(path),
@@ -347,8 +362,11 @@ def _notice(opening: "asyncio.Task[OpenFile]") -> None:
 
 def _retire(opening: "asyncio.Task[OpenFile]") -> None:
     if not opening.cancelled() and opening.exception() is None:
-        loop = opening.get_loop()
-        loop.call_later(_RETIRE_AFTER_S, opening.result().zygote.retire)
+        _retire_soon(opening.result().zygote)
+
+
+def _retire_soon(zygote: Zygote) -> None:
+    asyncio.get_running_loop().call_later(_RETIRE_AFTER_S, zygote.retire)
 
 
 def _close(opening: "asyncio.Task[OpenFile]") -> None:

@@ -1,21 +1,25 @@
 """What is known of each file of the DAG folder, learnt again when it may have changed.
 
 A file is read again when it, one of the user's files it imported, or a file that is no DAG file
-changed, and after ``max_age_s``: data files and settings decide what is in it, too.
+changed, and after ``max_age_s``: data files and settings decide what is in it, too. One that has not changed and cannot be read
+again in time stays what it was: a box may be too busy for a while.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from appliance.config.model import DEFAULT_POOL
 from appliance.dagfile import refused
 from appliance.dagfile.facts import FileError, ListedDag, Refusal
-from appliance.dagfile.readers import ReaderError, Readers, Reading
+from appliance.dagfile.readers import ReaderError, ReaderLate, Readers, Reading
 from appliance.dagfile.walk import Walk
 from appliance.errors import DagError
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class Known:
     basis: str
     """Sum of everything it depends on."""
     read_at: float
+    is_kept: bool = False
+    """Whether it could not be read again in time: all but the error is of an earlier reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +133,36 @@ class Index:
             for dag_id, facts in report["dags"].items()
         }
         errors = tuple(FileError(**error) for error in report["errors"])
+        if reading.is_late and (before := self._unchanged(file, now)):
+            return self._keep_on(file, before, errors)
         weights = heaviest(facts["plan"] for facts in report["dags"].values())
         return self._keep(file, dags, errors, sources, now, weights)
 
     def remember_death(self, file: str, death: ReaderError, now: Walk) -> Known:
         """Keep that reading it ended the process."""
-        return self._keep(file, {}, (self._readers.file_error(file, death),), (), now)
+        errors = (self._readers.file_error(file, death),)
+        if isinstance(death, ReaderLate) and (before := self._unchanged(file, now)):
+            return self._keep_on(file, before, errors)
+        return self._keep(file, {}, errors, (), now)
+
+    def _unchanged(self, file: str, now: Walk) -> Known | None:
+        """Return what is known of a file that has DAGs, if nothing it depends on has changed."""
+        known = self._known.get(file)
+        if known is None or not known.dags:
+            return None
+        return known if known.basis == self._basis(file, known.sources, now) else None
+
+    def _keep_on(
+        self, file: str, before: Known, errors: tuple[FileError, ...]
+    ) -> Known:
+        _LOG.warning(
+            "%s cannot be read again in time; it goes on as it was read before, as nothing has changed",
+            file,
+        )
+        known = self._known[file] = replace(
+            before, errors=errors, read_at=self._clock(), is_kept=True
+        )
+        return known
 
     def _keep(
         self,

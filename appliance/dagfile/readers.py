@@ -21,6 +21,23 @@ from appliance.dagfile.output import Output
 from appliance.warm import frames
 from appliance.warm.control import Child, Zygote, ZygoteLostError
 
+PRELOAD = (
+    "appliance.dagfile.discovery",
+    "appliance.dagfile.reading",
+    "appliance.dagfile.checking",
+    "appliance.dagfile.timetables",
+    "airflow.models.serialized_dag",
+    "airflow.sdk.bases.sensor",
+    "airflow.sdk.definitions.decorators",
+    "airflow.providers.standard.decorators.python",
+    "airflow.providers.standard.operators.bash",
+    "airflow.providers.standard.operators.empty",
+    "airflow.providers.standard.operators.python",
+    "airflow.providers.standard.operators.trigger_dagrun",
+    "airflow.providers.standard.sensors.external_task",
+)
+"""Modules the base zygote should import, so that no child has to: what most files need."""
+
 _T = TypeVar("_T")
 _KILL_AFTER_S = 3.0
 """Seconds beyond its own time limit a child gets, which it should not need."""
@@ -61,6 +78,10 @@ class ReaderError(Exception):
         self.output = output
 
 
+class ReaderLate(ReaderError):
+    """It took longer than it may: the file hangs, or the whole box is slow."""
+
+
 class ReaderKilled(ReaderError):
     """Somebody else killed it, or the kernel for want of memory: the file need not be at fault."""
 
@@ -73,6 +94,12 @@ class Reading:
     reasons: tuple[str, ...]
     """Why tries must read the file themselves."""
     zygote: Zygote | None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether Airflow interrupted it, as it took longer than it may."""
+        is_late: bool = self.report["is_late"]
+        return is_late
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +250,7 @@ class Readers:
                 why = _too_long(timeout_s)
                 if entry == _TIMETABLES:
                     why = f"no answer within {timeout_s:g} s"
-                raise ReaderError(why, text) from None
+                raise ReaderLate(why, text) from None
             except ReaderError as death:
                 _end(child, made)
                 raise type(death)(str(death), answers.hide(death.output)) from None
@@ -268,7 +295,7 @@ async def _report(
             raise
     text = output.text()
     if _WATCHDOG in text:
-        raise ReaderError(_too_long(timeout_s), text)
+        raise ReaderLate(_too_long(timeout_s), text)
     if exit_.code == -signal.SIGKILL:
         raise ReaderKilled(_KILLED, text)
     raise ReaderError(_fate(exit_.code), text)

@@ -11,6 +11,7 @@ for at the top of the file. What was found goes over the control channel as the 
     reasons             why tries must read the file themselves, "the file ..."
     sources             the user's own files it imported
     imports             the other modules it imported, in order
+    is_late             whether Airflow interrupted it, as it took too long
 
 Source: Airflow 3.3: ``dag_processing/processor.py``.
 """
@@ -23,6 +24,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -62,7 +64,7 @@ def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
     seams.let_crashes_kill()
     itself = os.getpid()
     with output_to(fds[2]), _time_limit(args["timeout_s"], fds[2]):
-        bag, report = _read(place, questions)
+        bag, report = _read(place, questions, args["timeout_s"])
         if os.getpid() != itself:
             os._exit(0)  # Forked by the file, and let run on.
     datagrams.send(channel, {"op": "ready", **report})
@@ -98,12 +100,16 @@ def stand_in(args: dict[str, Any], fds: list[int]) -> NoReturn:
     zygote.serve(channel)
 
 
-def _read(place: Place, questions: socket.socket) -> tuple[Any, dict[str, Any]]:
+def _read(
+    place: Place, questions: socket.socket, timeout_s: float
+) -> tuple[Any, dict[str, Any]]:
     known = set(sys.modules)
+    began = time.monotonic()
     content = place.path.read_bytes()
     leftovers = Leftovers(place.user_roots)
     with seams.questions_to(questions), seams.lookups() as asked:
         bag, errors = _bag(place)
+        is_late = bool(errors) and time.monotonic() - began >= timeout_s
         dags = dict(_dags(bag, errors, place))
     reasons = leftovers.found()
     if asked:
@@ -116,6 +122,7 @@ def _read(place: Place, questions: socket.socket) -> tuple[Any, dict[str, Any]]:
         "reasons": reasons,
         "sources": [source for _, module in new if (source := _own(module, place))],
         "imports": [name for name, module in new if not _own(module, place)],
+        "is_late": is_late,
     }
 
 

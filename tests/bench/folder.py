@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from appliance.config.environment import airflow_environment
 from appliance.config.model import Config, DagSettings, Secrets
-from appliance.dagfile.folder import PRELOAD, DagFolder
+from appliance.dagfile.folder import DagFolder
+from appliance.dagfile.readers import PRELOAD
 from appliance.reconcile.declarations import wanted
 from appliance.taskrun.secrets import ParseAnswers
 from appliance.warm.control import Zygote, shield_from_children

@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from appliance.config.model import Connection, DagSettings, Secrets
-from appliance.dagfile.folder import PRELOAD, DagFolder
+from appliance.dagfile.folder import DagFolder
+from appliance.dagfile.readers import PRELOAD
 from appliance.taskrun.secrets import ParseAnswers
 from appliance.warm.control import Zygote
 from appliance.warm.frames import Reply

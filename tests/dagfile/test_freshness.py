@@ -143,6 +143,46 @@ async def test_what_nobody_can_watch_is_read_again_after_max_age(
     assert await project.tell() == "after"
 
 
+HANGS = {
+    # how a file hangs as long as there is another file
+    "and heeds its time limit": "time.sleep(60)",
+    "and heeds nothing": """for _ in range(60):
+        try:
+            time.sleep(1)
+        except BaseException:
+            pass""",
+}
+
+
+@pytest.mark.parametrize("how", HANGS)
+async def test_a_file_that_has_not_changed_goes_on_when_it_cannot_be_read_again_in_time(
+    tmp_path: Path, zygote: Zygote, settings: DagSettings, how: str
+) -> None:
+    """A busy box fails no try and loses no DAG; what happened is told until it could be read again."""
+    project = Project(tmp_path, zygote, replace(settings, import_timeout_s=5.0))
+    slow = tmp_path / "slow"
+    top = f"import os, time\nif os.path.exists({str(slow)!r}):\n    {HANGS[how]}"
+    project.write_dag(top, "'as before'")
+    await project.folder.listing()
+    told = [await project.tell()]
+
+    slow.touch()
+    project.now += settings.max_age_s + 1
+    told.append(await project.tell())
+    listed = await project.folder.listing()
+    assert [dag.dag_id for dag in listed.dags] == ["one"]
+    assert [error.file for error in listed.errors] == ["one.py"]
+    found = await project.folder.check(dag_id="one")
+    assert found.file == "one.py"
+
+    slow.unlink()
+    project.now += settings.max_age_s + 1
+    told.append(await project.tell())
+    assert (await project.folder.listing()).errors == ()
+    assert told == ["as before"] * 3
+    project.folder.close()
+
+
 ASKS = {
     "a Variable": "from airflow.sdk import Variable; WORD = Variable.get('word')",
     "a Connection": (

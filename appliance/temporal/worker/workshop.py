@@ -21,7 +21,8 @@ from appliance.config.environment import (
 )
 from appliance.config.model import Config
 from appliance.dagfile.facts import CheckedDag, DagFacts, Listing, OpenFile
-from appliance.dagfile.folder import PRELOAD, DagFolder
+from appliance.dagfile.folder import DagFolder
+from appliance.dagfile.readers import PRELOAD
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import ConfigError, DagError
 from appliance.taskrun import objects
