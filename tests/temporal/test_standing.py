@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 from appliance.config.model import Config, Pool
 from appliance.dagrun.pool import Lease
 from appliance.dagrun.roster import RunCard
+from appliance.temporal import messages
 from appliance.temporal.messages import Entry, Wish
 from appliance.temporal.worker.clerk import Clerk
 from appliance.temporal.worker.pools import Pools, pool_workflow_id
@@ -32,6 +33,11 @@ def config(**pools: int) -> Config:
     return Config(file=Path("appliance.yaml"), data=Path("data"), pools=known)
 
 
+def entry(dag_id: str, run_id: str, limit: int) -> Entry:
+    card = RunCard(run_id, f"dag-{dag_id}-{run_id}", "manual", run_after="2026")
+    return Entry(dag_id, card, limit)
+
+
 class Standing:
     """A server with a worker, and who asks through it."""
 
@@ -45,8 +51,7 @@ class Standing:
         return await self.pools.want_slots(Wish(pool, lease, known))
 
     async def announces(self, dag_id: str, run_id: str, *, limit: int) -> bool:
-        card = RunCard(run_id, f"dag-{dag_id}-{run_id}", "manual", run_after="2026")
-        return await self.registry.enter(Entry(dag_id, card, limit))
+        return await self.registry.enter(entry(dag_id, run_id, limit))
 
     async def looks(self, name: str) -> int:
         """Return how often the workflow had others looked at."""
@@ -88,6 +93,22 @@ async def test_runs_that_wait_where_none_may_run_cost_nothing(
         assert not await standing.announces("closed", run_id, limit=0)
 
     assert await standing.looks(dag_workflow_id("closed")) == 0
+
+
+async def test_a_run_may_begin_at_once_where_the_next_one_brings_room(
+    standing: Standing,
+) -> None:
+    """Of runs that are announced together."""
+    assert not await standing.announces("grows", "a", limit=0)
+
+    handle = standing.client.get_workflow_handle(dag_workflow_id("grows"))
+    told = await handle.execute_update(
+        messages.ENTER_UPDATE,
+        [entry("grows", "b", 0), entry("grows", "c", 3)],
+        result_type=list[bool],
+    )
+
+    assert told == [True, True]
 
 
 async def test_a_pool_has_the_slots_of_the_configuration_in_force(

@@ -68,11 +68,14 @@ class AirflowDag:
         await workflow.wait_condition(lambda: self._is_ready)
         known = {card.run_id for card in self._roster.running}
         known.update(entry.card.run_id for entry in entries)
-        told = [self._roster.announce(entry.card, entry.limit) for entry in entries]
-        # A new limit may let others run, too.
-        self._admitted += [c for c in self._roster.running if c.run_id not in known]
+        for entry in entries:
+            self._roster.announce(entry.card, entry.limit)
+        # A new limit may let others run, too, and those that came before it.
+        running = self._roster.running
+        self._admitted += [card for card in running if card.run_id not in known]
         self._draw()
-        return told
+        admitted = {card.run_id for card in running}
+        return [entry.card.run_id in admitted for entry in entries]
 
     @workflow.signal(name=messages.CLOSED_SIGNAL)
     async def closed(self, closing: Closing) -> None:
