@@ -1,6 +1,7 @@
 """Deferred tries wait in the triggerer, or in a timer, and go on as on Airflow."""
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -72,6 +73,23 @@ def test_a_trigger_may_end_its_task(box: RunningBox) -> None:
     assert [line.split(" | ")[0] for line in told] == ["failed try 1", "failed try 2"]
     assert told[0].endswith("on_retry_callback is told of try 1 on 2026-01-02")
     assert told[1].endswith("on_failure_callback is told of try 2 on 2026-01-02")
+
+
+def test_a_cancelled_run_lets_callbacks_of_its_tasks_end(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    conf = json.dumps({"place": str(tmp_path)})
+    told = box.appliance("submit", "tells_slowly", "--conf", conf, "-o", "json")
+    run = ("tells_slowly", json.loads(told.stdout)["run_id"])
+    until("the callback was called", (tmp_path / "began").exists)
+
+    box.appliance("cancel", *run)
+    assert box.appliance("runs", "wait", *run, "--timeout", "2").code == 124
+    (tmp_path / "open").touch()
+    ended = box.appliance("runs", "wait", *run, "-o", "json")
+
+    assert (ended.code, json.loads(ended.stdout)["state"]) == (1, "failed")
+    assert (tmp_path / "told").exists()
 
 
 def test_triggers_share_a_stream(box: RunningBox) -> None:

@@ -362,7 +362,6 @@ class ExecuteAirflowDagWorkflow:
 
     async def _conclude(self, machine: DagRun) -> DagExecutionResult:
         assert self._finish is not None  # noqa: S101  # the loop has ended
-        await self._tries.called_back()
         rows = self.task_states()
         await self._turn.over(self._finish.state, self._facts, rows)
         result = concluded(self._facts, self._finish.state, rows, ended=_iso_now())

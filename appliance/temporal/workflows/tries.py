@@ -167,23 +167,20 @@ class Tries:
         self.waits.cancel(task_id, map_index)
 
     async def stop(self) -> None:
-        """Ask every try to end and wait until all have; waits just end."""
+        """Ask every try to end and wait until all have, and until all callbacks were called; waits just end."""
         self.waits.stop()
         for running in self._running.values():
             running.cancel()
         if self._running:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
+        if self._callbacks:
+            await asyncio.wait(list(self._callbacks))
 
     def _call_back_soon(self, task: ActivityTaskInput) -> None:
         """Call the callbacks of a try while the run goes on."""
         calling = asyncio.create_task(self._see_called(task))
         self._callbacks.add(calling)
         calling.add_done_callback(self._callbacks.discard)
-
-    async def called_back(self) -> None:
-        """Wait until the callbacks of all tries have been called."""
-        if self._callbacks:
-            await asyncio.wait(list(self._callbacks))
 
     async def call_back(self, callback: Callback, about: TaskRow | None) -> None:
         """Call the callbacks of the DAG."""

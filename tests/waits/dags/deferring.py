@@ -1,7 +1,9 @@
 """Operators that defer, one DAG a fact."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import my_triggers
@@ -109,6 +111,23 @@ with DAG("ends_tasks"):
             retry_delay=timedelta(seconds=0.1),
             **{name: telling(name) for name in (*told, "on_skipped_callback")},
         )
+
+
+def lingering(context: Any) -> None:
+    place = Path(context["dag_run"].conf["place"])
+    (place / "began").touch()
+    while not (place / "open").exists():
+        time.sleep(0.05)
+    (place / "told").touch()
+
+
+with DAG("tells_slowly"):
+    Deferring(
+        task_id="failed",
+        kind="EndingTrigger",
+        state="failed",
+        on_failure_callback=lingering,
+    )
 
 with DAG("shares"):
     for number in range(3):
