@@ -1,8 +1,8 @@
 """What is known of each file of the DAG folder, learnt again when it may have changed.
 
 A file is read again when it, one of the user's files it imported, or a file that is no DAG file
-changed, and after ``max_age_s``: data files and settings decide what is in it, too. One that has not changed and cannot be read
-again in time stays what it was: a box may be too busy for a while.
+changed, and after ``max_age_s``: data files and settings decide what is in it, too. One that has
+not changed and cannot be read again in time stays what it was: a box may be busy for a while.
 """
 
 import asyncio

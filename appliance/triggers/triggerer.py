@@ -287,11 +287,8 @@ class Triggerer:
         for number, event, confirm in body.get("events") or ():
             if (wait := self._given.get(number)) is not None:
                 self._soon(wait.fire(event, confirm))
-        failures = body.get("failures") or ()
-        hidden = self._hide([traceback for _, traceback in failures])
-        for (number, _), traceback in zip(failures, hidden, strict=True):
-            if (wait := self._given.get(number)) is not None:
-                wait.fail(traceback)
+        if failures := body.get("failures"):
+            self._fail(failures)
         self._take_finished(body.get("finished") or ())
         confirmed, self._confirmed = self._confirmed, []
         sync = {
@@ -301,6 +298,12 @@ class Triggerer:
             "events_persisted": confirmed or None,
         }
         return frames.Reply(body=sync)
+
+    def _fail(self, failures: list[tuple[int, list[str]]]) -> None:
+        hidden = self._hide([traceback for _, traceback in failures])
+        for (number, _), traceback in zip(failures, hidden, strict=True):
+            if (wait := self._given.get(number)) is not None:
+                wait.fail(traceback)
 
     def _take_finished(self, numbers: Iterable[int]) -> None:
         if numbers:  # What they have written is there, as it came first.

@@ -173,6 +173,24 @@ async def test_one_that_was_terminated_comes_back_and_forgets_nothing(
     assert len(desk.started) == 2
 
 
+async def test_a_run_that_was_being_started_when_it_was_terminated_is_started(
+    server: Client, schedules: Schedules, desk: Desk, queue: str
+) -> None:
+    """By the one that comes back, though its time has passed."""
+    desk.room.clear()
+    await schedules.declare([HOURLY], [], [])
+    await desk.starting.wait()
+    await server.get_workflow_handle(scheduler_id(queue)).terminate()
+    desk.room.set()
+
+    await schedules.covered(Covered("c", []))  # whoever has to do with it starts it
+
+    async def is_made() -> bool:
+        return desk.started == [f"scheduled__{PAST}"]
+
+    await until(is_made)
+
+
 async def test_a_run_that_waits_for_room_leaves_no_events(
     server: Client, schedules: Schedules, desk: Desk, queue: str
 ) -> None:
