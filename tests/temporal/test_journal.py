@@ -9,9 +9,22 @@ def test_what_was_not_ended_is_lost(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "tries")
     journal.begin(b"one")
     journal.begin(b"\x00two\n")
-    journal.end(b"one")
+    journal.take(b"three")
+    journal.end(b"three")
 
-    assert Journal(tmp_path / "tries").lost == {b"\x00two\n": True}
+    assert Journal(tmp_path / "tries").left == {b"one": True, b"\x00two\n": True}
+
+
+def test_the_last_that_ended_may_not_have_been_heard_of(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "tries")
+    for number in range(20_000):
+        token = str(number).encode()
+        journal.begin(token)
+        journal.end(token)
+
+    left = Journal(tmp_path / "tries").left
+    assert [*left] == [str(number).encode() for number in range(20_000 - 256, 20_000)]
+    assert all(left.values())
 
 
 def test_a_try_that_only_waited_for_a_slot_is_told_apart(tmp_path: Path) -> None:
@@ -20,14 +33,30 @@ def test_a_try_that_only_waited_for_a_slot_is_told_apart(tmp_path: Path) -> None
     journal.take(b"runs")
     journal.begin(b"runs")
 
-    assert Journal(tmp_path / "tries").lost == {b"waits": False, b"runs": True}
+    assert Journal(tmp_path / "tries").left == {b"waits": False, b"runs": True}
 
 
 def test_what_was_reported_as_lost_is_not_reported_again(tmp_path: Path) -> None:
-    Journal(tmp_path / "tries").begin(b"one")
-    assert Journal(tmp_path / "tries").lost == {b"one": True}
+    first = Journal(tmp_path / "tries")
+    first.begin(b"one")
+    first.end(b"one")
+    first.begin(b"two")
 
-    assert Journal(tmp_path / "tries").lost == {}
+    heir = Journal(tmp_path / "tries")
+    assert heir.left == {b"one": True, b"two": True}
+    heir.told()
+
+    assert heir.left == {}
+    assert Journal(tmp_path / "tries").left == {}
+
+
+def test_a_worker_that_dies_before_it_told_leaves_that_to_the_next(
+    tmp_path: Path,
+) -> None:
+    Journal(tmp_path / "tries").begin(b"one")
+    Journal(tmp_path / "tries").take(b"two")
+
+    assert Journal(tmp_path / "tries").left == {b"one": True, b"two": False}
 
 
 def test_half_a_line_of_a_killed_worker_is_no_obstacle(tmp_path: Path) -> None:
@@ -36,7 +65,7 @@ def test_half_a_line_of_a_killed_worker_is_no_obstacle(tmp_path: Path) -> None:
     with path.open("ab") as out:
         out.write(b"+ aGFsZ")
 
-    assert Journal(path).lost == {b"one": True}
+    assert Journal(path).left == {b"one": True}
 
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
@@ -49,4 +78,4 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
         journal.end(token)
 
     assert path.stat().st_size < 1_000_000
-    assert Journal(path).lost == {b"stays": True}
+    assert Journal(path).left[b"stays"]

@@ -80,3 +80,40 @@ async def test_what_a_dead_worker_had_not_heard_of_begins_again_at_once(
     assert {one.activity_id for one in pending} == {again.activity_id, kept.activity_id}
     assert {one.last_worker_identity for one in pending} == {OTHER}
     await run.terminate()
+
+
+async def test_what_ended_unheard_does_not_run_again_under_the_same_number(
+    client: Client, tmp_path: Path
+) -> None:
+    run = await client.start_workflow(
+        messages.WORKFLOW, {"dag_id": "d"}, id="run", task_queue="q"
+    )
+    heard, unheard = await take(client, DEAD), await take(client, DEAD)
+    journal = Journal(tmp_path / "tries")
+    for taken in (heard, unheard):
+        journal.begin(taken.task_token)
+        journal.end(taken.task_token)
+    handle = client.get_async_activity_handle(task_token=heard.task_token)
+    await handle.complete(
+        {
+            "state": "success",
+            "start_date": "2026-01-01T00:00:00+00:00",
+            "end_date": "2026-01-01T00:00:01+00:00",
+            "xcoms": [],
+            "deleted": [],
+            "skipped": [],
+        }
+    )
+    await is_listed(client)
+    heir = await Client.connect(client.service_client.config.target_host, identity=DEAD)
+
+    await remains.report(
+        heir, "q", tries=Journal(tmp_path / "tries"), waits=Journal(tmp_path / "waits")
+    )
+
+    again = await take(client, OTHER)
+    assert facts(again) == (facts(unheard)[0], 2)
+    pending = (await run.describe()).raw_description.pending_activities
+    assert [one.activity_id for one in pending] == [again.activity_id]
+    assert Journal(tmp_path / "tries").left == {}
+    await run.terminate()

@@ -1,14 +1,15 @@
 """What a worker that died leaves to the next one of its box: activities the server believes it still has.
 
-Those it had in hand are in its journals. Those the server had handed out and it had not heard of yet are found by asking
-the server; otherwise each would be missed only when its heartbeat has been due for a minute. Done before the new worker
-takes anything, so that whatever the server says it has is gone.
+Those it had in hand are in its journals, along with the last that had ended: the server may not have heard of their
+ends, and what ran must not run again under the same number. Those the server had handed out and it had not heard of yet
+are found by asking the server; otherwise each would be missed only when its heartbeat has been due for a minute. Done
+before the new worker takes anything, so that whatever the server says it has is gone.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from itertools import starmap
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
@@ -39,28 +40,33 @@ async def report(client: Client, queue: str, *, tries: Journal, waits: Journal) 
     Args:
         client: The server.
         queue: The task queue of the workflows.
-        tries: What it had in hand.
+        tries: What it had in hand, or had ended in its last moments.
         waits: The same of deferred waits.
     """
-    errors = {
-        **{token: lost(_WHY, has_begun=begun) for token, begun in tries.lost.items()},
-        **{token: triggering.lost(_WHY) for token in waits.lost},
+    lost_tries = {
+        token: lost(_WHY, has_begun=begun) for token, begun in tries.left.items()
     }
-    if tries.lost:
-        _LOG.warning("%d tries were lost with the last worker", len(tries.lost))
+    lost_waits = {token: triggering.lost(_WHY) for token in waits.left}
     few = asyncio.Semaphore(_AT_ONCE)
 
-    async def tell(token: bytes, error: ApplicationError) -> None:
+    async def tell(token: bytes, error: ApplicationError) -> bool:
         async with few:
-            await _fail(client.get_async_activity_handle(task_token=token), error)
+            return await _fail(
+                client.get_async_activity_handle(task_token=token), error
+            )
 
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            await asyncio.gather(*(tell(*lost_one) for lost_one in errors.items()))
+            told = await asyncio.gather(*starmap(tell, lost_tries.items()))
+            if any(told):
+                _LOG.warning("%d tries were lost with the last worker", sum(told))
+            await asyncio.gather(*starmap(tell, lost_waits.items()))
             await _report_unheard(client, queue, few)
     except (TimeoutError, RPCError) as err:
         reason = str(err) or "it took too long"
         _LOG.warning("what the last worker left is told by heartbeats: %s", reason)
+    tries.told()
+    waits.told()
 
 
 async def _report_unheard(client: Client, queue: str, few: asyncio.Semaphore) -> None:
@@ -114,6 +120,10 @@ def _error(pending: PendingActivityInfo) -> ApplicationError | None:
     return not_yet(_WHY) if pending.maximum_attempts == 0 else None
 
 
-async def _fail(handle: AsyncActivityHandle, error: ApplicationError) -> None:
-    with suppress(RPCError):  # the run has ended, or the server noticed first
+async def _fail(handle: AsyncActivityHandle, error: ApplicationError) -> bool:
+    """Return whether the server did not know better: how it ended, that its run has, or that it was lost."""
+    try:
         await handle.fail(error)
+    except RPCError:
+        return False
+    return True
