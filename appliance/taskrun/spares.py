@@ -1,7 +1,8 @@
 """Children that wait for a try, forked while nothing else was to do.
 
 A fork of a large process and the set-up after it take longer than an empty task. Spares belong to
-the zygote they came from and end with it; only the zygotes used last keep any.
+the zygote they came from and end with it; only the zygotes used last keep any, and nobody does when no try
+has come for a while: each takes some 10 MB.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from appliance.taskrun.channels import Channels, open_channels
 from appliance.warm.control import Child, ForkError, Zygote, ZygoteLostError
 
 _ENTRY = "appliance.taskrun.child:run_task"
+_IDLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,14 @@ class Prepared:
 class Spares:
     """The waiting children of one worker."""
 
-    def __init__(self, *, each: int = 2, zygotes: int = 2) -> None:
-        """Keep ``each`` children waiting in the ``zygotes`` used last. 0 forks on demand."""
+    def __init__(
+        self, *, each: int = 2, zygotes: int = 2, idle_s: float = _IDLE_S
+    ) -> None:
+        """Keep ``each`` children waiting in the ``zygotes`` used last, for ``idle_s``. 0 forks on demand."""
         self._each = each
         self._zygotes = zygotes
+        self._idle_s = idle_s
+        self._rest: asyncio.TimerHandle | None = None
         self._waiting: OrderedDict[Zygote, deque[Prepared]] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refilling: set[Zygote] = set()
@@ -54,8 +60,13 @@ class Spares:
         return await _prepare(zygote, is_ahead=False)
 
     def refill(self, zygote: Zygote) -> None:
-        """Fork what is missing, one by one, in the background: a try of this zygote has ended."""
-        if self._each and not zygote.retired.done() and zygote not in self._refilling:
+        """Fork what is missing, one by one, in the background: a try of this zygote has ended, or is to come."""
+        if not self._each or zygote.retired.done():
+            return
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = asyncio.get_running_loop().call_later(self._idle_s, self._let_go)
+        if zygote not in self._refilling:
             self._refilling.add(zygote)
             self.keep(self._fill(zygote))
 
@@ -68,8 +79,9 @@ class Spares:
     async def close(self) -> None:
         """Let all spares go and wait for what is left to do for tries that have ended."""
         self._each = 0
-        for zygote in tuple(self._waiting):
-            self._drop(zygote)
+        if self._rest is not None:
+            self._rest.cancel()
+        self._let_go()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _fill(self, zygote: Zygote) -> None:
@@ -94,6 +106,10 @@ class Spares:
         while len(self._waiting) > self._zygotes:
             self._drop(next(iter(self._waiting)))
         return self._waiting[zygote]
+
+    def _let_go(self) -> None:
+        for zygote in tuple(self._waiting):
+            self._drop(zygote)
 
     def _drop(self, zygote: Zygote) -> None:
         for prepared in self._waiting.pop(zygote, ()):

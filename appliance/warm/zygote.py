@@ -213,12 +213,13 @@ def main() -> NoReturn:
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     # Imported here: importing Airflow takes seconds, and must die with the worker from the start.
-    from appliance.warm import seams
+    from appliance.warm import immortality, seams
     from appliance.warm.seams import preparation
 
     preparation.prepare()
     for module in sys.argv[2:]:
         importlib.import_module(module)
+    immortality.make_immortal()
     seams.freeze()
     pages.use_huge_pages()
     datagrams.send(channel, {"op": "ready", "pid": os.getpid()})

@@ -75,7 +75,7 @@ def test_the_server_is_durable_fast_and_frugal() -> None:
     ):
         assert part in command
     assert (
-        'HOME="/data",USER="appliance",APPLIANCE_CONFIG="",GOMEMLIMIT="384MiB",GOGC="200"'
+        'HOME="/data",USER="appliance",APPLIANCE_CONFIG="",GOMEMLIMIT="384MiB"'
         in section["environment"]
     )
 

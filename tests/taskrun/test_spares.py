@@ -85,3 +85,15 @@ async def test_only_the_zygotes_used_last_keep_spares(box: Box) -> None:
     await spares.close()
     assert waiting(spares, other) == []
     other.close()
+
+
+async def test_spares_are_let_go_when_no_try_comes(box: Box) -> None:
+    spares = Spares(each=1, idle_s=0.1)
+    (pid,) = await filled(spares, box.zygote)
+    (prepared,) = spares._waiting[box.zygote]
+
+    await prepared.child.exited()
+
+    assert waiting(spares, box.zygote) == []
+    assert await filled(spares, box.zygote) != [pid]
+    await spares.close()

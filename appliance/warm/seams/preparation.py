@@ -33,6 +33,8 @@ _LAZY_IMPORTS = (
     "setproctitle",
 )
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_REHEARSALS = 3
+"""Python adapts the code of a function in its first calls, which writes to it."""
 
 
 def prepare() -> None:
@@ -46,15 +48,12 @@ def prepare() -> None:
     _fill_caches()
     _set_up_logs()
     supervisor.block_orm_access()
-    rehearse()
+    for _ in range(_REHEARSALS):
+        rehearse()
 
 
 def rehearse() -> None:
-    """Go through the motions of a try with a task that is none; nothing is called that users can see.
-
-    In the zygote this fills caches. In a child that waits for its orders it writes to the pages a
-    try writes to, so that they are the child's own by then.
-    """
+    """Go through the motions of a try with a task that is none; nothing is called that users can see."""
     log = structlog.get_logger(logger_name="task")
     log.info("rehearsal", dag_id="rehearsal")
     stats.initialize(
