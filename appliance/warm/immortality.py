@@ -9,7 +9,7 @@ itself becomes so, never what a DAG file has made.
 import ctypes
 import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
@@ -28,25 +28,27 @@ def make_immortal() -> None:
     if immortal < _FIRST_IMMORTAL:
         return  # Or objects are laid out in a way we do not know.
     gc.collect()
-    found = _mortals(gc.get_objects())
-    while found:
-        for address in found:
-            counts[address // _COUNT_BYTES] = immortal
-        found = _mortals(_referents(found.values()))
+    marked = gc.get_objects()
+    for one in marked:
+        counts[id(one) // _COUNT_BYTES] = immortal
+    while marked:
+        new = []
+        for one in _mortals_of(marked):
+            if sys.getrefcount(one) < _FIRST_IMMORTAL:  # It may have come twice.
+                counts[id(one) // _COUNT_BYTES] = immortal
+                new.append(one)
+        marked = new
 
 
-def _mortals(objects: Iterable[Any]) -> dict[int, Any]:
-    """Return those of them that are not immortal, by address."""
+def _mortals_of(objects: list[Any]) -> Iterator[Any]:
+    """Yield what they refer to and is not immortal yet."""
     count = sys.getrefcount
-    return {id(one): one for one in objects if count(one) < _FIRST_IMMORTAL}
-
-
-def _referents(objects: Iterable[Any]) -> Iterator[Any]:
-    """Yield what they refer to, some of it many times."""
-    objects = tuple(objects)
     for first in range(0, len(objects), _AT_ONCE):
-        yield from gc.get_referents(*objects[first : first + _AT_ONCE])
-    # Code does not tell the collector what it refers to.
-    for code in (one for one in objects if type(one) is CodeType):
-        yield code.co_consts
-        yield code.co_names
+        part = objects[first : first + _AT_ONCE]
+        found = gc.get_referents(*part)
+        for code in part:
+            if (
+                type(code) is CodeType
+            ):  # It does not tell the collector what it refers to.
+                found += (code.co_consts, code.co_names)
+        yield from [one for one in found if count(one) < _FIRST_IMMORTAL]
