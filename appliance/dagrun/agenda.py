@@ -14,6 +14,8 @@ from typing import Any
 
 from appliance.dagrun.slots import Declaration, Slot
 
+CARRIED_LATE_S = 10.0
+"""How long somebody else who wakes us at a slot's time may take, before it is taken without him."""
 LATE_S = 30.0
 """From when on a slot counts as missed: how old a file may be before Airflow reads it again."""
 BATCH_SLOTS = 50
@@ -60,6 +62,8 @@ class Entry:
     """Ids of its runs that have not ended, as far as that matters to it."""
     failures: int = 0
     """Runs that failed since the last one that did not."""
+    is_carried: bool = False
+    """Whether another clock knows its times, and wakes us."""
 
     @property
     def is_paused(self) -> bool:
@@ -185,6 +189,12 @@ class Agenda:
         most = entry.declaration.max_failures
         if most and entry.failures >= most and not entry.is_paused:
             self.pause(name, f"its last {most} runs failed")
+
+    def carry(self, names: Iterable[str]) -> None:
+        """Take that another clock knows the times of these schedules, and of no other."""
+        carried = frozenset(names)
+        for name, entry in self._entries.items():
+            entry.is_carried = name in carried
 
     def covered(self, dag_id: str, slot: Slot) -> None:
         """Take that a backfill made a run, which counts as one of the schedule's."""
@@ -329,5 +339,6 @@ def _next_look(entry: Entry, now: float) -> float | None:
     if entry.asked_at is None:
         return None if entry.declaration.is_strict and entry.active else now
     if entry.coming:
-        return entry.coming[0].at
+        at = entry.coming[0].at
+        return at + CARRIED_LATE_S if entry.is_carried and at > now else at
     return entry.asked_at + (_RETRY_S if entry.error else _ASK_AGAIN_S)

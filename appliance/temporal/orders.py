@@ -8,6 +8,7 @@ from appliance.dagrun.slots import RUN_TYPE, Declaration, Slot
 
 SCHEDULER_WORKFLOW = "AirflowScheduler"
 BACKFILL_WORKFLOW = "AirflowBackfill"
+ACTION_WORKFLOW = "AirflowScheduleAction"
 
 ASK_TIMETABLES = "ask_timetables"
 START_RUNS = "start_runs"
@@ -15,6 +16,7 @@ FIND_ENDED_RUNS = "find_ended_runs"
 PLAN_BACKFILL = "plan_backfill"
 TELL_SCHEDULER = "tell_scheduler"
 CANCEL_QUEUED = "cancel_queued_runs"
+ACT = "act_on_schedule"
 
 BACKFILL_TYPE = "backfill"
 """Airflow's run type of a backfill's runs."""
@@ -22,6 +24,8 @@ BACKFILL_TYPE = "backfill"
 DECLARE_UPDATE = "declare"
 STEER_UPDATE = "steer"
 COVERED_SIGNAL = "covered"
+CARRY_SIGNAL = "carry"
+RING_SIGNAL = "ring"
 SCHEDULES_QUERY = "schedules"
 DECLARED_QUERY = "declared"
 PROGRESS_QUERY = "progress"
@@ -66,6 +70,27 @@ class Steer:
     names: list[str]
     conf: dict[str, Any] | None = None
     """For ``trigger``: instead of the schedule's own."""
+    at: str | None = None
+    """For ``trigger``: when that was, for whoever may ask twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleAction:
+    """What a Temporal Schedule starts its workflow with."""
+
+    name: str
+    is_paused: bool = False
+    """What the scheduler and the Temporal Schedule last agreed on."""
+    digest: str = ""
+    """Tells what the Temporal Schedule was made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """The time a Temporal Schedule started its workflow for: its own, or a person's."""
+
+    name: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, replace
 
-from appliance.dagrun.agenda import LATE_S, Agenda
+from appliance.dagrun.agenda import CARRIED_LATE_S, LATE_S, Agenda
 from appliance.dagrun.slots import Declaration, Slot
 
 HOUR_S = 3600.0
@@ -37,6 +37,19 @@ def test_a_slot_is_taken_once_at_its_time() -> None:
     assert agenda.wake_at(HOUR_S - 1) == HOUR_S
     assert started(agenda, HOUR_S) == ["01"]
     assert started(agenda, HOUR_S) == []
+
+
+def test_a_slot_another_clock_knows_is_not_waited_for_until_that_is_late() -> None:
+    """It is taken when that wakes us, or by ourselves; and as before once it carries it no more."""
+    agenda = Agenda()
+    agenda.declare([HOURLY])
+    agenda.carry(["a"])
+    answer(agenda, 0.0, 1, 2)
+
+    assert agenda.wake_at(0.0) == HOUR_S + CARRIED_LATE_S
+    assert started(agenda, HOUR_S) == ["01"]
+    agenda.carry([])
+    assert agenda.wake_at(HOUR_S) == 2 * HOUR_S
 
 
 def test_a_missed_slot_is_asked_for_again_without_catchup() -> None:

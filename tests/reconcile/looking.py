@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+import temporalio.client
 from temporalio.client import WorkflowHistory
 
 from appliance.config.load import load
@@ -35,6 +36,16 @@ class Looker:
 
         return asyncio.run(asked())
 
+    def ask_temporal(
+        self, work: Callable[[temporalio.client.Client], Awaitable[_T]]
+    ) -> _T:
+        """Do with Temporal itself what ``work`` does."""
+
+        async def asked() -> _T:
+            return await work(await dial(self._config, wait_s=PATIENCE_S))
+
+        return asyncio.run(asked())
+
     def everything(self) -> ScheduleList:
         """Return the schedules, and the problems."""
         return self.ask(lambda client: client.scheduling.schedules())
@@ -55,30 +66,27 @@ class Looker:
     def status(self, workflow_id: str) -> str | None:
         """Return how a workflow stands, in Temporal's words."""
 
-        async def described() -> str | None:
-            client = await dial(self._config, wait_s=PATIENCE_S)
+        async def described(client: temporalio.client.Client) -> str | None:
             seen = await client.get_workflow_handle(workflow_id).describe()
             return None if seen.status is None else seen.status.name
 
-        return asyncio.run(described())
+        return self.ask_temporal(described)
 
     def terminate(self, workflow_id: str) -> None:
         """End a workflow as somebody may in the Temporal UI."""
 
-        async def ended() -> None:
-            client = await dial(self._config, wait_s=PATIENCE_S)
+        async def ended(client: temporalio.client.Client) -> None:
             await client.get_workflow_handle(workflow_id).terminate()
 
-        asyncio.run(ended())
+        self.ask_temporal(ended)
 
     def history(self, workflow_id: str) -> WorkflowHistory:
         """Return the history of a workflow."""
 
-        async def fetched() -> WorkflowHistory:
-            client = await dial(self._config, wait_s=PATIENCE_S)
+        async def fetched(client: temporalio.client.Client) -> WorkflowHistory:
             return await client.get_workflow_handle(workflow_id).fetch_history()
 
-        return asyncio.run(fetched())
+        return self.ask_temporal(fetched)
 
     def told(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Return what the one task of a run returned."""

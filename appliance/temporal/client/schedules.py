@@ -85,22 +85,32 @@ class Schedules:
 
     async def covered(self, made: Covered) -> None:
         """Tell that a backfill has made runs, so that the scheduler does not make them again."""
-        await self._scheduler.tell(
-            scheduler_id(self._queue),
-            SchedulerState(),
-            signal=orders.COVERED_SIGNAL,
-            told=made,
-        )
+        await self._tell(orders.COVERED_SIGNAL, made)
+
+    async def carry(self, names: Sequence[str]) -> None:
+        """Tell the times of which schedules Temporal Schedules know."""
+        await self._tell(orders.CARRY_SIGNAL, list(names))
+
+    async def ring(self, name: str) -> None:
+        """Tell that the time of a schedule has come."""
+        await self._tell(orders.RING_SIGNAL, name)
 
     async def steer(
-        self, verb: Verb, names: Sequence[str], conf: dict[str, Any] | None = None
+        self,
+        verb: Verb,
+        names: Sequence[str],
+        conf: dict[str, Any] | None = None,
+        *,
+        at: str | None = None,
     ) -> dict[str, str]:
         """Pause, resume or trigger; return the run ids of what was triggered, by name.
+
+        ``at``: when a run was triggered, by somebody who may ask twice for the same.
 
         Raises:
             DagError: a schedule is not known, or its run cannot be started.
         """
-        told = Steer(verb, list(names), conf)
+        told = Steer(verb, list(names), conf, at)
         try:
             done: Steered = await self._update(
                 orders.STEER_UPDATE, told, result_type=Steered
@@ -136,6 +146,11 @@ class Schedules:
         if answer.error is not None:
             raise DagError(f"{row.name}: its timetable fails: {answer.error}")
         return answer.slots
+
+    async def _tell(self, signal: str, told: Any) -> None:
+        await self._scheduler.tell(
+            scheduler_id(self._queue), SchedulerState(), signal=signal, told=told
+        )
 
     async def _query(self, name: str, kind: type[Any]) -> Any:
         """Ask the scheduler; None when there is none, or it was ended: the next one has not begun."""

@@ -44,6 +44,7 @@ from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.keyring import Keyring, ensure_key
 from appliance.temporal.messages import trigger_queue
 from appliance.temporal.worker import reload, remains, retention
+from appliance.temporal.worker.acting import Acting
 from appliance.temporal.worker.activities import (
     LAST_WORDS_S,
     DagActivities,
@@ -59,6 +60,7 @@ from appliance.temporal.worker.doorkeeper import opened
 from appliance.temporal.worker.journal import Journal
 from appliance.temporal.worker.leases import Leases
 from appliance.temporal.worker.neighbours import Neighbours
+from appliance.temporal.worker.page import Page
 from appliance.temporal.worker.pools import Pools
 from appliance.temporal.worker.registry import Registry
 from appliance.temporal.worker.runs import Runs
@@ -67,6 +69,7 @@ from appliance.temporal.worker.site import Beside, Site
 from appliance.temporal.worker.triggering import TriggerActivities
 from appliance.temporal.worker.vaults import Vaults
 from appliance.temporal.worker.workshop import Workshop
+from appliance.temporal.workflows.action import AirflowScheduleAction
 from appliance.temporal.workflows.backfill import AirflowBackfill
 from appliance.temporal.workflows.dag import AirflowDag
 from appliance.temporal.workflows.errand import AskApplianceWorker
@@ -171,7 +174,9 @@ async def _work(
             has_search_attributes=has_attributes,
         )
         starter = Starter(client, config, dags.read_dag)
-        schedules = Schedules(client, config.temporal.task_queue)
+        schedules, dispatch, page = _scheduling(
+            client, config, workshop, has_attributes=has_attributes
+        )
         neighbours = Neighbours(client, registry, starter, workshop.facts, schedules)
         runs = Runs(client, keys, neighbours)
         leases = Leases(workshop.runner(runs), parallelism=config.worker.parallelism)
@@ -187,15 +192,7 @@ async def _work(
             start_s=config.dags.import_timeout_s,
         )
         pools = Pools(client, config)
-        desk = _desk(
-            client,
-            config,
-            workshop,
-            registry,
-            schedules,
-            pools,
-            has_attributes=has_attributes,
-        )
+        desk = _desk(client, workshop, registry, schedules, pools, dispatch)
         for worker in _workers(client, config, workshop, tries, dags, desk):
             await stack.enter_async_context(worker)
         await stack.enter_async_context(_waiter(client, config, waits, desk))
@@ -204,7 +201,7 @@ async def _work(
         ready_s = time.monotonic() - began
         await stack.enter_async_context(answering(client, config))
         live = [one.reconfigure for one in (workshop, dags, vaults, pools)]
-        site = Site(config, workshop.folder, schedules)
+        site = Site(config, workshop.folder, schedules, page)
         await stack.enter_async_context(_following(site, load, live, beside))
         await stack.enter_async_context(
             retention.keeping(client, config, workshop.purge)
@@ -250,26 +247,34 @@ async def _following(
         yield
 
 
+def _scheduling(
+    client: Client, config: Config, workshop: Workshop, *, has_attributes: bool
+) -> tuple[Schedules, Dispatch, Page]:
+    """Return the scheduler, what a worker does for it, and its page in the Temporal UI."""
+    queue = config.temporal.task_queue
+    schedules = Schedules(client, queue)
+    dispatch = Dispatch(
+        client, config, workshop.ask_timetables, has_search_attributes=has_attributes
+    )
+    return schedules, dispatch, Page(client, queue, schedules, dispatch.ask_timetables)
+
+
 def _desk(
     client: Client,
-    config: Config,
     workshop: Workshop,
     registry: Registry,
     schedules: Schedules,
     pools: Pools,
-    *,
-    has_attributes: bool,
+    dispatch: Dispatch,
 ) -> Sequence[Callable[..., Any]]:
     """Return what a worker does for the workflows that are no run."""
-    dispatch = Dispatch(
-        client, config, workshop.ask_timetables, has_search_attributes=has_attributes
-    )
     backfilling = Backfilling(
         client, workshop, registry, schedules, dispatch.ask_timetables
     )
     return (
         *Clerk(client, registry).activities,
         *dispatch.activities,
+        *Acting(schedules, registry, dispatch).activities,
         *backfilling.activities,
         *pools.activities,
     )
@@ -295,6 +300,7 @@ def _workers(
             ExecuteAirflowDagWorkflow,
             AirflowDag,
             AirflowScheduler,
+            AirflowScheduleAction,
             AirflowBackfill,
             AirflowPool,
             AskApplianceWorker,

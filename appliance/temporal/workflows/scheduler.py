@@ -112,6 +112,18 @@ class AirflowScheduler:
             self._agenda.covered(made.dag_id, slot)
         self._is_stirred = True
 
+    @workflow.signal(name=orders.CARRY_SIGNAL)
+    async def carry(self, names: list[str]) -> None:
+        """Take in whose times Temporal Schedules know, which ring."""
+        await workflow.wait_condition(lambda: self._is_ready)
+        self._agenda.carry(names)
+        self._is_stirred = True
+
+    @workflow.signal(name=orders.RING_SIGNAL)
+    def ring(self, _name: str) -> None:
+        """Look who is due: a Temporal Schedule says that one is."""
+        self._is_stirred = True
+
     @workflow.query(name=orders.SCHEDULES_QUERY)
     def schedules(self) -> ScheduleList:
         """Return all schedules by name."""
@@ -198,7 +210,7 @@ class AirflowScheduler:
         if told.is_barred:
             done.errors.append(f"{told.name}: {told.remark}")
             return
-        now = _iso(_now())
+        now = wanted.at or _iso(_now())
         run_id = f"manual__{now}"
         slot = Slot(run_after=now, run_id=run_id, start=now)
         conf = told.conf if wanted.conf is None else wanted.conf

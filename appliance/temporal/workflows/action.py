@@ -1,0 +1,33 @@
+"""The workflow a Temporal Schedule starts, by its clock or because a person pressed a button on its page."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy, SearchAttributeKey
+
+with workflow.unsafe.imports_passed_through():
+    from appliance.temporal import orders
+    from appliance.temporal.orders import Occasion, ScheduleAction
+
+_TIME = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
+_TIMEOUT = timedelta(seconds=120)
+_RETRY = RetryPolicy(maximum_interval=timedelta(seconds=30))
+
+
+@workflow.defn(name=orders.ACTION_WORKFLOW)
+class AirflowScheduleAction:
+    """Tells the scheduler. It is what the page of a Temporal Schedule lists as a run."""
+
+    @workflow.run
+    async def run(self, schedule: ScheduleAction) -> str:
+        """Return what came of it."""
+        info = workflow.info()
+        at = info.typed_search_attributes.get(_TIME) or info.start_time
+        found: str = await workflow.execute_local_activity(
+            orders.ACT,
+            Occasion(schedule.name, at.isoformat()),
+            result_type=str,
+            start_to_close_timeout=_TIMEOUT,
+            retry_policy=_RETRY,
+        )
+        return found
