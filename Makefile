@@ -51,10 +51,8 @@ LIVES := 20
 test-kills: $(DEV) ## Kill any part of a box at random, over LIVES=20, and check what became of every try
 	$(BIN)/python -m tests.faults.killing $(LIVES)
 
-bench: $(DEV) ## Measure against bare Temporal and against Airflow, side by side
+bench: $(DEV) ## Measure, against bare Temporal and Airflow where they compare; prints a table
 	$(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench.folder
-	$(BIN)/python -m tests.bench.waits
 	@if docker image inspect appliance >/dev/null 2>&1; then $(BIN)/python -m tests.bench --image; \
 	 else echo "The image is not measured: make image first." >&2; fi
 

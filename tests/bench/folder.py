@@ -1,17 +1,12 @@
-"""A folder of many DAG files: how long the first look takes, the next one, and one after a file was saved.
+"""A folder of many DAG files: how long the first look takes, the next one, and one after a file was saved."""
 
-    python -m tests.bench.folder [--files 1000]
-
-Seconds on the clock, seconds of CPU of all processes, and the memory of this process and what it forks from.
-"""
-
-import argparse
 import asyncio
 import math
 import os
 import tempfile
 import time
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +16,7 @@ from appliance.dagfile.folder import DagFolder
 from appliance.dagfile.readers import PRELOAD
 from appliance.reconcile.declarations import wanted
 from appliance.taskrun.secrets import ParseAnswers
-from appliance.warm.control import Zygote, shield_from_children
+from appliance.warm.control import Zygote
 from tests.bench.memory import pss_mb, tree
 from tests.fakes.vaults import FakeVault
 
@@ -37,18 +32,34 @@ with DAG("many_{0}", schedule="{1} * * * *", start_date=datetime(2026, 1, 1, tzi
 '''
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--files", type=int, default=1000)
-    asked = parser.parse_args()
-    shield_from_children()
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What a pass took: time on the clock, and CPU time of all processes."""
+
+    clock_s: float = math.nan
+    cpu_s: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Three looks at a folder; NaN for what was not measured."""
+
+    files: int = 0
+    first: Took = Took()
+    unchanged: Took = Took()
+    saved: Took = Took()
+    """After one of the files was saved."""
+    more_mb: float = math.nan
+    """Memory of the process that looks and of what it forks from, more than before the first look."""
+
+
+def measure(files: int) -> Looks:
+    """Fill a folder and look at it three times; in a process that has done nothing else, whose memory tells."""
     with tempfile.TemporaryDirectory(prefix="appliance-folder-") as place:
-        asyncio.run(measure(Path(place), asked.files))
+        return asyncio.run(_look(Path(place), files))
 
 
-async def measure(place: Path, files: int) -> None:
-    """Fill a folder and look at it three times."""
+async def _look(place: Path, files: int) -> Looks:
     dags = place / "dags"
     dags.mkdir()
     for number in range(files):
@@ -64,25 +75,23 @@ async def measure(place: Path, files: int) -> None:
         answers=lambda: ParseAnswers(Secrets(), FakeVault(), {}),
         clock=time.monotonic,
     )
-    before = pss_mb([os.getpid()])
-    listing = await _timed("first pass", folder.listing(math.inf))
-    await _timed("again, nothing changed", folder.listing(math.inf))
+    before_mb = pss_mb([os.getpid()])
+    listing, first = await _timed(folder.listing(math.inf))
+    _, unchanged = await _timed(folder.listing(math.inf))
     (dags / "many_0.py").write_text(DAG.format(0, 7))
-    await _timed("again, one file saved", folder.listing(math.inf))
+    _, saved = await _timed(folder.listing(math.inf))
     declared = wanted(listing, config).declarations
-    after = pss_mb([os.getpid()])
-    print(f"{len(declared)} schedules of {files} files")
-    print(f"memory: {after:.0f} MiB, {after - before:.1f} MiB more than before")
+    more_mb = pss_mb([os.getpid()]) - before_mb
+    assert len(declared) == files, f"{len(declared)} schedules of {files} files"
     folder.close()
     zygote.close()
+    return Looks(files, first, unchanged, saved, more_mb)
 
 
-async def _timed(what: str, work: Awaitable[_T]) -> _T:
-    began, cpu = time.monotonic(), _cpu_s()
+async def _timed(work: Awaitable[_T]) -> tuple[_T, Took]:
+    began, cpu_s = time.monotonic(), _cpu_s()
     found = await work
-    took_s, took_cpu_s = time.monotonic() - began, _cpu_s() - cpu
-    print(f"{what}: {took_s:.2f} s, {took_cpu_s:.2f} s of CPU")
-    return found
+    return found, Took(time.monotonic() - began, _cpu_s() - cpu_s)
 
 
 def _cpu_s() -> float:
@@ -95,7 +104,3 @@ def _cpu_s() -> float:
             continue  # It has just ended, and its parent has its time.
         ticks += sum(map(int, stat.rpartition(")")[2].split()[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
-
-
-if __name__ == "__main__":
-    main()

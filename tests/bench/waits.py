@@ -1,17 +1,15 @@
-"""What 1,000 deferred waits take: memory of the triggerer, and how late each goes on.
-
-    python -m tests.bench.waits [--waits 1000]
+"""What many deferred waits take: memory of the triggerer, and how late each goes on.
 
 All wait at once, then each ends at a moment of its own. How late that is known, is by the server's account.
 """
 
-import argparse
 import asyncio
 import json
+import math
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -20,9 +18,9 @@ from temporalio.client import Client, WorkflowFailureError
 
 from appliance.temporal.messages import TRIGGER_ACTIVITY
 from tests.bench.memory import pss_mb, tree
-from tests.box import RunningBox, running_box
+from tests.bench.runs import address, submit
+from tests.box import RunningBox
 
-DAGS = Path(__file__).parent / "dags"
 TRIGGERER = "appliance triggerer"
 MOST_OF_A_RUN = 500
 SPREAD_S = 60.0
@@ -31,20 +29,29 @@ NOTICE_S = 10.0
 PATIENCE_S = 1800.0
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--waits", type=int, default=1000)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="appliance-waits-") as place:
-        folder = Path(place)
-        with running_box(dags=DAGS, folder=folder) as box:
-            asyncio.run(measure(box, folder, asked.waits))
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What so many waits took; NaN for what was not measured."""
+
+    count: int = 0
+    triggerer_mb: float = math.nan
+    box_mb: float = math.nan
+    """Of the whole appliance, while all wait."""
+    late_s: float = math.nan
+    """At the median."""
+    ninth_late_s: float = math.nan
+    """Nine of ten are not later."""
 
 
-async def measure(box: RunningBox, folder: Path, waits: int) -> None:
-    """Have that many waits, look at the memory, end them one by one."""
-    client = await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
+async def measure(box: RunningBox, folder: Path, waits: int) -> Waits:
+    """Have that many waits, look at the memory, end them one by one.
+
+    Args:
+        box: Has the DAG ``bench_waits``, and has run nothing yet.
+        folder: For the files that tell the waits their moments.
+        waits: How many.
+    """
+    client = await Client.connect(address(box))
     counts = [MOST_OF_A_RUN] * (waits // MOST_OF_A_RUN)
     counts += [waits % MOST_OF_A_RUN] if waits % MOST_OF_A_RUN else []
     gates = [folder / f"gate{number}" for number in range(len(counts))]
@@ -55,18 +62,11 @@ async def measure(box: RunningBox, folder: Path, waits: int) -> None:
     while (number := await _waiting(client, runs)) < waits:
         assert time.monotonic() < began + PATIENCE_S, f"{number} of {waits} wait"
         await asyncio.sleep(5)
-    print(f"{waits} waits began in {time.monotonic() - began:.0f} s")
+    sys.stderr.write(f"{waits} waits began in {time.monotonic() - began:.0f} s\n")
     await asyncio.sleep(NOTICE_S)
     pid = next(pid for pid in tree(box.process.pid) if _is_triggerer(pid))
-    print(f"memory (PSS): triggerer {pss_mb([pid]):.0f} MB", end=", ")
-    print(f"the whole appliance {pss_mb([box.process.pid]):.0f} MB")
-    first, step = time.time() + NOTICE_S, SPREAD_S / waits
-    told_of = 0
-    for gate, count in zip(gates, counts, strict=True):
-        new = gate.with_suffix(".new")
-        new.write_text(json.dumps({"first": first + step * told_of, "step": step}))
-        new.rename(gate)
-        told_of += count
+    triggerer_mb, box_mb = pss_mb([pid]), pss_mb([box.process.pid])
+    _tell_moments(gates, counts, step=SPREAD_S / waits)
     try:
         for run in runs:
             await client.get_workflow_handle(run).result()
@@ -79,15 +79,24 @@ async def measure(box: RunningBox, folder: Path, waits: int) -> None:
         async for late_s in _lateness(client, run, json.loads(gate.read_text()))
     ]
     assert len(late) == waits, f"{len(late)} of {waits} ends are known"
-    ninth = quantiles(late, n=10)[-1]
-    print(f"late: median {median(late):.2f} s, nine of ten within {ninth:.2f} s")
+    ninth_late_s = quantiles(late, n=10)[-1]
+    return Waits(waits, triggerer_mb, box_mb, median(late), ninth_late_s)
 
 
 def _submit(box: RunningBox, gate: Path, count: int) -> str:
     conf = json.dumps({"path": str(gate), "count": count})
-    submitted = box.submit("bench_waits", "--conf", conf, "-o", "json")
-    assert submitted.code == 0, submitted.stderr
-    return str(submitted.json["workflow_id"])
+    return submit(box, "bench_waits", "--conf", conf)[0]
+
+
+def _tell_moments(gates: list[Path], counts: list[int], step: float) -> None:
+    """Let the waits of all runs end one after the other, ``step`` seconds apart."""
+    first = time.time() + NOTICE_S
+    told_of = 0
+    for gate, count in zip(gates, counts, strict=True):
+        new = gate.with_suffix(".new")
+        new.write_text(json.dumps({"first": first + step * told_of, "step": step}))
+        new.rename(gate)
+        told_of += count
 
 
 async def _waiting(client: Client, runs: list[str]) -> int:
@@ -138,7 +147,3 @@ async def _history(client: Client, workflow: str) -> AsyncIterator[HistoryEvent]
             following = event.workflow_execution_continued_as_new_event_attributes
             run_id = following.new_execution_run_id or run_id
             yield event
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What the bench runs: a chain of 50 empty tasks, a fan-out of 100, and one empty task."""
+"""What the bench runs: chains of 50 empty tasks, a fan-out of 100, and one empty task."""
 
 from airflow.sdk import dag, task
 
@@ -8,13 +8,28 @@ def nothing() -> None:
     """Do nothing: what is measured is everything around it."""
 
 
-@dag(schedule=None)
-def bench_chain():
-    previous = nothing()
+def chain_of(**each):
+    """Run 50 of them, one after the other."""
+    previous = nothing.override(**each)()
     for _ in range(49):
-        following = nothing()
+        following = nothing.override(**each)()
         previous >> following
         previous = following
+
+
+@dag(schedule=None)
+def bench_chain():
+    chain_of()
+
+
+@dag(schedule=None)
+def bench_pooled():
+    chain_of(pool="narrow")
+
+
+@dag(schedule=None, max_active_runs=1)
+def bench_in_turn():
+    nothing()
 
 
 @dag(schedule=None)
@@ -29,5 +44,7 @@ def bench_one():
 
 
 bench_chain()
+bench_pooled()
+bench_in_turn()
 bench_fan()
 bench_one()
