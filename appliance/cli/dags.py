@@ -8,7 +8,7 @@ import click
 from appliance.cli.box import Box, Server, pass_box
 from appliance.cli.command import Group
 from appliance.cli.output import output_option, print_json, print_table
-from appliance.cli.schedules import next_runs, print_coming
+from appliance.cli.schedules import next_runs, print_coming, print_steered
 from appliance.errors import DagError
 
 if TYPE_CHECKING:
@@ -81,18 +81,20 @@ def show(box: Box, /, *, dag_id: str, output: str) -> None:
 
 @dags.command(epilog="Example: appliance dags pause my_dag")
 @click.argument("dag_ids", nargs=-1, required=True)
+@output_option
 @pass_box
-def pause(box: Box, /, *, dag_ids: tuple[str, ...]) -> None:
+def pause(box: Box, /, *, dag_ids: tuple[str, ...], output: str) -> None:
     """Start no more runs by the schedules of DAGs; submitting them still works."""
-    _steer(box, "pause", dag_ids)
+    _steer(box, "pause", dag_ids, output)
 
 
 @dags.command(epilog="Example: appliance dags unpause my_dag")
 @click.argument("dag_ids", nargs=-1, required=True)
+@output_option
 @pass_box
-def unpause(box: Box, /, *, dag_ids: tuple[str, ...]) -> None:
+def unpause(box: Box, /, *, dag_ids: tuple[str, ...], output: str) -> None:
     """Let the schedules of DAGs start runs; missed ones follow catchup."""
-    _steer(box, "resume", dag_ids)
+    _steer(box, "resume", dag_ids, output)
 
 
 @dags.command("next", epilog="Example: appliance dags next my_dag -n 10")
@@ -140,7 +142,7 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.rstrip().splitlines())
 
 
-def _steer(box: Box, verb: "Verb", dag_ids: tuple[str, ...]) -> None:
+def _steer(box: Box, verb: "Verb", dag_ids: tuple[str, ...], output: str) -> None:
     """Steer every schedule of some DAGs, that of the file and those of appliance.yaml."""
 
     async def ask(server: Server) -> list[str]:
@@ -157,7 +159,7 @@ def _steer(box: Box, verb: "Verb", dag_ids: tuple[str, ...]) -> None:
 
     names = box.ask(ask)
     word = "Paused" if verb == "pause" else "Unpaused"
-    click.echo(f"{word}: {', '.join(names)}")
+    print_steered(verb, names, word, output)
 
 
 async def _schedules(server: Server) -> "dict[str, ScheduleRow]":

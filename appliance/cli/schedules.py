@@ -1,5 +1,6 @@
 """Commands that look at schedules and steer them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -63,18 +64,20 @@ def show(box: Box, /, *, name: str, number: int, output: str) -> None:
 
 @schedules.command(epilog="Example: appliance schedules pause nightly")
 @click.argument("names", nargs=-1, required=True)
+@output_option
 @pass_box
-def pause(box: Box, /, *, names: tuple[str, ...]) -> None:
+def pause(box: Box, /, *, names: tuple[str, ...], output: str) -> None:
     """Start no more runs of these schedules; those under way go on."""
-    steer(box, "pause", names)
+    _steer(box, "pause", names, output)
 
 
 @schedules.command(epilog="Example: appliance schedules resume nightly")
 @click.argument("names", nargs=-1, required=True)
+@output_option
 @pass_box
-def resume(box: Box, /, *, names: tuple[str, ...]) -> None:
+def resume(box: Box, /, *, names: tuple[str, ...], output: str) -> None:
     """Go on with these schedules; missed runs follow the schedule's catchup."""
-    steer(box, "resume", names)
+    _steer(box, "resume", names, output)
 
 
 @schedules.command(
@@ -100,10 +103,18 @@ def trigger(box: Box, /, *, name: str, conf: dict[str, Any], output: str) -> Non
         click.echo(f"Started {run_id}")
 
 
-def steer(box: Box, verb: "Verb", names: tuple[str, ...]) -> None:
-    """Pause or resume schedules, and say so."""
+def print_steered(verb: "Verb", names: Sequence[str], word: str, output: str) -> None:
+    """Say which schedules were paused or resumed."""
+    if output == "json":
+        state = "paused" if verb == "pause" else "active"
+        print_json([{"name": name, "state": state} for name in names])
+    else:
+        click.echo(f"{word}: {', '.join(names)}")
+
+
+def _steer(box: Box, verb: "Verb", names: tuple[str, ...], output: str) -> None:
     box.ask(lambda server: server.scheduling.steer(verb, names))
-    click.echo(f"{verb.capitalize()}d: {', '.join(names)}")
+    print_steered(verb, names, f"{verb.capitalize()}d", output)
 
 
 async def _with_next(

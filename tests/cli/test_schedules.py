@@ -74,6 +74,8 @@ def test_pause_resume_and_trigger(enter: Type, server: FakeServer) -> None:
         ("trigger", ("nightly",), {"a": 1}),
     ]
     assert enter("schedules", "pause", "x").exit_code == 2
+    paused = enter("schedules", "pause", "my_dag", "-o", "json").stdout
+    assert json.loads(paused) == [{"name": "my_dag", "state": "paused"}]
 
 
 def test_dags_are_paused_with_all_their_schedules(
@@ -87,6 +89,8 @@ def test_dags_are_paused_with_all_their_schedules(
         ("pause", ("my_dag", "nightly")),
         ("resume", ("my_dag", "nightly")),
     ]
+    told = json.loads(enter("dags", "pause", "my_dag", "-o", "json").stdout)
+    assert [one["name"] for one in told] == ["my_dag", "nightly"]
     wrong = enter("dags", "pause", "my_dog")
     assert (wrong.exit_code, wrong.stderr.strip()) == (
         2,
