@@ -34,6 +34,8 @@ with workflow.unsafe.imports_passed_through():
     from appliance.temporal.workflows import details, packing
 
 _TIMEOUT = timedelta(seconds=120)
+_START_TIMEOUT = timedelta(seconds=30)
+"""How long a worker that was killed meanwhile holds runs up; what took longer goes on in the next attempt."""
 _LOOK_AGAIN = timedelta(seconds=2)
 _MOST_EVENTS = 1500
 _RETRY = RetryPolicy(
@@ -127,7 +129,7 @@ class AirflowBackfill:
             [self._order(run) for run in batch],
             task_queue=messages.trigger_queue(workflow.info().task_queue),
             result_type=list[str | None],
-            start_to_close_timeout=_TIMEOUT,
+            start_to_close_timeout=_START_TIMEOUT,
             retry_policy=_RETRY,
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"start {len(batch)} runs",

@@ -38,6 +38,8 @@ _MOST_EVENTS = 2000
 _MOST_ASKED = 50
 _MOST_STARTED = 100
 _TIMEOUT = timedelta(seconds=120)
+_START_TIMEOUT = timedelta(seconds=30)
+"""How long a worker that was killed meanwhile holds runs up; what took longer goes on in the next attempt."""
 _LOOK_AGAIN = timedelta(seconds=1)
 _LOOK_SELDOM = timedelta(seconds=10)
 _MOST_LOOKED_AT = 500
@@ -199,7 +201,7 @@ class AirflowScheduler:
             wanted,
             task_queue=messages.trigger_queue(workflow.info().task_queue),
             result_type=list[str | None],
-            start_to_close_timeout=_TIMEOUT,
+            start_to_close_timeout=_START_TIMEOUT,
             retry_policy=_RETRY,
             summary=f"start {_some([order.dag_id for order in wanted])}",
         )
