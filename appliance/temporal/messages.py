@@ -62,6 +62,8 @@ TRY_STOPPED = "AirflowTaskStopped"
 
 TRY_RESCHEDULED = "AirflowTaskRescheduled"
 """Type of the error of a poke after which the sensor is to be poked again: the next attempt of the activity."""
+FIRST_POKE = 2
+"""The attempt that is the first poke: the one before only waits for its moment."""
 TRIGGER_LOST = "AirflowTriggerLost"
 """Type of the error of a wait whose worker ended: it is begun again, the next attempt of the activity."""
 

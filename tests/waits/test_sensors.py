@@ -31,6 +31,15 @@ def test_sensors_end_as_on_airflow(box: RunningBox, tmp_path: Path) -> None:
     assert (events.count(SCHEDULED), events.count(TIMER)) == (5, 0)
 
 
+def test_pokes_are_counted_whether_or_not_there_is_time_before_the_next(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    report = Report(box, "counts_its_pokes", *conf(tmp_path))
+
+    assert report.returned("late") == [0, 1, 2, 3]
+    assert report.returned("on_time") == [0, 1, 2, 3]
+
+
 def test_a_sensor_that_takes_too_long_fails_or_is_skipped(
     box: RunningBox, tmp_path: Path
 ) -> None:

@@ -79,11 +79,11 @@ class TryActivities:
         Raises:
             ApplicationError: as above, or type ``AirflowTaskRescheduled``.
         """
-        attempt = activity.info().attempt
-        if attempt == 1 and left_s > 0:
+        before = activity.info().attempt - messages.FIRST_POKE
+        if before < 0 or left_s > 0:
             raise _again(left_s)
         # A lost attempt counts as a poke: it may have been one.
-        poked = replace(task, reschedules=task.reschedules + attempt - 1)
+        poked = replace(task, reschedules=task.reschedules + before)
         try:
             result = await self._run(poked)
         except (ApplicationError, asyncio.CancelledError):

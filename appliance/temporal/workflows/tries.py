@@ -48,7 +48,6 @@ _LEASE = timedelta(seconds=60)
 _REATTACH = timedelta(seconds=30)
 _LOOK_TIMEOUT = timedelta(minutes=1)
 _CALLS = 3
-_FIRST_POKE = 2
 _ACTIVATION_XCOM_BYTES = 1024 * 1024
 """XComs sent along with all tries started in one workflow task; a response above 4 MB ends the workflow."""
 
@@ -348,10 +347,9 @@ def _found(one: CarriedTry, at: Whereabouts | None) -> CarriedTry | None:
         return replace(one, queue=at.queue) if at.queue else None
     if at.again_at is None:
         return None  # It is being poked.
-    # The first attempt only waits for the moment of the first poke.
-    pokes = one.start.reschedules + max(0, at.attempt - _FIRST_POKE)
+    pokes = one.start.reschedules + max(0, at.attempt - messages.FIRST_POKE)
     start = replace(one.start, reschedules=pokes)
-    is_first = at.attempt < _FIRST_POKE
+    is_first = at.attempt < messages.FIRST_POKE
     return replace(one, start=start, poke_at=one.poke_at if is_first else at.again_at)
 
 

@@ -21,12 +21,27 @@ class Nth(BaseSensorOperator):
         return PokeReturnValue(is_done=pokes >= self.nth, xcom_value=pokes)
 
 
+class Count(BaseSensorOperator):
+    """Returns how often it had been rescheduled at each of its pokes, by Airflow's count."""
+
+    def poke(self, context: Any) -> PokeReturnValue:
+        notes = Path(f"{context['dag_run'].conf['path']}.{self.task_id}.counts")
+        with notes.open("a") as file:
+            file.write(f"{context['task_reschedule_count']}\n")
+        counts = [int(line) for line in notes.read_text().splitlines()]
+        return PokeReturnValue(is_done=len(counts) == 4, xcom_value=counts)
+
+
 RESCHEDULE: dict[str, Any] = {"mode": "reschedule", "poke_interval": 0.2}
 
 with DAG("senses"):
     Nth(task_id="poke", nth=3, poke_interval=0.1)
     Nth(task_id="reschedule", nth=6, **RESCHEDULE)
     Nth(task_id="backoff", nth=4, exponential_backoff=True, max_wait=1, **RESCHEDULE)
+
+with DAG("counts_its_pokes"):
+    Count(task_id="late", mode="reschedule", poke_interval=0)
+    Count(task_id="on_time", mode="reschedule", poke_interval=1)
 
 with DAG("senses_in_vain"):
     Nth(task_id="fails", nth=999, timeout=1, retries=2, **RESCHEDULE)
