@@ -155,7 +155,9 @@ def test_cancelling_after_a_handover_stops_the_tries_that_were_carried_on(
     code, report, rows = run.end()
     assert (code, report["state"]) == (1, "failed")
     assert rows["waits[-1]"]["state"] == "failed"
-    assert not Path(f"/proc/{pid}").exists()
+    # Cancelled before its new lease began, it is stopped when the worker hears of it.
+    gone = f"the process {pid} is gone"
+    until(gone, lambda: not Path(f"/proc/{pid}").exists(), patience_s=15)
     assert run.times("clean") == 1
 
 

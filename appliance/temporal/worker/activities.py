@@ -59,6 +59,7 @@ class TryActivities:
         self._taken: dict[tuple[str, str], str] = {}
         """Tries that were taken, by workflow run and activity id."""
         self._holding_back: dict[str, asyncio.Task[None]] = {}
+        self._watching: set[asyncio.Task[None]] = set()
 
     @activity.defn(name=messages.ACTIVITY)
     async def run_airflow_task(self, task: ActivityTaskInput) -> TaskExecutionResult:
@@ -177,6 +178,10 @@ class TryActivities:
         )
         if is_lapsed and await self._is_wanted():
             self._leases.abandon(task.ti_id)
+            watch = self._watch(task.ti_id, activity.info().workflow_id or "")
+            watching = asyncio.create_task(watch)
+            self._watching.add(watching)
+            watching.add_done_callback(self._watching.discard)
             return
         has_begun = self._leases.has_begun(task.ti_id)
         if has_begun and why and why.cancel_requested:
@@ -196,6 +201,13 @@ class TryActivities:
                 type=messages.TRY_STOPPED,
                 non_retryable=True,
             )
+
+    async def _watch(self, ti_id: str, workflow: str) -> None:
+        """Stop an abandoned try whose run has ended before it could ask again: it was cancelled just then."""
+        while self._leases.is_unclaimed(ti_id):
+            if await self._runs.has_ended(workflow):
+                self._leases.expire(ti_id)
+            await asyncio.sleep(_HEARTBEAT_S)
 
     async def _hold_back_others(self) -> None:
         """Keep the slots of stopped tries from others that are stopped as well and have not heard of it yet.

@@ -118,7 +118,17 @@ class Leases:
             held.leases -= 1
             if held.leases <= 0:
                 loop = asyncio.get_running_loop()
-                held.expiry = loop.call_later(_KEEP_S, self._expire, ti_id)
+                held.expiry = loop.call_later(_KEEP_S, self.expire, ti_id)
+
+    def is_unclaimed(self, ti_id: str) -> bool:
+        """Whether the try was abandoned, and nobody has asked again."""
+        held = self._held.get(ti_id)
+        return held is not None and held.expiry is not None
+
+    def expire(self, ti_id: str) -> None:
+        """Stop a try that nobody asks for any more."""
+        if held := self._held.pop(ti_id, None):
+            held.task.cancel()
 
     def _take(self, held: _Held) -> asyncio.Task[TaskExecutionResult]:
         held.leases += 1
@@ -126,10 +136,6 @@ class Leases:
             held.expiry.cancel()
             held.expiry = None
         return held.task
-
-    def _expire(self, ti_id: str) -> None:
-        if held := self._held.pop(ti_id, None):
-            held.task.cancel()
 
     async def _run(
         self, task: ActivityTaskInput, on_begin: Callable[[], None]

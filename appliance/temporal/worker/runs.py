@@ -142,6 +142,14 @@ class Runs:
             return err.status != RPCStatusCode.NOT_FOUND
         return seen.status in _GOING_ON
 
+    async def has_ended(self, workflow: str) -> bool:
+        """Tell whether a run has ended, all it was handed over to included; what cannot be found out counts as false."""
+        try:
+            seen = await self._client.get_workflow_handle(workflow).describe()
+        except RPCError as err:
+            return err.status == RPCStatusCode.NOT_FOUND
+        return seen.status != WorkflowExecutionStatus.RUNNING
+
     async def holders(self, workflow: str, run: str) -> dict[str, Whereabouts]:
         """Return where the activities of a run are, by their id; that of its try.
 
