@@ -32,6 +32,7 @@ test: $(DEV) ## Run all tests but those of the image
 OLDEST := python3.11
 test-oldest: ## Run the tests of children and DAG files with Python 3.11
 	$(MAKE) VENV=.venv-oldest PYTHON=$(OLDEST) .venv-oldest/.dev
+	.venv-oldest/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 	.venv-oldest/bin/pytest tests/warm tests/taskrun tests/dagfile tests/examples
 
 parity: $(DEV) ## Compare N random DAGs with Airflow's own scheduler; SEED repeats what it printed

@@ -23,10 +23,6 @@ from appliance.warm.control import ForkError, ZygoteLostError
 _LOG = logging.getLogger(__name__)
 LOOK_S = 1.0
 """With two looks of the configuration's own watch, less than the two seconds people are promised."""
-_PAGE_S = 5.0
-"""How long a button in the Temporal UI may take."""
-_PAGE_ELSEWHERE_S = 30.0
-"""The same on a server elsewhere, which is not asked as often."""
 _AGAIN_S = 60.0
 """How often the scheduler is compared though nothing has changed here: somebody may have terminated it."""
 
@@ -39,7 +35,6 @@ class Reconciler:
         self._site = site
         self._seen: tuple[str, Config] | None = None
         self._passed_at = -math.inf
-        self._paged_at = -math.inf
         self._problems: tuple[str, ...] | None = None
         """What was told last; None: nothing, whatever an earlier worker told."""
 
@@ -50,15 +45,10 @@ class Reconciler:
         config = site.config
         now = (await folder.version(), config)
         is_old = time.monotonic() - self._passed_at >= _AGAIN_S
-        if now != self._seen or is_old:
-            await self._pass(await folder.listing(max_age_s=math.inf), config)
-            self._seen, self._passed_at = now, time.monotonic()
-            self._paged_at = -math.inf
-        is_near = config.temporal.address is None
-        pause_s = _PAGE_S if is_near else _PAGE_ELSEWHERE_S
-        is_due = time.monotonic() - self._paged_at >= pause_s
-        if is_due and await site.page.agree():
-            self._paged_at = time.monotonic()
+        if now == self._seen and not is_old:
+            return
+        await self._pass(await folder.listing(max_age_s=math.inf), config)
+        self._seen, self._passed_at = now, time.monotonic()
 
     async def _pass(self, listing: Listing, config: Config) -> None:
         schedules = self._site.schedules

@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from appliance.taskrun.channels import Channels, open_channels
 from appliance.warm.control import Child, ForkError, Zygote, ZygoteLostError
@@ -41,6 +42,8 @@ class Spares:
         self._idle_s = idle_s
         self._rest: asyncio.TimerHandle | None = None
         self._waiting: OrderedDict[Zygote, deque[Prepared]] = OrderedDict()
+        self._followed: WeakSet[Zygote] = WeakSet()
+        """Those whose spares are dropped when they retire."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refilling: set[Zygote] = set()
 
@@ -65,7 +68,7 @@ class Spares:
             return
         if self._rest is not None:
             self._rest.cancel()
-        self._rest = asyncio.get_running_loop().call_later(self._idle_s, self._let_go)
+        self._rest = asyncio.get_running_loop().call_later(self._idle_s, self._sleep)
         if zygote not in self._refilling:
             self._refilling.add(zygote)
             self.keep(self._fill(zygote))
@@ -101,11 +104,22 @@ class Spares:
     def _queue(self, zygote: Zygote) -> deque[Prepared]:
         if zygote not in self._waiting:
             self._waiting[zygote] = deque()
+        if zygote not in self._followed:
+            self._followed.add(zygote)
             zygote.retired.add_done_callback(lambda _: self._drop(zygote))
         self._waiting.move_to_end(zygote)
         while len(self._waiting) > self._zygotes:
             self._drop(next(iter(self._waiting)))
         return self._waiting[zygote]
+
+    def _sleep(self) -> None:
+        """Let all go: no try has come for a while. What is being forked has been waited for first."""
+        if self._refilling:
+            self._rest = asyncio.get_running_loop().call_later(
+                self._idle_s, self._sleep
+            )
+        else:
+            self._let_go()
 
     def _let_go(self) -> None:
         for zygote in tuple(self._waiting):

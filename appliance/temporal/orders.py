@@ -81,16 +81,19 @@ class ScheduleAction:
     name: str
     is_paused: bool = False
     """What the scheduler and the Temporal Schedule last agreed on."""
-    digest: str = ""
-    """Tells what the Temporal Schedule was made from."""
+    timetable: dict[str, Any] | None = None
+    """Whose times Temporal was told, JSON as in Airflow's serialized DAG; None: it was told none."""
+    times: str = ""
+    """What was compared to know that; empty: nothing could be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """The time a Temporal Schedule started its workflow for: its own, or a person's."""
+    """The time a Temporal Schedule started its workflow for, its own or a person's, and when that was."""
 
-    name: str
+    action: ScheduleAction
     at: str
+    started: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +124,18 @@ class ScheduleRow:
     timetable: dict[str, Any] = field(default_factory=dict)
     conf: dict[str, Any] = field(default_factory=dict)
     last: Slot | None = None
+    is_barred: bool = False
+    """Whether no run is made, for the reason ``note`` gives."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleList:
-    """All schedules, and what could not be scheduled."""
+    """All schedules, or those asked for, and what could not be scheduled."""
 
     rows: list[ScheduleRow]
     problems: list[str] = field(default_factory=list)
+    is_ready: bool = True
+    """Whether there is a scheduler, and it knows."""
 
 
 @dataclass(frozen=True, slots=True)

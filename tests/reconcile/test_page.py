@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,18 @@ import pytest
 from temporalio.client import (
     Client,
     ScheduleActionExecutionStartWorkflow,
+    ScheduleActionStartWorkflow,
     ScheduleBackfill,
     ScheduleDescription,
     ScheduleHandle,
+    ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
 )
 from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
+from appliance.temporal.workflows import packing
 from appliance.temporal.workflows.action import AirflowScheduleAction
 from tests.box import RunningBox, running_box
 from tests.faults.processes import the_one
@@ -32,7 +38,7 @@ pytestmark = [
 ]
 
 HERE = Path(__file__).parent
-PREFIX = "airflow-schedule-airflow-tasks-"
+PREFIX, SUFFIX = "airflow-schedule-", "@airflow-tasks"
 KNOWN_TO_TEMPORAL = {"daily", "hourly", "several", "early_in_paris", "soon"}
 AIRFLOWS_OWN = {
     "at_the_change_in_paris",
@@ -42,18 +48,24 @@ AIRFLOWS_OWN = {
     "last_day",
     "apart",
 }
-SOON = datetime.fromtimestamp(time.time() // 60 * 60 + 120, UTC)
-"""When the DAG of that name runs, the only time it does today."""
 PROMPT_S = 5.0
 """Less than the scheduler waits for a Temporal Schedule to ring."""
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
+def soon() -> datetime:
+    """Give the time when the DAG of that name runs, the only time it does today."""
+    return datetime.fromtimestamp(time.time() // 60 * 60 + 120, UTC)
+
+
+@pytest.fixture(scope="module")
+def box(
+    tmp_path_factory: pytest.TempPathFactory, soon: datetime
+) -> Iterator[RunningBox]:
     """Give a box on a copy of the DAG folder."""
     folder = tmp_path_factory.mktemp("page")
     shutil.copytree(HERE / "page" / "dags", folder / "dags")
-    environ = {"SOON": f"{SOON.minute} {SOON.hour} * * *"}
+    environ = {"SOON": f"{soon.minute} {soon.hour} * * *"}
     with running_box(dags=folder / "dags", folder=folder, environ=environ) as running:
         yield running
 
@@ -76,12 +88,12 @@ def shown(look: Looker) -> dict[str, ScheduleDescription]:
     """Return the Temporal Schedules, by the name of the schedule."""
 
     async def found(client: Client) -> dict[str, ScheduleDescription]:
-        return {
-            listed.id.removeprefix(PREFIX): await client.get_schedule_handle(
-                listed.id
-            ).describe()
-            async for listed in await client.list_schedules()
-        }
+        seen = {}
+        async for listed in await client.list_schedules():
+            with suppress(RPCError):  # It was deleted in this moment.
+                described = await client.get_schedule_handle(listed.id).describe()
+                seen[listed.id.removeprefix(PREFIX).removesuffix(SUFFIX)] = described
+        return seen
 
     return look.ask_temporal(found)
 
@@ -95,7 +107,7 @@ def paused(look: Looker) -> set[str]:
 
 
 def is_active(look: Looker, name: str) -> bool:
-    return bool(look.schedules()[name]["state"] == "active")
+    return look.schedules().get(name, {}).get("state") == "active"
 
 
 def press(look: Looker, name: str, button: str) -> None:
@@ -108,7 +120,7 @@ def press(look: Looker, name: str, button: str) -> None:
 
 
 def handle(client: Client, name: str) -> ScheduleHandle:
-    return client.get_schedule_handle(PREFIX + name)
+    return client.get_schedule_handle(PREFIX + name + SUFFIX)
 
 
 def outcomes(look: Looker, name: str) -> list[str]:
@@ -147,17 +159,31 @@ def test_temporal_is_told_the_times_it_tells_as_airflow_does(
     until(lambda: paused(look) == (KNOWN_TO_TEMPORAL | AIRFLOWS_OWN) - {"soon"})
 
 
-def test_a_schedule_rings_at_its_time(box: RunningBox, look: Looker) -> None:
-    """The scheduler makes the run at once, with Airflow's names, and only one."""
-    run_id = f"scheduled__{SOON.isoformat()}"
+def test_a_schedule_rings_at_its_time(
+    box: RunningBox, look: Looker, soon: datetime
+) -> None:
+    """The scheduler, which leaves the time to it, makes the run at once, with Airflow's names, and only one."""
+    until(lambda: carried(look) == KNOWN_TO_TEMPORAL)
+    run_id = f"scheduled__{soon.isoformat()}"
     until(lambda: run_id in look.executions("soon"))
     words = ("runs", "list", "soon", "-o", "json")
     (run,) = (one for one in box.appliance(*words).json if one["run_id"] == run_id)
 
     assert "told the scheduler" in outcomes(look, "soon")
-    late = datetime.fromisoformat(run["start_date"]) - SOON
+    late = datetime.fromisoformat(run["start_date"]) - soon
     assert timedelta() <= late < timedelta(seconds=PROMPT_S)
     assert look.executions("soon").count(run_id) == 1
+
+
+def carried(look: Looker) -> set[str]:
+    """Return the schedules whose times the scheduler leaves to Temporal."""
+
+    async def told(client: Client) -> str:
+        scheduler = client.get_workflow_handle("airflow-scheduler-airflow-tasks")
+        return str(await scheduler.query("state"))
+
+    entries = packing.unpacked(look.ask_temporal(told))["entries"]
+    return {one["declaration"]["name"] for one in entries if one["is_carried"]}
 
 
 def test_pause_and_resume_on_either_side_reach_the_other(
@@ -216,11 +242,50 @@ def test_backfill_makes_the_runs_of_a_period_once(look: Looker) -> None:
     look.ask_temporal(backfilled)
     until(lambda: len(outcomes(look, "early_in_paris")) == 4)
 
-    assert [text.split()[0] for text in outcomes(look, "early_in_paris")] == [
-        *("started", "started"),
-        *("there", "there"),
+    said = sorted(
+        text.split(maxsplit=1)[1] for text in outcomes(look, "early_in_paris")
+    )
+    assert said == [
+        *("already exists", "already exists"),
+        *(f"dag-early_in_paris-{run_id}" for run_id in times),
     ]
     assert look.executions("early_in_paris") == times
+
+
+def test_what_is_written_over_on_the_page_is_written_again(look: Looker) -> None:
+    """Its times, its input, and what only looks like one of ours is left alone."""
+
+    async def spoilt(client: Client) -> None:
+        def spoil(seen: ScheduleUpdateInput) -> ScheduleUpdate:
+            schedule = seen.description.schedule
+            schedule.spec = ScheduleSpec(cron_expressions=["* * * * *"])
+            assert isinstance(schedule.action, ScheduleActionStartWorkflow)
+            schedule.action.args = ["nonsense"]
+            return ScheduleUpdate(schedule)
+
+        await handle(client, "daily").update(spoil)
+        found = (await handle(client, "daily").describe()).schedule
+        await client.create_schedule(f"{PREFIX}stranger{SUFFIX}-too", found)
+
+    before = times(shown(look)["daily"])
+    look.ask_temporal(spoilt)
+    until(lambda: times(shown(look)["daily"]) == before)
+
+    assert f"stranger{SUFFIX}-too" in shown(look)
+    assert all(run.startswith("scheduled__") for run in look.executions("daily"))
+
+
+def test_a_scheduler_that_is_terminated_takes_nothing_off_the_page(
+    look: Looker,
+) -> None:
+    """The next one shows the same, and rings come back."""
+    press(look, "day_or_weekday", "unpause")
+    look.terminate("airflow-scheduler-airflow-tasks")
+    names = shown(look).keys()
+    until(lambda: carried(look) == KNOWN_TO_TEMPORAL)
+    until(partial(is_active, look, "day_or_weekday"))
+
+    assert shown(look).keys() == names
 
 
 def test_a_deleted_schedule_comes_back_and_that_of_a_vanished_dag_does_not(

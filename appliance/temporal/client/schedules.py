@@ -76,12 +76,12 @@ class Schedules:
             await self._update(orders.DECLARE_UPDATE, told)
             first += _AT_ONCE
 
-    async def schedules(self) -> ScheduleList:
-        """Return all schedules; none while no worker has told of its DAG folder."""
+    async def schedules(self, name: str | None = None) -> ScheduleList:
+        """Return all schedules, or the one of this name; none while no worker has told of its DAG folder."""
         found: ScheduleList | None = await self._query(
-            orders.SCHEDULES_QUERY, ScheduleList
+            orders.SCHEDULES_QUERY, ScheduleList, *([name] if name else [])
         )
-        return found or ScheduleList([])
+        return found or ScheduleList([], is_ready=False)
 
     async def covered(self, made: Covered) -> None:
         """Tell that a backfill has made runs, so that the scheduler does not make them again."""
@@ -152,12 +152,13 @@ class Schedules:
             scheduler_id(self._queue), SchedulerState(), signal=signal, told=told
         )
 
-    async def _query(self, name: str, kind: type[Any]) -> Any:
+    async def _query(self, name: str, kind: type[Any], *asked: Any) -> Any:
         """Ask the scheduler; None when there is none, or it was ended: the next one has not begun."""
         handle = self._client.get_workflow_handle(scheduler_id(self._queue))
         try:
             return await handle.query(
                 name,
+                args=asked,
                 result_type=kind,
                 reject_condition=QueryRejectCondition.NOT_OPEN,
             )

@@ -7,11 +7,13 @@ Airflow's timetable names.
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.workflowservice.v1 import ListScheduleMatchingTimesRequest
-from temporalio.client import Client, ScheduleSpec
+from temporalio.client import Client, Schedule, ScheduleSpec
+from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.temporal.orders import ScheduleRow, TimetableAnswer, TimetableQuestion
 
@@ -46,6 +48,14 @@ def candidate(row: ScheduleRow) -> ScheduleSpec | None:
     )
 
 
+def times_of(row: ScheduleRow, now: datetime) -> str:
+    """Tell apart what the times of a schedule follow from; a begin that is over makes no difference."""
+    earliest = row.start_date
+    if earliest is not None and datetime.fromisoformat(earliest) < now:
+        earliest = None
+    return json.dumps((row.timetable, earliest, row.end_date), sort_keys=True)
+
+
 class Proofs:
     """Compares, and remembers what came of it."""
 
@@ -53,60 +63,77 @@ class Proofs:
         """``ask`` has Airflow's timetables answer."""
         self._client = client
         self._ask = ask
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, bool | None] = {}
 
-    async def are_equal(self, schedule_id: str, row: ScheduleRow) -> bool:
-        """Tell whether a Temporal Schedule that has been told the candidate has the times of the timetable."""
+    async def are_equal(
+        self, row: ScheduleRow, spec: ScheduleSpec, name: str, draft: Schedule
+    ) -> bool | None:
+        """Tell whether Temporal tells the times of a timetable; None when the timetable does not answer.
+
+        Args:
+            row: The schedule.
+            spec: What Temporal would be told.
+            name: Id of a Temporal Schedule that is made to ask Temporal, and deleted again.
+            draft: The same without a spec, paused.
+        """
         now = datetime.now(UTC)  # noqa: TID251  # the edge that takes the time
-        begin, end = now + timedelta(seconds=_FRESH_S), now + _PERIOD
-        earliest, latest = row.start_date, _moment(row.end_date) or end
-        if earliest is not None and datetime.fromisoformat(earliest) < now:
-            earliest = None  # It makes no difference any more.
-        key = json.dumps((row.timetable, earliest, row.end_date), sort_keys=True)
+        key = times_of(row, now)
         if key not in self._known:
-            found = await self._temporals(schedule_id, begin, end)
-            question = TimetableQuestion(
-                ask="coming",
-                timetable=row.timetable,
-                now=begin.isoformat(),
-                earliest=earliest,
-                latest=min(latest, end).isoformat(),
-                limit=len(found) + _MORE,
-            )
-            self._known[key] = (
-                len(found) <= _MOST_TIMES
-                and await self._airflows(question, begin, end) == found
-            )
+            draft.spec = spec
+            self._known[key] = await self._compared(row, name, draft, now)
         return self._known[key]
 
+    async def _compared(
+        self, row: ScheduleRow, name: str, draft: Schedule, now: datetime
+    ) -> bool | None:
+        begin, end = now + timedelta(seconds=_FRESH_S), now + _PERIOD
+        try:
+            found = await self._temporals(name, draft, begin, end)
+        except RPCError as err:
+            if err.status == RPCStatusCode.INVALID_ARGUMENT:
+                return False  # Temporal does not know such a cron.
+            raise
+        if len(found) > _MOST_TIMES:
+            return False
+        question = TimetableQuestion(
+            ask="coming",
+            timetable=row.timetable,
+            now=begin.isoformat(),
+            earliest=row.start_date,
+            latest=min(_moment(row.end_date) or end, end).isoformat(),
+            limit=len(found) + _MORE,
+        )
+        (answer,) = await self._ask([question])
+        if answer.error is not None or not answer.is_asked:
+            return None
+        airflows = [datetime.fromtimestamp(slot.at, UTC) for slot in answer.slots]
+        return [at for at in airflows if begin < at <= end] == found
+
     async def _temporals(
-        self, schedule_id: str, begin: datetime, end: datetime
+        self, name: str, draft: Schedule, begin: datetime, end: datetime
     ) -> list[datetime]:
         """Return the times of a period, or so many of them that they are too many."""
-        found = [begin]
-        while len(found) <= _MOST_TIMES + 1:
-            request = ListScheduleMatchingTimesRequest(
-                namespace=self._client.namespace,
-                schedule_id=schedule_id,
-                start_time=_stamp(found[-1]),
-                end_time=_stamp(end),
-            )
-            service = self._client.workflow_service
-            answer = await service.list_schedule_matching_times(request)
-            times = [at.ToDatetime(UTC) for at in answer.start_time]
-            new = [at for at in times if found[-1] < at <= end]
-            if not new:
-                break
-            found += new
-        return found[1:]
-
-    async def _airflows(
-        self, question: TimetableQuestion, begin: datetime, end: datetime
-    ) -> list[datetime]:
-        """Return the times of a period, or none when nobody knows them."""
-        (answer,) = await self._ask([question])
-        found = [datetime.fromtimestamp(slot.at, UTC) for slot in answer.slots]
-        return [at for at in found if begin < at <= end]
+        handle = await self._client.create_schedule(name, draft)
+        try:
+            found = [begin]
+            while len(found) <= _MOST_TIMES + 1:
+                request = ListScheduleMatchingTimesRequest(
+                    namespace=self._client.namespace,
+                    schedule_id=name,
+                    start_time=_stamp(found[-1]),
+                    end_time=_stamp(end),
+                )
+                service = self._client.workflow_service
+                answer = await service.list_schedule_matching_times(request)
+                times = [at.ToDatetime(UTC) for at in answer.start_time]
+                new = [at for at in times if found[-1] < at <= end]
+                if not new:
+                    break
+                found += new
+            return found[1:]
+        finally:
+            with suppress(RPCError):
+                await handle.delete()
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -4,13 +4,15 @@ There people see when a DAG runs, pause and resume it, trigger and backfill it. 
 sides last agreed on, which the Temporal Schedule carries: what differs from that was pressed on its page.
 """
 
+import asyncio
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from temporalio.client import (
     Client,
@@ -33,17 +35,41 @@ from appliance.temporal import orders
 from appliance.temporal.client.schedules import Schedules
 from appliance.temporal.limits import shortened
 from appliance.temporal.orders import ScheduleAction, ScheduleRow
-from appliance.temporal.worker.native import Ask, Proofs, candidate
+from appliance.temporal.worker.native import Ask, Proofs, candidate, times_of
 
 _LOG = logging.getLogger(__name__)
+_PREFIX = "airflow-schedule-"
+_FORM = 1
+"""To be raised when what is written below changes: then all are written anew."""
 _PASS_S = 2.0
 """After that it is looked again what people have pressed."""
+_NEAR_S = 5.0
+_FAR_S = 30.0
+_ROWS_PER_S = 100
+"""For so many schedules there is a second more between two looks."""
+_REFUSED_S = 600.0
 _POLICY = SchedulePolicy(
     # Each is a message that takes no time, and late the scheduler knows by itself what to do.
     overlap=ScheduleOverlapPolicy.ALLOW_ALL,
     catchup_window=timedelta(seconds=CARRIED_LATE_S),
 )
 _NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One Temporal Schedule as a listing has it."""
+
+    is_paused: bool
+    spec: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What this worker knows of a Temporal Schedule that agrees with its schedule."""
+
+    digest: str
+    shown: _Shown
 
 
 class Page:
@@ -57,131 +83,186 @@ class Page:
         self._queue = queue
         self._schedules = schedules
         self._proofs = Proofs(client, ask)
-        self._made: dict[str, str] = {}
-        """What each was made from, as far as we have looked."""
+        self._made: dict[str, _Made] = {}
         self._carried: set[str] = set()
         """Those that ring."""
         self._told: set[str] | None = None
-        self._is_allowed = True
+        self._rows = 0
+
+    @asynccontextmanager
+    async def kept(self, *, is_near: bool) -> AsyncIterator[None]:
+        """Keep page and scheduler in agreement; ``is_near``: the server is this box's own."""
+        task = asyncio.create_task(self._keep(_NEAR_S if is_near else _FAR_S))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _keep(self, pause_s: float) -> None:
+        said = ""
+        while True:
+            left_s = pause_s + self._rows / _ROWS_PER_S
+            try:
+                if not await self.agree():
+                    left_s = 0.1
+                said = ""
+            except Exception as err:  # people and other programs may put anything there
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError from err
+                if isinstance(err, RPCError) and err.status in _NOT_ALLOWED:
+                    left_s = _REFUSED_S
+                if str(err) != said:
+                    said = str(err)
+                    _LOG.warning(
+                        "the Temporal UI's page of schedules may not be true (%s); "
+                        "`appliance schedules` is, and needs none",
+                        said,
+                    )
+            await asyncio.sleep(left_s)
 
     async def agree(self) -> bool:
-        """Make page and scheduler agree; tell whether that has come to an end."""
-        if not self._is_allowed:
-            return True
-        try:
-            return await self._agree()
-        except RPCError as err:
-            if err.status not in _NOT_ALLOWED:
-                raise
-            self._is_allowed = False
-            _LOG.warning(
-                "the Temporal UI's page of schedules stays empty: %s. Use `appliance "
-                "schedules`, which needs none",
-                err.message,
-            )
-            return True
+        """Make page and scheduler agree; tell whether that has come to an end.
 
-    async def _agree(self) -> bool:
-        rows = {row.name: row for row in (await self._schedules.schedules()).rows}
+        Raises:
+            RPCError: the server did not do some of it.
+        """
+        known = await self._schedules.schedules()
+        if not known.is_ready:
+            return True
+        rows = {row.name: row for row in known.rows}
+        self._rows = len(rows)
         seen = await self._seen()
         for name in seen.keys() - rows.keys():
             await self._delete(name)
+        now = datetime.now(UTC)  # noqa: TID251  # the edge that takes the time
         different = [
             row
             for name, row in rows.items()
-            if self._made.get(name) != _digest(row) or seen.get(name) != _is_paused(row)
+            if name not in seen
+            or self._made.get(name) != _Made(_digest(row, now), seen[name])
         ]
         # Buttons first: they take no time, where a proof may take seconds.
         different.sort(key=lambda row: row.name not in self._made)
+        await self._settle_some(different, now)
+        self._carried &= rows.keys()
+        if not different:
+            await self._carry(self._carried)
+        return not different
+
+    async def _settle_some(self, different: list[ScheduleRow], now: datetime) -> None:
+        """Settle what there is time for, and take it off the list."""
+        settled: list[ScheduleRow] = []
+        failures: list[RPCError] = []
         deadline = time.monotonic() + _PASS_S
         while different and time.monotonic() < deadline:
             row = different.pop(0)
-            await self._settle(row, is_new=row.name not in seen)
-        self._carried &= rows.keys()
-        if self._carried != self._told:
-            await self._schedules.carry(sorted(self._carried))
-            self._told = set(self._carried)
-        return not different
+            try:
+                settled.append(await self._settle(row, now))
+            except RPCError as err:
+                failures.append(err)  # The others can be shown all the same.
+        seen = await self._seen() if settled else {}
+        for row in settled:
+            shown = seen.get(row.name)
+            # Otherwise somebody has pressed a button since.
+            if shown is not None and shown.is_paused == _is_paused(row):
+                self._made[row.name] = _Made(_digest(row, now), shown)
+        if failures:
+            raise failures[0]
 
-    async def _seen(self) -> dict[str, bool]:
-        """Return whether each Temporal Schedule of ours is paused."""
-        prefix = self._id("")
-        return {
-            listed.id.removeprefix(prefix): listed.schedule.state.paused
-            async for listed in await self._client.list_schedules()
-            if listed.id.startswith(prefix) and listed.schedule is not None
-        }
+    async def _carry(self, names: set[str]) -> None:
+        if names != self._told:
+            await self._schedules.carry(sorted(names))
+            self._told = set(names)
+
+    async def _seen(self) -> dict[str, _Shown]:
+        """Return our Temporal Schedules by the name of the schedule."""
+        found = {}
+        try:
+            async for listed in await self._client.list_schedules():
+                if (name := self._name(listed.id)) is not None:
+                    info = listed.raw_entry.info
+                    spec = info.spec.SerializeToString(deterministic=True)
+                    found[name] = _Shown(info.paused, spec)
+        except RPCError as err:
+            if err.status in _NOT_ALLOWED:
+                await self._carry(set())
+            raise
+        return found
 
     async def _delete(self, name: str) -> None:
         self._made.pop(name, None)
-        with _unless_gone():
+        try:
             await self._handle(name).delete()
+        except RPCError as err:
+            if err.status != RPCStatusCode.NOT_FOUND:  # Another worker was quicker.
+                raise
 
-    async def _settle(self, row: ScheduleRow, *, is_new: bool) -> None:
-        """Find out who has changed what, and tell the other side."""
-        is_paused, note = _is_paused(row), None
-        if is_new:
-            await self._create(row)
+    async def _settle(self, row: ScheduleRow, now: datetime) -> ScheduleRow:
+        """Find out who has changed what, and tell the other side; return what both agree on now."""
         try:
             found = await self._handle(row.name).describe()
         except RPCError as err:
-            if err.status == RPCStatusCode.NOT_FOUND:
-                return  # Somebody is deleting it; it is made again.
-            raise
-        last = await self._agreed(found)
-        state = found.schedule.state
-        if last.digest and state.paused != last.is_paused:
+            if err.status != RPCStatusCode.NOT_FOUND:
+                raise
+            found = None
+        last = await self._agreed(found) if found else None
+        is_paused, note = _is_paused(row), None
+        if found and last and found.schedule.state.paused != last.is_paused:
+            state = found.schedule.state
             is_paused, note = state.paused, state.note
             await self._schedules.steer("pause" if is_paused else "resume", [row.name])
-        digest = _digest(row)
-        if last.digest == digest:
-            spec = found.schedule.spec
+        spec, agreed = await self._proven(row, last, now)
+        agreed = replace(agreed, is_paused=is_paused)
+        written = self._schedule(row, spec, agreed, note)
+        if found is None:
+            with suppress(ScheduleAlreadyRunningError):  # Another worker has made it.
+                await self._client.create_schedule(self._id(row.name), written)
         else:
-            spec = await self._proven(row)
-        agreed = ScheduleAction(row.name, is_paused, digest)
-        await self._update(row, spec, agreed, note=note)
-        self._made[row.name] = digest
-        (self._carried.add if _rings(spec) else self._carried.discard)(row.name)
+            await self._update(row.name, found, written)
+        (self._carried.add if agreed.timetable else self._carried.discard)(row.name)
+        return replace(row, state="paused" if is_paused else "active")
 
-    async def _create(self, row: ScheduleRow) -> None:
-        made = self._schedule(row, ScheduleSpec(), _unfinished(row))
-        with suppress(ScheduleAlreadyRunningError):  # Another worker has made it.
-            await self._client.create_schedule(self._id(row.name), made)
-
-    async def _proven(self, row: ScheduleRow) -> ScheduleSpec:
+    async def _proven(
+        self, row: ScheduleRow, last: ScheduleAction | None, now: datetime
+    ) -> tuple[ScheduleSpec, ScheduleAction]:
         """Return the times Temporal may be told, which are none if they would not be Airflow's."""
-        spec = candidate(row)
+        times = hashlib.sha256(times_of(row, now).encode()).hexdigest()[:16]
+        spec, is_equal = candidate(row), None
         if spec is None:
-            return ScheduleSpec()
-        try:
-            # Not to ring yet.
-            await self._update(row, spec, _unfinished(row))
-            is_equal = await self._proofs.are_equal(self._id(row.name), row)
-        except RPCError as err:
-            if err.status != RPCStatusCode.INVALID_ARGUMENT:
-                raise
-            is_equal = False  # Temporal does not know such a cron.
-        return spec if is_equal else ScheduleSpec()
+            is_equal = False
+        elif last and last.times == times:
+            is_equal = last.timetable is not None
+        else:
+            name = self._id(f"proof-{times}")
+            draft = self._schedule(row, ScheduleSpec(), ScheduleAction(row.name), None)
+            draft.state.paused = True
+            is_equal = await self._proofs.are_equal(row, spec, name, draft)
+        action = ScheduleAction(row.name, times="" if is_equal is None else times)
+        if not is_equal or spec is None:
+            return ScheduleSpec(), action
+        return spec, replace(action, timetable=row.timetable)
 
     async def _update(
+        self, name: str, found: ScheduleDescription, written: Schedule
+    ) -> None:
+        def update(seen: ScheduleUpdateInput) -> ScheduleUpdate | None:
+            # Pressed in this moment: that is looked at next time.
+            is_as_found = (
+                seen.description.schedule.state.paused == found.schedule.state.paused
+            )
+            return ScheduleUpdate(written) if is_as_found else None
+
+        await self._handle(name).update(update)
+
+    def _schedule(
         self,
         row: ScheduleRow,
         spec: ScheduleSpec,
         agreed: ScheduleAction,
-        *,
-        note: str | None = None,
-    ) -> None:
-        made = self._schedule(row, spec, agreed)
-        made.state.note = note or made.state.note
-
-        def update(_found: ScheduleUpdateInput) -> ScheduleUpdate:
-            return ScheduleUpdate(made)
-
-        with _unless_gone():
-            await self._handle(row.name).update(update)
-
-    def _schedule(
-        self, row: ScheduleRow, spec: ScheduleSpec, agreed: ScheduleAction
+        note: str | None,
     ) -> Schedule:
         action = ScheduleActionStartWorkflow(
             orders.ACTION_WORKFLOW,
@@ -190,34 +271,39 @@ class Page:
             task_queue=self._queue,
             static_summary=shortened(f"{row.dag_id} · {row.schedule}"),
         )
-        state = ScheduleState(note=_note(row, spec), paused=agreed.is_paused)
+        said = note or _note(row, is_native=agreed.timetable is not None)
+        state = ScheduleState(note=said, paused=agreed.is_paused)
         return Schedule(action=action, spec=spec, policy=_POLICY, state=state)
 
-    async def _agreed(self, found: ScheduleDescription) -> ScheduleAction:
+    async def _agreed(self, found: ScheduleDescription) -> ScheduleAction | None:
+        """Return what was agreed on; None when somebody has written over it."""
         action = found.schedule.action
         if not isinstance(action, ScheduleActionStartWorkflow):
-            raise TypeError("there is no other action")
+            return None
         converter = self._client.data_converter
-        decoded = await converter.decode(action.args, [ScheduleAction])
-        agreed: ScheduleAction = decoded[0]
-        return agreed
+        try:
+            decoded = await converter.decode(action.args, [ScheduleAction])
+        except Exception:  # noqa: BLE001 - whatever the converter says of what it cannot read
+            return None
+        return decoded[0] if isinstance(decoded[0], ScheduleAction) else None
 
     def _handle(self, name: str) -> ScheduleHandle:
         return self._client.get_schedule_handle(self._id(name))
 
     def _id(self, name: str) -> str:
-        return f"airflow-schedule-{self._queue}-{name}"
+        return f"{_PREFIX}{name}@{self._queue}"
+
+    def _name(self, schedule_id: str) -> str | None:
+        if not schedule_id.startswith(_PREFIX):
+            return None
+        name, _, queue = schedule_id.removeprefix(_PREFIX).rpartition("@")
+        return name if queue == self._queue else None
 
 
-def _unfinished(row: ScheduleRow) -> ScheduleAction:
-    """Return what says that nobody has agreed on anything yet."""
-    return ScheduleAction(row.name, is_paused=True)
-
-
-def _note(row: ScheduleRow, spec: ScheduleSpec) -> str:
+def _note(row: ScheduleRow, *, is_native: bool) -> str:
     """Say for people what the fields of a Temporal Schedule cannot."""
     lines = [f"{row.schedule}, of {row.source}."]
-    if not _rings(spec):
+    if not is_native:
         lines.append(
             f"Its times are Airflow's own: appliance schedules show {row.name}"
         )
@@ -225,28 +311,12 @@ def _note(row: ScheduleRow, spec: ScheduleSpec) -> str:
     return "\n".join(lines)
 
 
-def _rings(spec: ScheduleSpec) -> bool:
-    # What is told as a cron comes back as a calendar.
-    return bool(spec.cron_expressions or spec.calendars or spec.intervals)
-
-
 def _is_paused(row: ScheduleRow) -> bool:
     return row.state == "paused"
 
 
-def _digest(row: ScheduleRow) -> str:
+def _digest(row: ScheduleRow, now: datetime) -> str:
     """Tell what a Temporal Schedule shows of a schedule apart."""
-    times = (row.timetable, row.start_date, row.end_date)
-    shown = (row.schedule, row.source, row.note, row.dag_id)
-    text = json.dumps((times, shown), sort_keys=True)
+    shown = (row.schedule, row.source, row.note, row.dag_id, row.state, _FORM)
+    text = json.dumps((times_of(row, now), shown), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _unless_gone() -> Iterator[None]:
-    """Do not mind that somebody has deleted it; it is made again if it is wanted."""
-    try:
-        yield
-    except RPCError as err:
-        if err.status != RPCStatusCode.NOT_FOUND:
-            raise

@@ -201,8 +201,8 @@ async def _work(
         ready_s = time.monotonic() - began
         await stack.enter_async_context(answering(client, config))
         live = [one.reconfigure for one in (workshop, dags, vaults, pools)]
-        site = Site(config, workshop.folder, schedules, page)
-        await stack.enter_async_context(_following(site, load, live, beside))
+        site = Site(config, workshop.folder, schedules)
+        await stack.enter_async_context(_following(site, page, load, live, beside))
         await stack.enter_async_context(
             retention.keeping(client, config, workshop.purge)
         )
@@ -239,11 +239,16 @@ def _told_to_stop() -> asyncio.Event:
 
 @asynccontextmanager
 async def _following(
-    site: Site, load: Callable[[], Config], live: Sequence[reload.Apply], beside: Beside
+    site: Site,
+    page: Page,
+    load: Callable[[], Config],
+    live: Sequence[reload.Apply],
+    beside: Beside,
 ) -> AsyncIterator[None]:
-    """Follow what is saved: schedules, and the configuration."""
+    """Follow what is saved, schedules and the configuration, and what people press on the page of schedules."""
     apply = (*live, site.reconfigure)
-    async with beside(site), reload.reloading(site.config, load, apply):
+    kept = page.kept(is_near=site.config.temporal.address is None)
+    async with beside(site), reload.reloading(site.config, load, apply), kept:
         yield
 
 
@@ -274,7 +279,7 @@ def _desk(
     return (
         *Clerk(client, registry).activities,
         *dispatch.activities,
-        *Acting(schedules, registry, dispatch).activities,
+        *Acting(schedules, registry, dispatch, backfilling).activities,
         *backfilling.activities,
         *pools.activities,
     )

@@ -1,4 +1,4 @@
-"""What a worker lets work beside it use: its DAG folder, its configuration in force, the scheduler and its page."""
+"""What a worker lets work beside it use: its DAG folder, its configuration in force, the scheduler."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager
 from appliance.config.model import Config
 from appliance.dagfile.folder import DagFolder
 from appliance.temporal.client.schedules import Schedules
-from appliance.temporal.worker.page import Page
 
 
 class Site:
@@ -17,13 +16,11 @@ class Site:
         config: Config,
         folder: Callable[[], Awaitable[DagFolder]],
         schedules: Schedules,
-        page: Page,
     ) -> None:
         """``folder`` gives the DAG folder as soon as it can be read."""
         self.config = config
         self.folder = folder
         self.schedules = schedules
-        self.page = page
 
     def reconfigure(self, config: Config) -> None:
         """Take a configuration that was saved."""

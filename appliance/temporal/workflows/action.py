@@ -23,9 +23,10 @@ class AirflowScheduleAction:
         """Return what came of it."""
         info = workflow.info()
         at = info.typed_search_attributes.get(_TIME) or info.start_time
+        occasion = Occasion(schedule, at.isoformat(), info.start_time.isoformat())
         found: str = await workflow.execute_local_activity(
             orders.ACT,
-            Occasion(schedule.name, at.isoformat()),
+            occasion,
             result_type=str,
             start_to_close_timeout=_TIMEOUT,
             retry_policy=_RETRY,

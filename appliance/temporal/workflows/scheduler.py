@@ -127,9 +127,12 @@ class AirflowScheduler:
         self._is_stirred = True
 
     @workflow.query(name=orders.SCHEDULES_QUERY)
-    def schedules(self) -> ScheduleList:
-        """Return all schedules by name."""
-        return ScheduleList(self._rows(), self._problems)
+    def schedules(self, name: str | None = None) -> ScheduleList:
+        """Return all schedules by name, or the one of this name."""
+        if name is None:
+            return ScheduleList(self._rows(), self._problems, self._is_ready)
+        entry = self._agenda.find(name)
+        return ScheduleList([_row(entry)] if entry else [], is_ready=self._is_ready)
 
     @workflow.query(name=orders.DECLARED_QUERY)
     def declared(self) -> list[Known]:
@@ -324,6 +327,7 @@ def _row(entry: Entry) -> ScheduleRow:
         timetable=told.timetable,
         conf=told.conf,
         last=last,
+        is_barred=told.is_barred,
     )
 
 
