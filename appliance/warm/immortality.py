@@ -46,9 +46,7 @@ def _mortals_of(objects: list[Any]) -> Iterator[Any]:
     for first in range(0, len(objects), _AT_ONCE):
         part = objects[first : first + _AT_ONCE]
         found = gc.get_referents(*part)
-        for code in part:
-            if (
-                type(code) is CodeType
-            ):  # It does not tell the collector what it refers to.
-                found += (code.co_consts, code.co_names)
+        # Code does not tell the collector what it refers to.
+        for code in (one for one in part if type(one) is CodeType):
+            found += (code.co_consts, code.co_names)
         yield from [one for one in found if count(one) < _FIRST_IMMORTAL]

@@ -12,7 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.workflowservice.v1 import ListScheduleMatchingTimesRequest
-from temporalio.client import Client, Schedule, ScheduleSpec
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleAlreadyRunningError,
+    ScheduleSpec,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.temporal.orders import ScheduleRow, TimetableAnswer, TimetableQuestion
@@ -63,7 +68,7 @@ class Proofs:
         """``ask`` has Airflow's timetables answer."""
         self._client = client
         self._ask = ask
-        self._known: dict[str, bool | None] = {}
+        self._known: dict[str, bool] = {}
 
     async def are_equal(
         self, row: ScheduleRow, spec: ScheduleSpec, name: str, draft: Schedule
@@ -80,7 +85,10 @@ class Proofs:
         key = times_of(row, now)
         if key not in self._known:
             draft.spec = spec
-            self._known[key] = await self._compared(row, name, draft, now)
+            is_equal = await self._compared(row, name, draft, now)
+            if is_equal is None:
+                return None
+            self._known[key] = is_equal
         return self._known[key]
 
     async def _compared(
@@ -113,7 +121,10 @@ class Proofs:
         self, name: str, draft: Schedule, begin: datetime, end: datetime
     ) -> list[datetime]:
         """Return the times of a period, or so many of them that they are too many."""
-        handle = await self._client.create_schedule(name, draft)
+        try:
+            handle = await self._client.create_schedule(name, draft)
+        except ScheduleAlreadyRunningError:  # Another worker asks the same.
+            handle = self._client.get_schedule_handle(name)
         try:
             found = [begin]
             while len(found) <= _MOST_TIMES + 1:
