@@ -14,7 +14,8 @@ from appliance.config.model import Config, TemporalSettings
 from appliance.errors import ConfigError
 
 _STARTSECS = 5
-_STARTRETRIES = 2
+_STARTRETRIES = 3
+"""So being killed three times while it starts is no reason to give a part up."""
 _TEMPORAL_STOP_S = 3
 """The server needs about a second; killed later it loses nothing it acknowledged."""
 _WORKER_STOP_S = 2
