@@ -21,7 +21,7 @@ class Facts:
     import_errors: Sequence[str] = ()
     """A line each, ``file:line: error``."""
     seconds: Mapping[str, float] | None = None
-    """How long each part took, in order: ``{"temporal": 0.4, ...}``."""
+    """After how long each part was there, in order: ``{"temporal": 0.4, ...}``."""
     data_warning: str | None = None
     """Why the data folder is not safe: ``appliance.boot.volume``."""
     active: Sequence[str] = ()

@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import IO
 
 from appliance.config.model import Config
 from appliance.errors import ApplianceError
+
+_BEGIN = "began"
 
 
 class AlreadyRunning(ApplianceError):
@@ -51,6 +54,21 @@ def locked(config: Config) -> Iterator[Path]:
     finally:
         for file in held:
             file.close()
+
+
+def note_begin(folder: Path) -> None:
+    """Leave in the folder of this start when it began."""
+    (folder / _BEGIN).write_text(str(time.monotonic()))
+
+
+def take_begin(folder: Path) -> float | None:
+    """Return when this start began, by ``time.monotonic()``; None to any but the first who asks."""
+    path = folder / _BEGIN
+    if not path.exists():
+        return None
+    began = float(path.read_text())
+    path.unlink()
+    return began
 
 
 def holder(data: Path) -> int | None:

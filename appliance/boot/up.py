@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from appliance.boot.preflight import check
-from appliance.boot.rundir import holder, locked, refuse_second
+from appliance.boot.rundir import holder, locked, note_begin, refuse_second
 from appliance.boot.stamp import stamp
 from appliance.boot.supervision import supervise
 from appliance.boot.supervisord import Programs, render
@@ -38,6 +38,7 @@ def run(config: Config) -> int:
     refuse_second(config)
     check(config, platform=sys.platform)
     with locked(config) as folder:
+        note_begin(folder)
         _prepare(config, folder)
         programs = Programs(
             python=Path(sys.executable),

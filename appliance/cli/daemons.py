@@ -53,13 +53,17 @@ def down(box: Box, /) -> None:
 def worker(box: Box, /) -> None:
     """Run a worker alone ('up' starts one by itself)."""
     from appliance.boot.banner import banner
+    from appliance.boot.rundir import run_folder, take_begin
     from appliance.reconcile.reconciler import reconciling
     from appliance.temporal.worker.program import run
 
+    own_begin = time.monotonic()
     config = worker_config(box)
 
     def announce(started: "Started") -> None:
-        click.echo(banner(config, facts(config, started), cwd=Path.cwd()))
+        # Started anew by its supervisor, it tells what that took.
+        began = take_begin(run_folder(config.data)) or own_begin
+        click.echo(banner(config, facts(config, started, began), cwd=Path.cwd()))
 
     run(config, announce, box.load, reconciling)
 
@@ -172,8 +176,8 @@ def version() -> None:
         click.echo(f"{part} {installed(part)}")
 
 
-def facts(config: "Config", started: "Started") -> "Facts":
-    """Gather what the start banner tells."""
+def facts(config: "Config", started: "Started", began: float) -> "Facts":
+    """Gather what the start banner tells; ``began``: by ``time.monotonic()``."""
     from appliance.boot.banner import Facts
     from appliance.reconcile.declarations import wanted
 
@@ -186,9 +190,9 @@ def facts(config: "Config", started: "Started") -> "Facts":
         dag_ids=[row.dag_id for row in started.listing.dags],
         import_errors=[str(row) for row in started.listing.errors],
         seconds={
-            "temporal": started.server_s,
-            "airflow": started.airflow_s,
-            "all": started.ready_s,
+            "temporal": started.server_at - began,
+            "airflow": started.airflow_at - began,
+            "all": started.ready_at - began,
         },
         data_warning=data_warning(config),
         warnings=start_warnings(config),

@@ -72,6 +72,15 @@ def test_what_runs_left_goes_with_them_and_health_tells_the_disk(
     assert re.fullmatch(r"disk +database [\d.]+ [kM]B.*; .* free", health[-1])
 
 
+def test_banner_counts_from_the_start_of_the_box(box: RunningBox) -> None:
+    pattern = r"is ready \(temporal (\S+) s, airflow (\S+) s, all (\S+) s\)"
+    told = re.search(pattern, box.output())
+    assert told
+    server_s, airflow_s, all_s = map(float, told.groups())
+    # Two processes have to start before one can ask whether the server is there.
+    assert 0 < server_s < airflow_s <= all_s
+
+
 def settings(box: RunningBox) -> Any:
     """Return what a task finds the settings to be."""
     ended = box.submit("says_settings", "--wait", "-o", "json")

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,14 @@ from typing import Literal
 import pytest
 
 from appliance.boot.preflight import NotReady, check
-from appliance.boot.rundir import AlreadyRunning, holder, locked, refuse_second
+from appliance.boot.rundir import (
+    AlreadyRunning,
+    holder,
+    locked,
+    note_begin,
+    refuse_second,
+    take_begin,
+)
 from appliance.boot.up import down
 from appliance.config.model import Config, DagSettings, TemporalSettings
 
@@ -163,6 +171,15 @@ def test_a_key_file_elsewhere_needs_its_folder(tmp_path: Path) -> None:
     assert reasons(config) == (
         f"{tmp_path}/none: does not exist, but APPLIANCE_KEY_FILE is to be there."
     )
+
+
+def test_start_is_timed_from_its_begin_and_a_restarted_worker_from_its_own(
+    tmp_path: Path,
+) -> None:
+    before = time.monotonic()
+    note_begin(tmp_path)
+    assert before <= (take_begin(tmp_path) or 0) <= time.monotonic()
+    assert take_begin(tmp_path) is None
 
 
 def test_down_without_an_appliance_says_so(tmp_path: Path) -> None:

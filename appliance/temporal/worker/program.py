@@ -10,14 +10,13 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.converter import DataConverter
@@ -79,7 +78,6 @@ from appliance.temporal.workflows.scheduler import AirflowScheduler
 from appliance.temporal.workflows.vault import AirflowVault
 from appliance.warm.control import shield_from_children
 
-_T = TypeVar("_T")
 _SERVER_WAIT_S = 60.0
 _POLLERS = 5
 _HEADROOM = 8
@@ -101,9 +99,10 @@ class Started:
     """What the start banner tells of a worker that has just become ready."""
 
     listing: Listing
-    server_s: float
-    airflow_s: float
-    ready_s: float
+    server_at: float
+    """By ``time.monotonic()``, as the others: when Temporal answered."""
+    airflow_at: float
+    ready_at: float
 
 
 Announce = Callable[[Started], None]
@@ -138,24 +137,21 @@ def run(
 async def _work(
     config: Config, announce: Announce, load: Callable[[], Config], beside: Beside
 ) -> None:
-    began = time.monotonic()
     ensure_key(config.key_file)
     keys = Keyring(config.key_file)
     async with AsyncExitStack() as stack:
         vaults = Vaults(config)
         workshop = await stack.enter_async_context(Workshop(config, vaults))
-        client, server_s = await _timed(
-            dial(
-                config,
-                wait_s=_SERVER_WAIT_S,
-                identity=f"appliance-{_name(config)}",
-                runtime=_runtime(),
-                data_converter=replace(
-                    DataConverter.default, failure_converter_class=TaskFailureConverter
-                ),
+        client = await dial(
+            config,
+            wait_s=_SERVER_WAIT_S,
+            identity=f"appliance-{_name(config)}",
+            runtime=_runtime(),
+            data_converter=replace(
+                DataConverter.default, failure_converter_class=TaskFailureConverter
             ),
-            began,
         )
+        server_at = time.monotonic()
         # Until here there is nothing to lose: a signal just ends the process.
         stop = _told_to_stop()
         has_attributes = await prepare(client, config)
@@ -165,7 +161,8 @@ async def _work(
         await remains.report(
             client, config.temporal.task_queue, tries=journal, waits=wait_journal
         )
-        _, airflow_s = await _timed(workshop.folder(), began)
+        await workshop.folder()
+        airflow_at = time.monotonic()
         registry = Registry(client, config.temporal.task_queue)
         dags = DagActivities(
             config,
@@ -198,7 +195,6 @@ async def _work(
         await stack.enter_async_context(_waiter(client, config, waits, desk))
         await vaults.open(client, keys)
         await stack.enter_async_context(opened(config, starter.start))
-        ready_s = time.monotonic() - began
         await stack.enter_async_context(answering(client, config))
         live = [one.reconfigure for one in (workshop, dags, vaults, pools)]
         site = Site(config, workshop.folder, schedules)
@@ -207,16 +203,14 @@ async def _work(
             retention.keeping(client, config, workshop.purge)
         )
         await stack.enter_async_context(watching(config))
-        started = partial(
-            Started, server_s=server_s, airflow_s=airflow_s, ready_s=ready_s
-        )
-        await _until(stop, _tell(workshop, announce, started))
+        await _until(stop, _tell(workshop, announce, server_at, airflow_at))
 
 
 async def _tell(
-    workshop: Workshop, announce: Announce, started: Callable[[Listing], Started]
+    workshop: Workshop, announce: Announce, server_at: float, airflow_at: float
 ) -> None:
-    announce(started(await workshop.listing()))
+    ready_at = time.monotonic()
+    announce(Started(await workshop.listing(), server_at, airflow_at, ready_at))
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
@@ -367,10 +361,6 @@ def _runtime() -> Runtime:
     """Keep the SDK's core from reporting on itself; what matters comes back as an error."""
     quiet = TelemetryFilter(core_level="ERROR", other_level="ERROR")
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=quiet)))
-
-
-async def _timed(work: Awaitable[_T], began: float) -> tuple[_T, float]:
-    return await work, time.monotonic() - began
 
 
 def _own_queue(config: Config) -> str:
