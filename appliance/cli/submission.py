@@ -161,6 +161,7 @@ async def submit_dag(
         WaitTimeout: ``timeout_s`` passed.
     """
     from appliance.cli.waiting import wait_for
+    from appliance.temporal.client.parting import parting
     from appliance.temporal.reports import RunReport, SubmitRequest
 
     box = Box()
@@ -172,7 +173,8 @@ async def submit_dag(
         run_id=run_id,
         secrets=_secrets(connections, variables),
     )
-    async with box.connect(config or box.settings(), wait_s=START_S) as server:
+    connection = box.connect(config or box.settings(), wait_s=START_S)
+    async with parting(), connection as server:
         run = await server.submit(request)
         if wait:
             return await wait_for(server, run, timeout_s=timeout_s)

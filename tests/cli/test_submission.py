@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import appliance
 from appliance.cli.command import Interrupted
 from appliance.cli.waiting import wait_for
 from appliance.config.model import Config
@@ -248,7 +247,3 @@ def test_ctrl_c_leaves_the_run_and_says_so() -> None:
 
 def appliance_request() -> SubmitRequest:
     return SubmitRequest(dag_id="my_dag")
-
-
-def test_submit_dag_is_exported() -> None:
-    assert asyncio.iscoroutinefunction(appliance.submit_dag)
