@@ -9,7 +9,6 @@ import fcntl
 import os
 import shutil
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,18 +55,21 @@ def locked(config: Config) -> Iterator[Path]:
             file.close()
 
 
-def note_begin(folder: Path) -> None:
-    """Leave in the folder of this start when it began."""
-    (folder / _BEGIN).write_text(str(time.monotonic()))
+def note_begin(folder: Path, began: float) -> None:
+    """Leave in the folder of this start when it began, by ``time.monotonic()``."""
+    (folder / _BEGIN).write_text(str(began))
 
 
-def take_begin(folder: Path) -> float | None:
-    """Return when this start began, by ``time.monotonic()``; None to any but the first who asks."""
-    path = folder / _BEGIN
-    if not path.exists():
+def take_begin(data: Path) -> float | None:
+    """Return when this process's appliance began; None unless it is the first of its children to ask."""
+    if holder(data) != os.getppid():
         return None
-    began = float(path.read_text())
-    path.unlink()
+    path = run_folder(data) / _BEGIN
+    try:
+        began = float(path.read_text())
+        path.unlink()
+    except (OSError, ValueError):
+        return None
     return began
 
 

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,10 +36,11 @@ def run(config: Config) -> int:
         AlreadyRunning: another appliance works on this data folder.
         PartFailed: a part could not stay up; everything else was stopped.
     """
+    began = time.monotonic()
     refuse_second(config)
     check(config, platform=sys.platform)
     with locked(config) as folder:
-        note_begin(folder)
+        note_begin(folder, began)
         _prepare(config, folder)
         programs = Programs(
             python=Path(sys.executable),

@@ -52,17 +52,17 @@ def down(box: Box, /) -> None:
 @pass_box
 def worker(box: Box, /) -> None:
     """Run a worker alone ('up' starts one by itself)."""
+    own_begin = time.monotonic()
     from appliance.boot.banner import banner
-    from appliance.boot.rundir import run_folder, take_begin
+    from appliance.boot.rundir import take_begin
     from appliance.reconcile.reconciler import reconciling
     from appliance.temporal.worker.program import run
 
-    own_begin = time.monotonic()
     config = worker_config(box)
 
     def announce(started: "Started") -> None:
         # Started anew by its supervisor, it tells what that took.
-        began = take_begin(run_folder(config.data)) or own_begin
+        began = take_begin(config.data) or own_begin
         click.echo(banner(config, facts(config, started, began), cwd=Path.cwd()))
 
     run(config, announce, box.load, reconciling)

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -173,13 +172,21 @@ def test_a_key_file_elsewhere_needs_its_folder(tmp_path: Path) -> None:
     )
 
 
-def test_start_is_timed_from_its_begin_and_a_restarted_worker_from_its_own(
+def test_begin_of_a_start_is_told_to_its_first_child_and_to_nobody_else(
     tmp_path: Path,
 ) -> None:
-    before = time.monotonic()
-    note_begin(tmp_path)
-    assert before <= (take_begin(tmp_path) or 0) <= time.monotonic()
-    assert take_begin(tmp_path) is None
+    config = box(tmp_path)
+    ask = (
+        "import pathlib, sys; from appliance.boot.rundir import take_begin; "
+        "print(take_begin(pathlib.Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", ask, str(config.data)]
+    with locked(config) as folder:
+        note_begin(folder, 1.5)
+        mine = take_begin(config.data)
+        told = [subprocess.check_output(command, text=True).strip() for _ in range(2)]
+
+    assert (mine, *told) == (None, "1.5", "None")
 
 
 def test_down_without_an_appliance_says_so(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A program that calls ``submit_dag``, with threads of the SDK that are slow to leave Python.
 
+A thread that finds its call cancelled never shows, however slow; the process would not end well then, sometimes.
 The first argument is the DAG id, the second the seconds to wait for the end of the run. Prints how that went, and the
 ids of threads that are still in Python then but ours.
 """
