@@ -1,5 +1,6 @@
 """Real tries in real children of a real zygote."""
 
+import ast
 import asyncio
 import json
 import os
@@ -14,8 +15,10 @@ from appliance.config.model import Connection, Secrets
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import Callback, TaskExecutionResult, XComRow
 from appliance.taskrun import objects
+from appliance.taskrun.spares import Spares
+from appliance.warm.control import Zygote
 from tests.fakes.runs import FakeRun
-from tests.taskrun.conftest import NOON, Box, a_try
+from tests.taskrun.conftest import NOON, Box, a_try, zygote_env
 
 pytestmark = [
     pytest.mark.needs_airflow,
@@ -198,6 +201,33 @@ async def test_values_keep_their_types(box: Box) -> None:
     assert "'set': {3}" in text
 
 
+@pytest.mark.parametrize("size", [10, 20_000])
+async def test_value_is_what_airflows_default_makes_of_it_whatever_its_size(
+    box: Box, size: int
+) -> None:
+    made = await box.run("nested", conf={"size": size})
+    (row,) = made.xcoms
+    assert isinstance(row.value, str) == (size > 16384)
+
+    read = await box.run(
+        "reads", conf={"task_id": "nested"}, xcoms=made.xcoms, complete=("nested",)
+    )
+
+    (text,) = [one.value for one in await objects.resolve(box.zygote, read.xcoms)]
+    told = {"('a', 1)": (1, [(2,)]), "2024-01-01": {3}, "rows": [{"k": (4,)}]}
+    assert ast.literal_eval(text) == {**told, "filler": "x" * size}
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+@pytest.mark.parametrize("value", ["nan", "reserved"])
+async def test_value_airflow_refuses_is_refused_whatever_its_size(
+    box: Box, value: str, size: int
+) -> None:
+    result = await box.run("unfit", conf={"value": value, "size": size})
+
+    assert (result.state, result.xcoms) == (TaskState.FAILED, ())
+
+
 async def test_large_xcom_goes_to_the_object_store_and_back(box: Box) -> None:
     made = await box.run("large")
 
@@ -238,6 +268,25 @@ async def test_xcom_over_budget_is_stored(box: Box, task_id: str) -> None:
     )
     assert resolved[1].value == 1
     assert resolved[0].value.keys() == inline.xcoms[0].value.keys()
+
+
+async def test_airflows_own_object_storage_backend_can_be_chosen(
+    tmp_path: Path,
+) -> None:
+    backend = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
+    env = {**zygote_env(tmp_path), "AIRFLOW__CORE__XCOM_BACKEND": backend}
+    base = await Zygote.start(env=env, preload=["appliance.taskrun.child"])
+    box = Box(data=tmp_path, base=base, zygote=base, spares=Spares())
+    try:
+        box.zygote = await box.read()
+        made = await box.run("points", xcom_budget_bytes=10)
+        resolved = await objects.resolve(box.zygote, made.xcoms)
+    finally:
+        await box.spares.close()
+        base.close()
+
+    assert made.xcoms[0].value.startswith("file://")
+    assert resolved[0].value["b"][0]["__data__"] == {"x": 2}
 
 
 async def test_real_parse_when_nothing_is_injected(box: Box) -> None:

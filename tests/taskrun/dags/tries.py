@@ -1,5 +1,6 @@
 import datetime as dt
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -122,6 +123,16 @@ with DAG(
         return {"when": moment, "pair": (1, 2), "set": {3}, "list": [moment] * 9}
 
     @task
+    def nested(size):
+        key, day, filler = ("a", 1), dt.date(2024, 1, 1), "x" * int(size)
+        return {key: (1, [(2,)]), day: {3}, "rows": [{"k": (4,)}], "filler": filler}
+
+    @task
+    def unfit(value, size):
+        made = {"nan": math.nan, "reserved": {"__classname__": "x"}}
+        return {"value": made[value], "filler": "x" * int(size)}
+
+    @task
     def large(size):
         return ["é"] * size
 
@@ -155,6 +166,8 @@ with DAG(
     tells("db")
     tells_env()
     rich()
+    nested("{{ dag_run.conf.size }}")
+    unfit("{{ dag_run.conf.value }}", "{{ dag_run.conf.size }}")
     large(500_000)
     points()
     reads("{{ dag_run.conf.task_id }}")

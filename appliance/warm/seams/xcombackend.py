@@ -1,0 +1,64 @@
+"""The XCom backend of the appliance: values as Airflow's default one has them, large ones in the object store.
+
+Airflow's own ``XComObjectStorageBackend`` has other values: it refuses keys that are no text, and loses the types of
+what is nested in a large one. Here a value is the same on either side of the threshold. An object may also be one that
+that backend has written.
+
+Besides what the package lists:
+
+* ``providers.common.io.xcom.backend``: ``_get_threshold`` is the configured one, ``_get_full_path`` knows a reference;
+  ``serialize_value`` writes the object with ``XComEncoder``, which is looked up in the module.
+"""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.providers.common.io.xcom import backend as object_store
+from airflow.sdk.bases.xcom import BaseXCom
+
+
+class XComBackend(object_store.XComObjectStorageBackend):
+    """What ``core.xcom_backend`` is unless somebody sets another."""
+
+    @staticmethod
+    def serialize_value(value: Any, **where: Any) -> Any:
+        """Return the JSON that stands for a value, or a reference to that.
+
+        Raises:
+            TypeError: Airflow cannot serialize it.
+            AttributeError: it has a key that is Airflow's own.
+            ValueError: it has a number that JSON has not.
+        """
+        plain: Any = BaseXCom.serialize_value(value)
+        size_bytes = len(json.dumps(plain, allow_nan=False))
+        threshold = object_store._get_threshold()  # noqa: SLF001 - a seam, see above
+        if threshold < 0 or size_bytes < threshold:
+            return plain
+        return XComBackend.put(plain, **where)
+
+    @staticmethod
+    def deserialize_value(result: Any) -> Any:
+        """Return the value that JSON, or a reference to that, stands for."""
+        plain = XComBackend.take(result.value)
+        return BaseXCom.deserialize_value(SimpleNamespace(value=plain))
+
+    @staticmethod
+    def put(plain: Any, **where: Any) -> Any:
+        """Write JSON to the store if it reaches the threshold; return what stands for it."""
+        # Airflow's would serialize once more what is JSON already.
+        object_store.XComEncoder = json.JSONEncoder
+        return object_store.XComObjectStorageBackend.serialize_value(plain, **where)
+
+    @staticmethod
+    def take(stored: Any) -> Any:
+        """Follow a reference to the JSON it stands for; anything else comes back as it is."""
+        try:
+            path = XComBackend._get_full_path(stored)
+        except (TypeError, ValueError):
+            return stored
+        try:
+            with path.open(mode="rb", compression="infer") as file:
+                return json.load(file)
+        except (FileNotFoundError, TypeError, ValueError):
+            return stored
