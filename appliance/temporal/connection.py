@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 
 from appliance.config.model import Config
 from appliance.errors import ConfigError, TemporalUnreachable
+from appliance.temporal.payloads import CONVERTER
 
 _RETRY_S = 0.2
 
@@ -49,11 +50,11 @@ async def dial(
         TemporalUnreachable: nothing answered in time, or it refused us.
         ConfigError: the TLS or profile settings cannot be used.
     """
-    settings = _settings(config)
+    settings = {"data_converter": CONVERTER, **_settings(config), **options}
     deadline = time.monotonic() + wait_s
     while True:
         try:
-            return await temporalio.client.Client.connect(**settings, **options)
+            return await temporalio.client.Client.connect(**settings)
         except (RPCError, RuntimeError) as err:
             if time.monotonic() >= deadline:
                 raise unreachable(config, err) from err

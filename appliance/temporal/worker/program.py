@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.converter import DataConverter
 from temporalio.runtime import (
     LoggingConfig,
     Runtime,
@@ -42,6 +41,7 @@ from appliance.temporal.connection import dial
 from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.keyring import Keyring, ensure_key
 from appliance.temporal.messages import trigger_queue
+from appliance.temporal.payloads import CONVERTER
 from appliance.temporal.worker import reload, remains, retention
 from appliance.temporal.worker.acting import Acting
 from appliance.temporal.worker.activities import (
@@ -148,7 +148,7 @@ async def _work(
             identity=f"appliance-{_name(config)}",
             runtime=_runtime(),
             data_converter=replace(
-                DataConverter.default, failure_converter_class=TaskFailureConverter
+                CONVERTER, failure_converter_class=TaskFailureConverter
             ),
         )
         server_at = time.monotonic()

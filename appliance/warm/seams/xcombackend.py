@@ -18,7 +18,7 @@ from airflow.providers.common.io.xcom import backend as object_store
 from airflow.sdk.bases.xcom import BaseXCom
 
 
-class XComBackend(object_store.XComObjectStorageBackend):
+class XComBackend(object_store.XComObjectStorageBackend):  # type: ignore[misc]  # untyped
     """What ``core.xcom_backend`` is unless somebody sets another."""
 
     @staticmethod
