@@ -67,6 +67,15 @@ def test_values_travel_between_tasks(box: RunningBox) -> None:
     assert report.returned("add") == 6
 
 
+def test_mappings_keep_the_order_of_their_keys(box: RunningBox) -> None:
+    report = Report(box, "keeps_order", "--conf", '{"row": {"z": 5, "b": 1, "a": 0}}')
+
+    for index, item in enumerate((("q", 1), ("p", 2))):
+        told = report.xcoms["take", index, "return_value"]
+        keys = ["conf", "zeta", "b", "z", "b", "a", "y", "x"]
+        assert (told[0]["__data__"], told[1:]) == ([*item], keys)
+
+
 def test_a_failed_try_is_retried(box: RunningBox) -> None:
     report = Report(box, "retries_once")
 

@@ -198,6 +198,25 @@ def says_conf():
     say()
 
 
+@dag(schedule=None, params={"row": {"z": 1, "a": 2}})
+def keeps_order():
+    @task
+    def give(**context):
+        return {"conf": context["params"]["row"], "zeta": {"y": 1, "x": 2}, "b": 3}
+
+    @task
+    def names():
+        return {"q": 1, "p": 2}
+
+    @task
+    def take(found, name):
+        inner = found["conf"], found["zeta"]
+        return [name, *found, *(key for one in inner for key in one)]
+
+    take.partial(found=give()).expand(name=names())
+
+
+keeps_order()
 passes_values()
 retries_once()
 fails()
