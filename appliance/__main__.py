@@ -40,6 +40,7 @@ def _run(find: Callable[[], "click.Command"], name: str) -> NoReturn:
     aborts the process and loses the exit code; it also takes longer than some commands.
     """
     code: object = 1
+    _open_closed_streams()
     try:
         find()(prog_name=name)
     except SystemExit as ended:
@@ -49,11 +50,21 @@ def _run(find: Callable[[], "click.Command"], name: str) -> NoReturn:
     except BaseException:  # noqa: BLE001 - as Python itself would at the top
         sys.excepthook(*sys.exc_info())
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # the caller had closed it
+                stream.flush()
     except OSError:  # whoever read our output is gone
         code = code or 1
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _open_closed_streams() -> None:
+    """Keep what we open from being taken for a standard stream that our caller had closed."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import click
 from appliance.cli.box import START_S, Box, Server, pass_box
 from appliance.cli.command import Command, Group
 from appliance.cli.output import output_option, print_json, print_table
+from appliance.cli.values import SECONDS
 
 if TYPE_CHECKING:
     from appliance.temporal.reports import RunReport, Submitted
@@ -52,7 +53,7 @@ def list_runs(box: Box, /, *, dag_id: str, output: str) -> None:
 @click.option(
     "--timeout",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     help="Stop waiting after S seconds; the run goes on.",
 )
 @output_option

@@ -10,7 +10,7 @@ import click
 from appliance.cli.box import START_S, Box, Server, pass_box
 from appliance.cli.command import Command, Interrupted
 from appliance.cli.output import output_option, print_json, print_report
-from appliance.cli.values import NO_TIME, json_object, moment_or_none
+from appliance.cli.values import NO_TIME, SECONDS, json_object, moment_or_none
 from appliance.dagrun.states import RunState, TaskState
 from appliance.errors import RunFailed, UsageError
 
@@ -72,7 +72,7 @@ Exit codes: 0 success, 1 the run failed, 2 usage, configuration or DAG,
 @click.option(
     "--timeout",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     help="Stop waiting after S seconds; the run goes on.",
 )
 @output_option

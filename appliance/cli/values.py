@@ -1,6 +1,7 @@
 """The values of options that are more than text: JSON objects and times, as click callbacks."""
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,6 +10,20 @@ import click
 
 NO_TIME = "none"
 """What people write for no time at all."""
+
+
+class _Seconds(click.FloatRange):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return found
+
+
+SECONDS = _Seconds(min=0, min_open=True)
+"""More than none."""
 
 
 def json_object(

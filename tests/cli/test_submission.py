@@ -87,6 +87,7 @@ def test_wrong_conf_is_a_usage_error(
         ["my_dag", "--logical-date", "yesterday"],
         ["my_dag", "--timeout", "5"],
         ["my_dag", "--wait", "--timeout", "0"],
+        ["my_dag", "--wait", "--timeout", "nan"],
         ["my_dag", "-o", "yaml"],
         ["my_dag", "--connections", "absent.json"],
     ],

@@ -76,6 +76,15 @@ def test_mappings_keep_the_order_of_their_keys(box: RunningBox) -> None:
         assert (told[0]["__data__"], told[1:]) == ([*item], keys)
 
 
+def test_a_run_that_has_ended_cannot_be_cancelled(box: RunningBox) -> None:
+    report = Report(box, "passes_values")
+
+    done = box.appliance("cancel", "passes_values", report.run_id)
+
+    assert done.code == 2
+    assert f"dag-passes_values-{report.run_id} has ended already." in done.stderr
+
+
 def test_a_failed_try_is_retried(box: RunningBox) -> None:
     report = Report(box, "retries_once")
 

@@ -172,12 +172,11 @@ class Client:
         Raises:
             DagError: it has ended.
         """
-        try:
-            await self._client.get_workflow_handle(workflow).cancel()
-        except RPCError as err:
-            if err.status == RPCStatusCode.NOT_FOUND:
-                raise DagError(f"{workflow} has ended already.") from err
-            raise
+        handle = self._client.get_workflow_handle(workflow)
+        # To cancel what has ended is no error to the server.
+        if (await handle.describe()).status != WorkflowExecutionStatus.RUNNING:
+            raise DagError(f"{workflow} has ended already.")
+        await handle.cancel()
 
     async def respond(self, workflow: str, response: Response) -> None:
         """Answer what a task asks. Raises: DagError: it does not ask that."""
