@@ -50,9 +50,8 @@ def _run(find: Callable[[], "click.Command"], name: str) -> NoReturn:
     except BaseException:  # noqa: BLE001 - as Python itself would at the top
         sys.excepthook(*sys.exc_info())
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # the caller had closed it
-                stream.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
     except OSError:  # whoever read our output is gone
         code = code or 1
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
@@ -60,11 +59,14 @@ def _run(find: Callable[[], "click.Command"], name: str) -> NoReturn:
 
 def _open_closed_streams() -> None:
     """Keep what we open from being taken for a standard stream that our caller had closed."""
-    for fd in range(3):
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number
+            os.set_inheritable(fd, True)  # noqa: FBT003 - its only form
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(fd, "w" if fd else "r", closefd=False))
 
 
 if __name__ == "__main__":

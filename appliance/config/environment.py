@@ -10,7 +10,7 @@ from appliance.errors import ConfigError
 
 _PREFIXES = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
 _NAMES = ("AIRFLOW_HOME", "AIRFLOW_CONFIG")
-_XCOM_BACKEND = "appliance.warm.seams.xcombackend.XComBackend"
+_XCOM_BACKEND = "appliance.warm.xcombackend.XComBackend"
 _XCOM_THRESHOLD_BYTES = 16384
 
 _IGNORED_SECTIONS = frozenset(

@@ -107,7 +107,7 @@ def a_try(
 def zygote_env(home: Path) -> dict[str, str]:
     """Return what a zygote of the tests is started with."""
     root = Path(__file__).parents[2]
-    backend = "appliance.warm.seams.xcombackend.XComBackend"
+    backend = "appliance.warm.xcombackend.XComBackend"
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join([str(root), str(DAGS)]),

@@ -219,13 +219,22 @@ async def test_value_is_what_airflows_default_makes_of_it_whatever_its_size(
 
 
 @pytest.mark.parametrize("size", [10, 20_000])
-@pytest.mark.parametrize("value", ["nan", "reserved"])
+@pytest.mark.parametrize(
+    ("value", "why"), [("nan", "Out of range float"), ("reserved", "reserved key")]
+)
 async def test_value_airflow_refuses_is_refused_whatever_its_size(
-    box: Box, value: str, size: int
+    box: Box, value: str, why: str, size: int
 ) -> None:
     result = await box.run("unfit", conf={"value": value, "size": size})
 
     assert (result.state, result.xcoms) == (TaskState.FAILED, ())
+    assert why in box.log(result)
+
+
+async def test_programs_that_a_task_starts_need_no_backend_of_ours(box: Box) -> None:
+    result = await box.run("asks_python")
+
+    assert values(result)["return_value"] == "XComObjectStorageBackend\n"
 
 
 async def test_large_xcom_goes_to_the_object_store_and_back(box: Box) -> None:

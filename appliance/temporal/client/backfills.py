@@ -3,7 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -98,12 +103,15 @@ class Backfills:
         Raises:
             DagError: the DAG is not being backfilled.
         """
+        handle = self._client.get_workflow_handle(backfill_id(dag_id))
+        none = DagError(f"{dag_id} is not being backfilled.")
         try:
-            await self._client.get_workflow_handle(backfill_id(dag_id)).cancel()
+            # To cancel what has ended is no error to the server.
+            if (await handle.describe()).status != WorkflowExecutionStatus.RUNNING:
+                raise none
+            await handle.cancel()
         except RPCError as err:
-            if err.status == RPCStatusCode.NOT_FOUND:
-                raise DagError(f"{dag_id} is not being backfilled.") from err
-            raise
+            raise (none if err.status == RPCStatusCode.NOT_FOUND else err) from err
 
     async def _progress(
         self, handle: WorkflowHandle[object, BackfillProgress]

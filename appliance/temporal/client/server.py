@@ -173,10 +173,14 @@ class Client:
             DagError: it has ended.
         """
         handle = self._client.get_workflow_handle(workflow)
-        # To cancel what has ended is no error to the server.
-        if (await handle.describe()).status != WorkflowExecutionStatus.RUNNING:
-            raise DagError(f"{workflow} has ended already.")
-        await handle.cancel()
+        ended = DagError(f"{workflow} has ended already.")
+        try:
+            # To cancel what has ended is no error to the server.
+            if (await handle.describe()).status != WorkflowExecutionStatus.RUNNING:
+                raise ended
+            await handle.cancel()
+        except RPCError as err:
+            raise (ended if err.status == RPCStatusCode.NOT_FOUND else err) from err
 
     async def respond(self, workflow: str, response: Response) -> None:
         """Answer what a task asks. Raises: DagError: it does not ask that."""

@@ -20,6 +20,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from appliance.warm import frames, seams
 from appliance.warm.seams import remotelogs
+from appliance.warm.xcombackend import AIRFLOWS, XComBackend
 
 _LAZY_IMPORTS = (
     "airflow.sdk.definitions.asset.metadata",
@@ -48,8 +49,15 @@ def prepare() -> None:
     _fill_caches()
     _set_up_logs()
     supervisor.block_orm_access()
+    _leave_airflows_backend()
     for _ in range(_REHEARSALS):
         rehearse()
+
+
+def _leave_airflows_backend() -> None:
+    """Have programs that tasks start look for no XCom backend they may not have; this process has ours by now."""
+    if task_runner.XCom is XComBackend:
+        os.environ["AIRFLOW__CORE__XCOM_BACKEND"] = AIRFLOWS
 
 
 def rehearse() -> None:

@@ -16,7 +16,7 @@ from airflow.providers.common.io.xcom import backend as object_store
 from airflow.sdk import serde
 from airflow.sdk.execution_time.xcom import XCom
 
-from appliance.warm.seams.xcombackend import XComBackend
+from appliance.warm.xcombackend import XComBackend
 
 
 def store(value: Any, **where: Any) -> Any:

@@ -129,8 +129,15 @@ with DAG(
 
     @task
     def unfit(value, size):
-        made = {"nan": math.nan, "reserved": {"__classname__": "x"}}
+        made = {"nan": math.nan, "reserved": {"__classname__": "x"}, "fine": 1}
         return {"value": made[value], "filler": "x" * int(size)}
+
+    @task
+    def asks_python():
+        code = "from airflow.sdk.execution_time.xcom import XCom; print(XCom.__name__)"
+        # Without that it looks for a database, which no task has on Airflow either.
+        env = {**os.environ, "_AIRFLOW__AS_LIBRARY": "1"}
+        return subprocess.check_output([sys.executable, "-c", code], text=True, env=env)
 
     @task
     def large(size):
@@ -166,6 +173,7 @@ with DAG(
     tells("db")
     tells_env()
     rich()
+    asks_python()
     nested("{{ dag_run.conf.size }}")
     unfit("{{ dag_run.conf.value }}", "{{ dag_run.conf.size }}")
     large(500_000)

@@ -4,10 +4,11 @@ Airflow's own ``XComObjectStorageBackend`` has other values: it refuses keys tha
 what is nested in a large one. Here a value is the same on either side of the threshold. An object may also be one that
 that backend has written.
 
-Besides what the package lists:
+It is no part of ``seams``: Airflow imports it while it is itself half imported. Its seams are these:
 
 * ``providers.common.io.xcom.backend``: ``_get_threshold`` is the configured one, ``_get_full_path`` knows a reference;
-  ``serialize_value`` writes the object with ``XComEncoder``, which is looked up in the module.
+  ``serialize_value`` writes the object with ``XComEncoder``, which is looked up in the module; nothing in the SDK calls
+  ``store_value``.
 """
 
 import json
@@ -16,6 +17,9 @@ from typing import Any
 
 from airflow.providers.common.io.xcom import backend as object_store
 from airflow.sdk.bases.xcom import BaseXCom
+
+AIRFLOWS = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
+"""Airflow's own one, which reads what this one writes."""
 
 
 class XComBackend(object_store.XComObjectStorageBackend):  # type: ignore[misc]  # untyped
@@ -46,9 +50,13 @@ class XComBackend(object_store.XComObjectStorageBackend):  # type: ignore[misc] 
     @staticmethod
     def put(plain: Any, **where: Any) -> Any:
         """Write JSON to the store if it reaches the threshold; return what stands for it."""
+        theirs = object_store.XComEncoder
         # Airflow's would serialize once more what is JSON already.
         object_store.XComEncoder = json.JSONEncoder
-        return object_store.XComObjectStorageBackend.serialize_value(plain, **where)
+        try:
+            return object_store.XComObjectStorageBackend.serialize_value(plain, **where)
+        finally:
+            object_store.XComEncoder = theirs
 
     @staticmethod
     def take(stored: Any) -> Any:
