@@ -252,6 +252,8 @@ def test_a_backfill_outlives_its_worker_and_can_be_cancelled(
     os.kill(the_one(box.process.pid, "appliance worker"), signal.SIGKILL)
     assert box.appliance("backfill", "gated", "--cancel").code == 0
     until(lambda: look.status(name) == "CANCELED")
+    again = box.appliance("backfill", "gated", "--cancel")
+    assert (again.code, "is not being backfilled" in again.stderr) == (2, True)
     look.terminate("airflow-scheduler-airflow-tasks")
     (tmp_path / "open").touch()
     until(lambda: len(look.executions("gated")) == 2)

@@ -3,18 +3,14 @@
 import asyncio
 from collections.abc import Callable
 
-from temporalio.client import (
-    Client,
-    WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowHandle,
-)
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from appliance.errors import DagError
 from appliance.temporal import orders
+from appliance.temporal.client import cancelling
 from appliance.temporal.client.asking import Asker
 from appliance.temporal.limits import shortened
 from appliance.temporal.orders import (
@@ -104,14 +100,8 @@ class Backfills:
             DagError: the DAG is not being backfilled.
         """
         handle = self._client.get_workflow_handle(backfill_id(dag_id))
-        none = DagError(f"{dag_id} is not being backfilled.")
-        try:
-            # To cancel what has ended is no error to the server.
-            if (await handle.describe()).status != WorkflowExecutionStatus.RUNNING:
-                raise none
-            await handle.cancel()
-        except RPCError as err:
-            raise (none if err.status == RPCStatusCode.NOT_FOUND else err) from err
+        none = f"{dag_id} is not being backfilled."
+        await cancelling.cancel(handle, otherwise=none)
 
     async def _progress(
         self, handle: WorkflowHandle[object, BackfillProgress]

@@ -29,7 +29,7 @@ from appliance.dagrun.states import FINISHED, UNDER_WAY, TaskState
 from appliance.dagrun.tries import XComRow
 from appliance.errors import DagError, WaitTimeout
 from appliance.temporal import attributes, messages
-from appliance.temporal.client import responding
+from appliance.temporal.client import cancelling, responding
 from appliance.temporal.client.asking import Asker
 from appliance.temporal.client.backfills import Backfills
 from appliance.temporal.client.namespace import prepare
@@ -173,14 +173,7 @@ class Client:
             DagError: it has ended.
         """
         handle = self._client.get_workflow_handle(workflow)
-        ended = DagError(f"{workflow} has ended already.")
-        try:
-            # To cancel what has ended is no error to the server.
-            if (await handle.describe()).status != WorkflowExecutionStatus.RUNNING:
-                raise ended
-            await handle.cancel()
-        except RPCError as err:
-            raise (ended if err.status == RPCStatusCode.NOT_FOUND else err) from err
+        await cancelling.cancel(handle, otherwise=f"{workflow} has ended already.")
 
     async def respond(self, workflow: str, response: Response) -> None:
         """Answer what a task asks. Raises: DagError: it does not ask that."""

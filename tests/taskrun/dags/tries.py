@@ -129,7 +129,7 @@ with DAG(
 
     @task
     def unfit(value, size):
-        made = {"nan": math.nan, "reserved": {"__classname__": "x"}, "fine": 1}
+        made = {"nan": math.nan, "reserved": {"__classname__": "x"}}
         return {"value": made[value], "filler": "x" * int(size)}
 
     @task
