@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,15 +98,19 @@ def submit(
 
     if timeout is not None and not (wait or follow):
         raise UsageError("--timeout is for waiting: add --wait or --follow.")
+    # Named before anybody is asked: whoever is asked after him starts the same run.
     request = SubmitRequest(
         dag_id=dag_id,
         secrets=_secrets(connections, variables),
         **_dated(logical_date),
         **asked,
-    )
+    ).named(_now())
     how = How(wait=wait or follow, follow=follow, timeout_s=timeout, output=output)
     config = box.settings()
-    run = knock(config, request)
+    try:
+        run = knock(config, request)
+    except KeyboardInterrupt as err:
+        raise Interrupted(f"Interrupted. {request.in_doubt}") from err
     if run is not None:
         _announce(run, how)
         if not how.wait:
@@ -172,7 +177,7 @@ async def submit_dag(
         **_dated(logical_date),
         run_id=run_id,
         secrets=_secrets(connections, variables),
-    )
+    ).named(_now())
     connection = box.connect(config or box.settings(), wait_s=START_S)
     async with parting(), connection as server:
         run = await server.submit(request)
@@ -213,10 +218,7 @@ async def _start(server: Server, request: "SubmitRequest") -> "Submitted":
     try:
         return await server.submit(request)
     except asyncio.CancelledError as err:
-        raise Interrupted(
-            "Interrupted; the run may have been started. "
-            f"Look: appliance runs list {request.dag_id}"
-        ) from err
+        raise Interrupted(f"Interrupted. {request.in_doubt}") from err
 
 
 def _announce(run: "Submitted", how: How) -> None:
@@ -263,6 +265,10 @@ def _live_account(config: "Config", run: "Submitted", how: How) -> "LiveAccount"
 
     tail = LogTail(config.data, dag_id=run.dag_id, run_id=run.run_id)
     return LiveAccount(say=say, tail=tail)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()  # noqa: TID251  # the edge that takes the time
 
 
 def _dated(logical_date: str | None) -> dict[str, Any]:

@@ -128,6 +128,8 @@ class DagExecutionInput:
     """Whether it has a logical date: the one given, or when it starts."""
     dag: "DagAnswer | None" = None
     """What a worker read of the DAG before the run was started; read as the first step when absent."""
+    token: str = ""
+    """Of who asked for the run: asked again with the same one, it is this run."""
     carried: str | None = None
     """Where the run stands, when it goes on from an earlier workflow run whose history had grown long."""
 

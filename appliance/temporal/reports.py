@@ -4,11 +4,13 @@ No vendor is imported here. The fields of ``RunReport`` are those of ``submit --
 an interface people parse, so a field is only ever added. Times are ISO 8601 text with a zone.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from secrets import token_hex
 from typing import Any
 
 from appliance.config.model import Secrets
-from appliance.temporal.messages import TaskRow
+from appliance.errors import DagError
+from appliance.temporal.messages import TaskRow, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,41 @@ class SubmitRequest:
     is_dated: bool = True
     """Whether it has a logical date."""
     run_id: str | None = None
-    """None: made in Airflow's form, ``manual__<ISO time>``."""
+    """None: made in Airflow's form, ``manual__<ISO time>``, by ``named``."""
     secrets: Secrets | None = None
     """Connections and variables of this run alone."""
     run_type: str = "manual"
     run_after: str | None = None
     """It waits queued until then; None: it is due now."""
     triggering_user: str | None = None
+    token: str = ""
+    """Whoever asks again with the same one, not knowing whether the run was started, gets the run that was."""
+
+    def named(self, now: str) -> "SubmitRequest":
+        """Return the same with its run id, logical date and token, so that it may be asked for again.
+
+        Args:
+            now: ISO 8601 time with a zone.
+
+        Raises:
+            DagError: the logical date is no time.
+        """
+        try:
+            date = utc(self.logical_date or now) if self.is_dated else None
+        except ValueError as err:
+            raise DagError(f"the logical date is no ISO 8601 time: {err}") from err
+        # As Airflow's, unique without a date.
+        run_id = self.run_id or f"manual__{date or f'{now}_{token_hex(4)}'}"
+        token = self.token or token_hex(8)
+        return replace(self, run_id=run_id, logical_date=date, token=token)
+
+    @property
+    def in_doubt(self) -> str:
+        """Say what to do when nobody knows whether the run was started."""
+        return (
+            f"The run may have been started. Look: appliance runs wait {self.dag_id} "
+            f"{self.run_id}. If it was not: submit again, with --run-id {self.run_id}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,25 @@ NEVER = TaskRow("report", -1, None, 0)
 
 
 def test_prints_workflow_and_link_at_once(enter: Type) -> None:
-    result = enter("submit", "my_dag")
+    result = enter("submit", "my_dag", "--run-id", RUN_ID)
 
     assert result.exit_code == 0
     assert f"workflow  dag-my_dag-{RUN_ID}" in result.stdout
     assert URL in result.stdout
+
+
+def test_the_run_id_is_chosen_before_anybody_is_asked(
+    enter: Type, server: FakeServer
+) -> None:
+    result = enter("submit", "my_dag", "-o", "json")
+    again = enter("submit", "my_dag", "-o", "json")
+
+    first, second = server.requests
+    assert json.loads(result.stdout)["run_id"] == first.run_id
+    assert json.loads(again.stdout)["run_id"] == second.run_id
+    assert first.run_id == f"manual__{first.logical_date}"
+    assert first.token != second.token
+    assert first.named("later") == first
 
 
 def test_asks_for_what_was_typed(enter: Type, server: FakeServer) -> None:
@@ -162,7 +176,7 @@ def task(
 
 
 def test_json_without_wait_names_the_run(enter: Type) -> None:
-    result = enter("submit", "my_dag", "-o", "json")
+    result = enter("submit", "my_dag", "-o", "json", "--run-id", RUN_ID)
 
     assert json.loads(result.stdout)["run_id"] == RUN_ID
 
@@ -192,7 +206,11 @@ def test_wide_runs_show_failures_and_say_what_is_left_out(enter: Type) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("submit", "my_dag", "--wait"), ("runs", "wait", "my_dag", RUN_ID)]
+    "words",
+    [
+        ("submit", "my_dag", "--wait", "--run-id", RUN_ID),
+        ("runs", "wait", "my_dag", RUN_ID),
+    ],
 )
 def test_timeout_exits_124_and_leaves_the_run(
     enter: Type, server: FakeServer, words: tuple[str, ...]
@@ -217,7 +235,8 @@ def test_follow_interleaves_states_and_logs(enter: Type, config: Config) -> None
     attempt.write_text(json.dumps(line) + "\n")
     begun = TaskRow("extract", -1, "running", 1)
     story = (running(begun), ended("success", EXTRACT_OK))
-    result = enter("submit", "my_dag", "--follow", on=FakeServer(story=story))
+    words = ("submit", "my_dag", "--follow", "--run-id", RUN_ID)
+    result = enter(*words, on=FakeServer(story=story))
 
     assert result.exit_code == 0
     told = [

@@ -27,7 +27,7 @@ from appliance.config.model import Config
 from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.dagrun.states import FINISHED, UNDER_WAY, TaskState
 from appliance.dagrun.tries import XComRow
-from appliance.errors import DagError, WaitTimeout
+from appliance.errors import DagError, TemporalUnreachable, WaitTimeout
 from appliance.temporal import attributes, messages
 from appliance.temporal.client import cancelling, responding
 from appliance.temporal.client.asking import Asker
@@ -98,10 +98,14 @@ class Client:
 
         Raises:
             DagError: the DAG cannot be run so, or the run id is used already.
-            TemporalUnreachable: no worker answered.
+            TemporalUnreachable: no worker answered, or the server did not, which may have started the run.
         """
         starter = Starter(self._client, self._config, self._read)
-        return await starter.start(request)
+        try:
+            return await starter.start(request)
+        except RPCError as err:
+            told = unreachable(self._config, err)
+            raise TemporalUnreachable(f"{told}\n{request.in_doubt}") from err
 
     async def result(
         self, workflow: str, *, timeout_s: float | None = None

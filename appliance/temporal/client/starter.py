@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from secrets import token_hex
 from typing import Any
 
 from temporalio.client import (
@@ -30,7 +29,6 @@ from appliance.temporal.messages import (
     DagExecutionInput,
     DagQuestion,
     RunSecretsAndConf,
-    utc,
 )
 from appliance.temporal.reports import SubmitRequest, Submitted
 from appliance.temporal.sealing import seal
@@ -52,7 +50,7 @@ class Starter:
         """Check the DAG, then start the run.
 
         Raises:
-            DagError: the DAG cannot be run so, or the run id is used already.
+            DagError: the DAG cannot be run so, or another request has used the run id.
             ConfigError: its secrets cannot be sealed.
         """
         name, given = await self._prepare(request)
@@ -92,16 +90,12 @@ class Starter:
             name, given = await self._prepare(request)
         await self._start(name, given, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
 
-    async def _prepare(self, request: SubmitRequest) -> tuple[str, DagExecutionInput]:
+    async def _prepare(self, asked: SubmitRequest) -> tuple[str, DagExecutionInput]:
         """Check the DAG; return the id of the workflow and its input."""
         now = datetime.now(UTC).isoformat()  # noqa: TID251  # the run begins here
-        try:
-            date = utc(request.logical_date or now) if request.is_dated else None
-        except ValueError as err:
-            raise DagError(f"the logical date is no ISO 8601 time: {err}") from err
+        request = asked.named(now)
+        run_id, date = request.run_id or "", request.logical_date
         check_size(request.conf, "its conf is", "Put it in a file and pass its name.")
-        # As Airflow's, unique without a date.
-        run_id = request.run_id or f"manual__{date or f'{now}_{token_hex(4)}'}"
         due = replace(request, run_after=request.run_after or now)
         dag = await self._checked(due, run_id, date)
         name = workflow_id(request.dag_id, run_id)
@@ -120,6 +114,7 @@ class Starter:
             triggering_user=request.triggering_user,
             dag_file=request.dag_file,
             sealed=sealed,
+            token=request.token,
             dag=dag,
         )
         what = "conf, connections, variables and what is known of the DAG are"
@@ -162,11 +157,24 @@ class Starter:
                 static_summary=shortened(f"{given.dag_id} · {run_id}"),
             )
         except WorkflowAlreadyStartedError as err:
+            if await self._token_of(name) == given.token:
+                return  # Whoever asked has not heard the answer.
             raise DagError(
                 f"{given.dag_id}: the run id {run_id!r} is used already. Choose "
                 f"another, or look at that run: appliance runs wait {given.dag_id} "
                 f"{run_id}"
             ) from err
+
+    async def _token_of(self, name: str) -> str | None:
+        """Return the token the run was started with."""
+        handle = self._client.get_workflow_handle(name)
+        async for event in handle.fetch_history_events(page_size=1):
+            started = event.workflow_execution_started_event_attributes
+            (given,) = await self._client.data_converter.decode(
+                started.input.payloads, [DagExecutionInput]
+            )
+            return given.token if isinstance(given, DagExecutionInput) else None
+        return None
 
 
 async def _end(handle: WorkflowHandle[Any, Any]) -> None:
