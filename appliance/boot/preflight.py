@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from appliance.boot.privacy import close
 from appliance.config.access import closed, denied
 from appliance.config.model import Config
 from appliance.config.sizes import size
@@ -42,12 +43,13 @@ def check(config: Config, *, platform: str) -> None:
 
 def _folders(config: Config) -> Iterator[str]:
     try:
-        config.data.mkdir(parents=True, exist_ok=True)
+        config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
         yield f"{config.data}: is a file, but the data folder has to be there."
     except OSError:
         yield denied(_existing(config.data), "written", config.data)
     else:
+        close(config.data)
         yield from _writable(config.data)
     if config.key_path is not None:
         yield from _key(config.key_path)

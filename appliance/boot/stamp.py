@@ -52,7 +52,7 @@ def _copy(database: Path, before: str, version: str) -> Path:
     copy = folder / f"temporal-{before}-before-{version}.db"
     unfinished = copy.with_suffix(".unfinished")
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         unfinished.unlink(missing_ok=True)
         with (
             closing(sqlite3.connect(database)) as source,

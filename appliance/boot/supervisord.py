@@ -6,10 +6,11 @@ Pure, and without any secret: the command lines are there for everybody to see.
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.boot.tether import ONLY
 from appliance.config.model import Config, TemporalSettings
 from appliance.errors import ConfigError
 
@@ -40,6 +41,8 @@ _FRUGAL = (
 )
 # A soft bound. Collecting half as often saves 4 % of the server's CPU and takes 35 MB.
 _FRUGAL_GO = {"GOMEMLIMIT": "384MiB"}
+_GO_ENVIRONMENT = ("TMPDIR", "TZ", "GOMAXPROCS")
+"""What the server has of our environment, besides what is set for it; secrets are in the rest."""
 _PRAGMAS = ("journal_mode=wal", "synchronous=full")
 
 _HEAD = """\
@@ -130,7 +133,6 @@ def _temporal(config: Config, programs: Programs) -> str:
         # The server does not start for a user without a name and a home.
         "HOME": str(config.data),
         "USER": "appliance",
-        "APPLIANCE_CONFIG": "",  # with its secrets: not for the server
         **_FRUGAL_GO,
     }
     # What it prints at start says less than the banner.
@@ -141,8 +143,9 @@ def _temporal(config: Config, programs: Programs) -> str:
         priority=10,
         stop=("INT", _TEMPORAL_STOP_S),
         stdout="NONE",
+        only=(*environment, *_GO_ENVIRONMENT),
     )
-    return program + _environment(environment)
+    return f"{program}umask=077\n{_environment(environment)}"
 
 
 def _worker(config: Config, programs: Programs) -> str:
@@ -180,8 +183,11 @@ def _program(
     priority: int,
     stop: tuple[str, int],
     stdout: str,
+    only: Sequence[str] | None = None,
 ) -> str:
-    tethered = [str(python), "-m", "appliance.boot.tether", *command]
+    """Return the section of one program; ``only``: the variables it has, None for all."""
+    names = () if only is None else (f"{ONLY}{','.join(only)}",)
+    tethered = [str(python), "-m", "appliance.boot.tether", *names, *command]
     return _PROGRAM.format(
         name=name,
         command=_escaped(shlex.join(tethered)),

@@ -86,6 +86,7 @@ def background(data: Path) -> Iterator[Background]:
     environ = {**os.environ, "APPLIANCE_DATA": str(data)}
     path = data / "up.log"
     before = signal.signal(signal.SIGTERM, _terminated)
+    path.touch(0o600)  # What tasks print is in there.
     with path.open("wb") as log:
         # Its own session: Ctrl-C is for us, who then stop it in order.
         process = subprocess.Popen(

@@ -8,7 +8,7 @@ from appliance.cli.box import START_S, Box, pass_box
 from appliance.cli.command import Command
 from appliance.cli.output import output_option
 from appliance.cli.tail import LogTail
-from appliance.errors import DagError
+from appliance.errors import ConfigError, DagError
 
 if TYPE_CHECKING:
     from appliance.config.model import Config
@@ -63,6 +63,10 @@ def logs(
         nothing = False
         click.echo(line)
     if nothing:
+        from appliance.config.access import closed, denied
+
+        if shut := closed(config.data / "logs"):
+            raise ConfigError(denied(shut, "read", tail.folder))
         raise DagError(
             f"{tail.folder}: no such log. The task has not started, has no such try, or "
             "ran on a box with another data folder.\n"

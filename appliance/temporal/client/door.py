@@ -37,7 +37,7 @@ def knock(config: Config, request: SubmitRequest) -> Submitted | None:
     """
     line = json.dumps({"to": server_of(config), "request": asdict(request)}).encode()
     with (
-        suppress(FileNotFoundError),
+        suppress(FileNotFoundError, PermissionError),
         reachable(folder_of(config)) as path,
         socket.socket(socket.AF_UNIX) as sock,
     ):
