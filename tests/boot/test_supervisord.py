@@ -74,10 +74,7 @@ def test_the_server_is_durable_fast_and_frugal() -> None:
         "--metrics-port 9233",
     ):
         assert part in command
-    assert (
-        section["environment"]
-        == 'HOME="/data",USER="appliance",GOMEMLIMIT="384MiB"'
-    )
+    assert section["environment"] == 'HOME="/data",USER="appliance",GOMEMLIMIT="384MiB"'
 
 
 def test_the_worker_stops_first_and_gets_its_grace() -> None:
