@@ -4,7 +4,7 @@
 # make parity N=5000 SEED=1
 N := 300
 
-.PHONY: help demo up down test test-oldest test-kills parity check format bench image test-image lock clean linux
+.PHONY: help demo up down test test-oldest test-kills test-mixture parity check format bench image test-image lock clean linux
 
 IMAGE := appliance
 VENV := .venv
@@ -51,6 +51,10 @@ format: $(DEV) ## Format, and mend what can be mended
 LIVES := 20
 test-kills: $(DEV) ## Kill any part of a box at random, over LIVES=20, and check what became of every try
 	$(BIN)/python -m tests.faults.killing $(LIVES)
+
+MIXTURE := 3
+test-mixture: $(DEV) ## The same every 5 s, over MIXTURE=3 lives, with pools, a schedule and deferrals
+	$(BIN)/python -m tests.faults.mixture $(MIXTURE)
 
 bench: $(DEV) ## Measure, against bare Temporal and Airflow where they compare; prints a table
 	$(BIN)/python -m tests.bench

@@ -13,11 +13,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+from temporalio.client import Client
 
 from appliance.config.load import load
 from appliance.temporal.connection import dial
@@ -52,14 +54,16 @@ class Campaign:
     dice: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
+        """Begin with no counters and a fresh seed."""
         (self.folder / "counters").touch()
-        _say(f"seed {self.seed}")
+        say(f"seed {self.seed}")
         self.dice = random.Random(self.seed)  # noqa: S311
 
     def run(self, *, lives: int, kills: int) -> list[str]:
         """Kill parts so many times in each life of the box, then the whole of it; return what is wrong in the end."""
         for life in range(lives):
-            with running_box(dags=DAGS, folder=self.folder) as box:
+            environ = self.environ()
+            with running_box(dags=DAGS, folder=self.folder, environ=environ) as box:
                 self._harm(box, kills)
                 if life < lives - 1:
                     self._kill_all(box)
@@ -67,14 +71,30 @@ class Campaign:
                     return asyncio.run(self._settle(box))
         raise AssertionError("a box needs a life")
 
+    def environ(self) -> Mapping[str, str]:
+        """Return settings for the box."""
+        return {}
+
+    def pause(self) -> None:
+        """Wait until a task runs and a moment more, so that a kill mostly hits one."""
+        self._wait_for_a_try()
+        time.sleep(self.dice.uniform(0, LONGEST_PAUSE_S))
+
+    def submit(self, box: RunningBox) -> None:
+        """Start one more run."""
+        self.start(box, DAG_IDS[len(self.submitted) % 2])
+
+    async def judge(self, client: Client, box: RunningBox) -> list[str]:
+        """Wait for the end of all runs and return what is wrong."""
+        return await complaints(client, self.submitted, self.folder, self.kills)
+
     def _harm(self, box: RunningBox, kills: int) -> None:
         enough = threading.Event()
         submitter = threading.Thread(target=self._submit_many, args=(box, enough))
         submitter.start()
         try:
             for what in self._plan(kills):
-                self._wait_for_a_try()
-                time.sleep(self.dice.uniform(0, LONGEST_PAUSE_S))
+                self.pause()
                 until(f"there is a {what}", partial(self._kill, box, what))
         finally:
             enough.set()
@@ -102,17 +122,17 @@ class Campaign:
 
     def _submit_many(self, box: RunningBox, enough: threading.Event) -> None:
         while not enough.wait(SUBMIT_EVERY_S):
-            self._submit(box)
+            self.submit(box)
 
-    def _submit(self, box: RunningBox) -> None:
-        dag_id = DAG_IDS[len(self.submitted) % 2]
+    def start(self, box: RunningBox, dag_id: str) -> None:
+        """Start a run of a DAG; the next call starts the same one if this is not acknowledged."""
         run_id = f"run{len(self.submitted)}"
         conf = f'{{"folder": "{self.folder}"}}'
         said = box.submit(dag_id, "--run-id", run_id, "--conf", conf)
         if said.code == 0 or "is used already" in said.stderr:
             self.submitted.append((dag_id, run_id))
         else:  # Not acknowledged: the next call asks again.
-            _say(f"submit {run_id}: {said.code} {said.stderr.strip()[:200]}")
+            say(f"submit {run_id}: {said.code} {said.stderr.strip()[:200]}")
 
     def _kill(self, box: RunningBox, what: str) -> bool:
         found = sorted(_targets(box, what))
@@ -137,13 +157,13 @@ class Campaign:
         until("all its processes end", lambda: not any(map(is_alive, all_of_it)))
 
     def _note(self, what: str) -> None:
-        _say(f"{time.time():.3f} killed: {what}")
+        say(f"{time.time():.3f} killed: {what}")
         self.kills.append(Kill(what, time.time()))
 
     async def _settle(self, box: RunningBox) -> list[str]:
         # The server may have been killed a moment ago.
         client = await dial(load(box.environ, cwd=Path.cwd()), wait_s=60.0)
-        return await complaints(client, self.submitted, self.folder, self.kills)
+        return await self.judge(client, box)
 
 
 def _targets(box: RunningBox, what: str) -> Iterator[int]:
@@ -160,22 +180,23 @@ def _targets(box: RunningBox, what: str) -> Iterator[int]:
             yield pid
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print what happens, at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def main() -> None:
+def main(kind: type[Campaign] = Campaign) -> None:
     """Kill over so many lives of a box; print the seed and every complaint."""
     lives = int(sys.argv[1])
     given = sys.argv[2:]
     seed = int(given[0]) if given else random.SystemRandom().randrange(10**6)
     folder = Path(tempfile.mkdtemp(prefix="kills"))
-    _say(f"folder {folder}")
-    campaign = Campaign(folder, seed)
+    say(f"folder {folder}")
+    campaign = kind(folder, seed)
     found = campaign.run(lives=lives, kills=12)
-    _say(f"{len(campaign.submitted)} runs, {Counter(k.what for k in campaign.kills)}")
-    _say("\n".join(found) or "nothing to complain about")
+    say(f"{len(campaign.submitted)} runs, {Counter(k.what for k in campaign.kills)}")
+    say("\n".join(found) or "nothing to complain about")
     sys.exit(bool(found))
 
 
