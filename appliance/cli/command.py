@@ -36,6 +36,15 @@ def shown() -> Iterator[None]:
 class Command(click.Command):
     """A command that ends as this module says."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what is no text, which could be sent to nobody."""
+        for word in args:
+            try:
+                word.encode()
+            except UnicodeEncodeError as err:
+                raise click.UsageError(f"{word!a} is not UTF-8 text.", ctx) from err
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         with shown():

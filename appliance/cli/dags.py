@@ -1,5 +1,6 @@
 """Commands that look at the DAG folder, as a worker reads it."""
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def list_dags(box: Box, /, *, output: str) -> None:
 @output_option
 @pass_box
 def show(box: Box, /, *, dag_id: str, output: str) -> None:
-    """Show what is known of a DAG: its file, its schedule, whether it is paused."""
+    """Show what is known of a DAG: its file, its schedule, whether it is paused, its params."""
 
     async def look(server: Server) -> dict[str, Any]:
         found = _find(await server.dags(), dag_id)
@@ -73,10 +74,30 @@ def show(box: Box, /, *, dag_id: str, output: str) -> None:
     if output == "json":
         print_json(facts)
         return
+    params = facts.pop("params")
     for label, value in facts.items():
         if value not in (None, [], (), ""):
             text = ", ".join(value) if isinstance(value, list | tuple) else value
             click.echo(f"{label:<11} {text}")
+    for line in _params(params):
+        click.echo(line)
+
+
+def _params(params: dict[str, dict[str, Any]]) -> list[str]:
+    """Write a line per param: its name, what it may be, its default or that it has none."""
+    lines: list[str] = []
+    for name, facts in params.items():
+        default = json.dumps(facts["default"], ensure_ascii=False)
+        is_set = facts["default"] is not None or not facts["is_required"]
+        parts = [
+            facts["allowed"],
+            f"default {default}" if is_set else "",
+            "required" if facts["is_required"] else "",
+        ]
+        about = f": {facts['description']}" if facts["description"] else ""
+        label = "" if lines else "params"
+        lines.append(f"{label:<11} {name} ({', '.join(filter(None, parts))}){about}")
+    return lines
 
 
 @dags.command(epilog="Example: appliance dags pause my_dag")
@@ -184,5 +205,5 @@ def _find(listing: "Listing", dag_id: str) -> "ListedDag":
 
 def _listed(row: "ListedDag", own: "ScheduleRow | None") -> dict[str, Any]:
     facts = asdict(row)
-    del facts["timing"]
+    del facts["timing"], facts["params"]  # much; of one DAG, `dags show` has them
     return {**facts, "is_paused": own.state == "paused" if own else None}

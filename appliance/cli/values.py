@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 
 import click
 
+from appliance.dagrun.conf import TOO_DEEP, TOO_LONG, objection
+from appliance.errors import UsageError
+
 NO_TIME = "none"
 """What people write for no time at all."""
 
@@ -35,17 +38,38 @@ def json_object(
     text, where = value, ""
     if value.startswith("@"):
         text, where = _read(value[1:]), f"{value[1:]}: "
+    told = f"{param.opts[0]}: {where}"
     try:
-        parsed = json.loads(text, parse_constant=_refuse)
+        parsed = _parsed(text, told)
     except json.JSONDecodeError as err:
         raise click.BadParameter(f"{where}{_position(err)}") from err
-    except ValueError as err:
-        raise click.BadParameter(f"{where}{err}") from err
     if not isinstance(parsed, dict):
         raise click.BadParameter(
             f'{where}must be a JSON object like {{"day": 1}}, not {text.strip()[:60]}'
         )
+    if (why := objection(parsed)) is not None:
+        raise _Refused(f"{told}{why}")
     return parsed
+
+
+class _Refused(click.ClickException):
+    """JSON, but none that can be passed on; said in one line."""
+
+    exit_code = UsageError.exit_code
+
+
+def _parsed(text: str, told: str) -> Any:
+    def refuse(constant: str) -> NoReturn:
+        raise _Refused(f"{told}{constant} is not JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError as err:
+        raise _Refused(f"{told}{TOO_DEEP}") from err
+    except ValueError as err:  # Python's limit, which is no error of JSON
+        raise _Refused(f"{told}{TOO_LONG}") from err
 
 
 def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -60,6 +84,12 @@ def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> str
         ) from err
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)
+    try:
+        parsed.astimezone(UTC)
+    except OverflowError as err:
+        raise click.BadParameter(
+            f"{value!r} is beyond the years 1 to 9999 in UTC"
+        ) from err
     return parsed.isoformat()
 
 
@@ -75,10 +105,6 @@ def _read(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
         raise click.BadParameter(f"{name} cannot be read: {err}") from err
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _position(err: json.JSONDecodeError) -> str:

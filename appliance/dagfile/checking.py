@@ -17,6 +17,7 @@ from airflow.models.dagrun import RUN_ID_REGEX
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.types import DagRunType
 
+from appliance.dagfile import params
 from appliance.dagfile.place import Place, output_to
 from appliance.warm import datagrams, seams
 
@@ -51,7 +52,7 @@ def _checked(place: Place, asked: dict[str, Any]) -> list[str] | None:
         raise ValueError(f"the DAG allows no {run_type.value} runs (allowed_run_types)")
     if asked["run_id"] is not None:
         _check_run_id(asked["run_id"], run_type)
-    scheduled.params.deep_merge(asked["conf"]).validate()
+    params.check(asked["dag_id"], scheduled.params, asked["conf"])
     if asked["logical_date"] is None:
         return None
     date = _time(asked["logical_date"])

@@ -49,6 +49,8 @@ class ListedDag:
     """What of its schedule nobody follows."""
     refusal: str | None = None
     """What it needs that is not run, so that no run of it can go well."""
+    params: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name → ``default``, ``is_required``, ``description``, and what it may be: ``allowed`` in words, JSON ``schema``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from appliance.dagfile.facts import (
 from appliance.dagfile.index import Index
 from appliance.dagfile.readers import Answers, ReaderError, Readers
 from appliance.dagfile.walk import Walk, walk
+from appliance.dagrun.conf import objection
 from appliance.errors import DagError
 from appliance.warm.control import Zygote
 
@@ -190,6 +191,8 @@ class DagFolder:
         Raises:
             DagError: It cannot; the text says all a person needs.
         """
+        if (why := objection(conf or {})) is not None:
+            raise DagError(f"its conf cannot be passed on: {why}")
         now = await self._look(0)
         if dag_file is None:
             file = await self._find(dag_id, now)

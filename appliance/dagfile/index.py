@@ -129,6 +129,7 @@ class Index:
                 facts["timing"],
                 facts["remark"],
                 _refusal(file, dag_id, facts["refusals"]),
+                facts["params"],
             )
             for dag_id, facts in report["dags"].items()
         }

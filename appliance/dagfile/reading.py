@@ -6,7 +6,7 @@ for at the top of the file. What was found goes over the control channel as the 
 
     hash                sha256 of the file as it was read
     dags                id → plan, refusals, description, schedule, timing, remark, owners,
-                        tags, assets, groups
+                        tags, assets, groups, params
     errors              {file, line, error}
     reasons             why tries must read the file themselves, "the file ..."
     sources             the user's own files it imported
@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 
 from airflow.serialization.serialized_objects import DagSerialization
 
-from appliance.dagfile import timetables
+from appliance.dagfile import params, timetables
 from appliance.dagfile.explanation import explain
 from appliance.dagfile.facts import FileError
 from appliance.dagfile.leftovers import Leftovers
@@ -43,6 +43,7 @@ from appliance.dagfile.place import Place, output_to
 from appliance.dagfile.projection import project, task_groups
 from appliance.dagfile.refusals import refusals
 from appliance.warm import datagrams, seams, zygote
+from appliance.warm.seams import weights
 
 _TIMEOUT_KEY = "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"
 _FRAMES_KEY = "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH"
@@ -146,7 +147,7 @@ def _dags(
     for dag in bag.dags.values():
         try:
             serialized = DagSerialization.to_dict(dag)
-            plan = project(serialized, seams.custom_weights(dag, serialized))
+            plan = project(serialized, weights.custom(dag, serialized))
         except Exception:  # noqa: BLE001 - the user's objects decide what is raised
             errors.append(_explain(traceback.format_exc(), place.file, place))
             continue
@@ -161,6 +162,7 @@ def _dags(
                 "tags": sorted(dag.tags),
                 "assets": seams.declared_assets(serialized),
                 "groups": task_groups(serialized),
+                "params": seams.redacted(params.listed(dag.params)),
             },
         )
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from appliance.dagrun.conf import objection
 from appliance.errors import DagError
 
 PAYLOAD_BYTES = 2_000_000
@@ -31,6 +32,17 @@ def check_size(value: Any, what: str, hint: str) -> None:
         raise DagError(
             f"{what} {size / 1e6:.1f} MB as JSON; Temporal takes 2 MB. {hint}"
         )
+
+
+def check_conf(conf: dict[str, Any]) -> None:
+    """Refuse a conf that would not reach a task as it is.
+
+    Raises:
+        DagError: it would not.
+    """
+    if (why := objection(conf)) is not None:
+        raise DagError(f"its conf cannot be passed on: {why}")
+    check_size(conf, "its conf is", "Put it in a file and pass its name.")
 
 
 def check_workflow_id(name: str) -> None:

@@ -94,7 +94,10 @@ def utc(time: str) -> str:
     parsed = datetime.fromisoformat(time)
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)
-    return parsed.astimezone(UTC).isoformat()
+    try:
+        return parsed.astimezone(UTC).isoformat()
+    except OverflowError as err:
+        raise ValueError(f"in UTC {time} is beyond the years 1 to 9999") from err
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from typing import Any
 
 import msgspec
 
+from appliance.warm import integers
+
 _LOG = logging.getLogger(__name__)
 _HEADER_BYTES = 4
 _CHUNK_BYTES = 65536
@@ -27,8 +29,8 @@ _MOST_BYTES = 1 << 26
 _PREFIX_BYTES = 16
 _INTEGER_BYTES = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 """First byte of a msgpack integer → how many follow it."""
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
+_encode = integers.Encoder().encode
+_decode = msgspec.msgpack.Decoder(ext_hook=integers.read).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ async def serve(sock: socket.socket, answer: Answer) -> None:
         else:
             number, body, *_ = _decode(payload)
             reply = await _answered(answer, body.pop("type"), body)
-        frame = encode(number, reply)
+        frame = _framed(number, reply)
         try:
             if reply.fds:
                 socket.send_fds(sock, [frame], list(reply.fds))
@@ -118,7 +120,7 @@ async def serve_many(sock: socket.socket, answer: AnswerFor) -> None:
             )
         with suppress(BrokenPipeError, ConnectionResetError):
             async with writing:
-                await loop.sock_sendall(sock, encode(number, reply))
+                await loop.sock_sendall(sock, _framed(number, reply))
 
     async with asyncio.TaskGroup() as tasks:
         while (payload := await reader.next()) is not None:
@@ -130,12 +132,25 @@ async def _answered(answer: Answer, kind: str, body: dict[str, Any]) -> Reply:
         return await answer(kind, body)
     except Exception as error:  # noqa: BLE001 - the child would wait forever
         _LOG.exception("no answer to %s", kind)
-        detail = {
-            "status_code": None,
-            "message": str(error),
-            "exception_type": type(error).__name__,
-        }
-        return Reply(error={"error": "API_SERVER_ERROR", "detail": detail})
+        return _failed(error)
+
+
+def _framed(number: int, reply: Reply) -> bytes:
+    """Make the response frame; an answer that cannot be written is one that failed."""
+    try:
+        return encode(number, reply)
+    except Exception as error:  # noqa: BLE001 - the child would wait forever
+        _LOG.exception("the answer cannot be written")
+        return encode(number, _failed(error))
+
+
+def _failed(error: Exception) -> Reply:
+    detail = {
+        "status_code": None,
+        "message": str(error).encode(errors="backslashreplace").decode(),
+        "exception_type": type(error).__name__,
+    }
+    return Reply(error={"error": "API_SERVER_ERROR", "detail": detail})
 
 
 def _number(prefix: bytes) -> int:

@@ -31,6 +31,13 @@ class ByName(PriorityWeightStrategy):
     def get_weight(self, ti):
         return len(ti.task_id) + ti.task.priority_weight
 
+class Offset(PriorityWeightStrategy):
+    def __init__(self, offset=1):
+        self.offset = offset
+
+    def get_weight(self, ti):
+        return self.offset
+
 class Stuck(Timetable):
     def next_dagrun_info(self, *, last_automated_data_interval, restriction):
         while True:
@@ -44,7 +51,7 @@ class Stuck(Timetable):
 
 class Weights(AirflowPlugin):
     name = "weights"
-    priority_weight_strategies = [ByName]
+    priority_weight_strategies = [ByName, Offset]
     timetables = [Stuck]
 """
 

@@ -169,6 +169,61 @@ async def test_a_priority_strategy_of_a_plugin_is_asked(box: Box) -> None:
     assert [row["total"] for row in tasks.values()] == [47, 46]
 
 
+async def test_a_priority_strategy_is_found_by_where_its_class_is(box: Box) -> None:
+    box.write(
+        "one.py",
+        """
+        from airflow.sdk import DAG, task
+
+        with DAG("one"):
+            @task(weight_rule="weights.ByName", priority_weight=40)
+            def weighed(x=0):
+                pass
+            weighed()
+            weighed.override(task_id="mapped").expand(x=[1, 2])
+        """,
+    )
+    tasks = (await box.folder.check(dag_id="one")).plan["tasks"]
+    assert [row["total"] for row in tasks.values()] == [47, 46]
+
+
+async def test_a_priority_strategy_is_made_afresh_as_by_airflows_scheduler(
+    box: Box,
+) -> None:
+    box.write(
+        "one.py",
+        """
+        from airflow.sdk import DAG, task
+        from weights import Offset
+
+        with DAG("one"):
+            @task(weight_rule=Offset(5))
+            def weighed():
+                pass
+            weighed()
+        """,
+    )
+    tasks = (await box.folder.check(dag_id="one")).plan["tasks"]
+    assert tasks["weighed"]["total"] == 1
+
+
+async def test_an_unknown_priority_strategy_is_an_error_of_the_file(box: Box) -> None:
+    box.write(
+        "one.py",
+        """
+        from airflow.sdk import DAG, task
+
+        with DAG("one"):
+            @task(weight_rule="weights.Absent")
+            def weighed():
+                pass
+            weighed()
+        """,
+    )
+    with pytest.raises(DagError, match=r"Unknown priority strategy weights\.Absent"):
+        await box.folder.check(dag_id="one")
+
+
 async def test_an_id_in_two_files_names_both(box: Box) -> None:
     box.write("a.py", ONE.format(dag_id="same", task="first"))
     box.write("b.py", ONE.format(dag_id="same", task="first"))

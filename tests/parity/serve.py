@@ -33,6 +33,7 @@ from airflow.serialization.serialized_objects import DagSerialization  # noqa: E
 from appliance.dagfile import timetables  # noqa: E402
 from appliance.dagrun.plan import Plan  # noqa: E402
 from appliance.warm import seams  # noqa: E402
+from appliance.warm.seams import weights  # noqa: E402
 from tests.parity import crowding, pasts, schedules  # noqa: E402
 from tests.parity.acted import build_acted_dag  # noqa: E402
 from tests.parity.dags import build_dag  # noqa: E402
@@ -57,7 +58,7 @@ def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         dag = (build_acted_dag if request.get("is_acted") else build_dag)(spec)
         serialized = DagSerialization.to_dict(dag)
-        plan = project(serialized, seams.custom_weights(dag, serialized))
+        plan = project(serialized, weights.custom(dag, serialized))
         simulate(Plan.from_json(plan), script, **options)
     except (ValueError, NotImplementedError) as err:
         return {"refused": str(err)}

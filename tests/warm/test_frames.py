@@ -8,17 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from appliance.warm import integers
 from appliance.warm.frames import Reply, encode, opening, serve
 
 
 def request(number: int, body: dict[str, Any]) -> bytes:
-    payload = msgspec.msgpack.encode([number, body])
+    payload = integers.Encoder().encode([number, body])
     return len(payload).to_bytes(4, "big") + payload
 
 
 def decoded(frame: bytes) -> Any:
     assert int.from_bytes(frame[:4], "big") == len(frame) - 4
-    return msgspec.msgpack.decode(frame[4:])
+    return msgspec.msgpack.decode(frame[4:], ext_hook=integers.read)
 
 
 def exchange(data: bytes, answer: Any) -> list[Any]:
@@ -134,3 +135,21 @@ def test_descriptors_travel_with_the_reply() -> None:
             os.close(reading)
 
     assert asyncio.run(run()) == b"hello"
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**4299, -(2**63), 2**64 - 1])
+def test_integers_of_any_size_cross(number: int) -> None:
+    body = {"type": "A", "x": [{"y": number}], "is": True, "f": 1.0}
+
+    assert exchange(request(1, body), echo) == [[1, body]]
+
+
+def test_an_answer_that_cannot_be_written_is_an_error() -> None:
+    async def half(_kind: str, _body: dict[str, Any]) -> Reply:
+        return Reply(body={"value": "\ud800"})
+
+    ((_, nothing, error),) = exchange(request(1, {"type": "A"}), half)
+
+    assert nothing is None
+    assert error["error"] == "API_SERVER_ERROR"
+    assert error["detail"]["exception_type"] == "UnicodeEncodeError"

@@ -17,6 +17,7 @@ from typing import Any
 
 from appliance.config.model import Config
 from appliance.errors import ApplianceError, ConfigError, DagError
+from appliance.temporal.limits import check_conf
 from appliance.temporal.reports import SubmitRequest, Submitted
 
 NAME = "submit.sock"
@@ -35,6 +36,7 @@ def knock(config: Config, request: SubmitRequest) -> Submitted | None:
     Raises:
         ApplianceError: as ``Starter.start``.
     """
+    check_conf(request.conf)
     line = json.dumps({"to": server_of(config), "request": asdict(request)}).encode()
     with (
         suppress(FileNotFoundError, PermissionError),

@@ -23,7 +23,12 @@ from appliance.errors import DagError
 from appliance.temporal import attributes, messages
 from appliance.temporal.connection import ui_url, workflow_id
 from appliance.temporal.keyring import Keyring
-from appliance.temporal.limits import check_size, check_workflow_id, shortened
+from appliance.temporal.limits import (
+    check_conf,
+    check_size,
+    check_workflow_id,
+    shortened,
+)
 from appliance.temporal.messages import (
     DagAnswer,
     DagExecutionInput,
@@ -95,7 +100,7 @@ class Starter:
         now = datetime.now(UTC).isoformat()  # noqa: TID251  # the run begins here
         request = asked.named(now)
         run_id, date = request.run_id or "", request.logical_date
-        check_size(request.conf, "its conf is", "Put it in a file and pass its name.")
+        check_conf(request.conf)
         due = replace(request, run_after=request.run_after or now)
         dag = await self._checked(due, run_id, date)
         name = workflow_id(request.dag_id, run_id)

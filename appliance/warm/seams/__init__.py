@@ -8,7 +8,9 @@ upgrade read this list against the new source:
   send requests; ``parse`` takes ``DagBundlesManager`` from its module and ``BundleDagBag`` from
   ``airflow.dag_processing.dagbag``; ``TypeAdapter`` is looked up in the module.
 * ``sdk.execution_time.comms``: ``TypeAdapter`` is looked up in the module (twice a process,
-  with ``ToTask``).
+  with ``ToTask``), and so is ``msgspec``, of which a process uses ``msgpack.Decoder``; ``_FrameMixin._encoder``
+  writes frames, made by ``_new_encoder`` with ``_msgpack_enc_hook``.
+* ``sdk.definitions.param.Param.resolve`` validates ``value`` by ``schema``, empty for what only a conf has.
 * ``sdk.execution_time.supervisor``: ``_reset_signals``, ``_reopen_std_io_handles``,
   ``_configure_logs_over_json_channel``, ``block_orm_access``, ``ensure_secrets_backend_loaded``
   (imported by name, at each use, by Variable and Connection).
@@ -25,7 +27,6 @@ upgrade read this list against the new source:
 * ``dag_processing.importers.python_importer.signal``: the module it sets handlers with;
   ``serialization.encoders.coerce_to_core_timetable``.
 * ``dag_processing.collection._find_all_assets`` of ``LazyDeserializedDAG``: what it would register.
-* A serialized task's ``weight_rule``: one of ``_WEIGHT_RULES``, or where to import the user's own strategy from.
 """
 
 import atexit
@@ -40,7 +41,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from airflow.dag_processing import collection, dagbag
@@ -52,10 +53,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time import comms, supervisor, task_runner, timeout
 from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend
 from airflow.serialization.encoders import coerce_to_core_timetable
-from airflow.serialization.serialized_objects import (
-    DagSerialization,
-    LazyDeserializedDAG,
-)
+from airflow.serialization.serialized_objects import LazyDeserializedDAG
 
 AIRFLOW = "3.3.2"
 TASK_SDK = "1.3.2"
@@ -64,7 +62,6 @@ LOG_FD = 63
 """Where Airflow's loggers write JSON lines; nowhere, until a child puts its own channel there."""
 
 _DIED_ODDLY = 126
-_WEIGHT_RULES = ("absolute", "downstream", "upstream")
 
 
 def _require(module: ModuleType, *names: str) -> None:
@@ -82,7 +79,8 @@ for _name, _pinned in (
     if (_found := importlib.metadata.version(_name)) != _pinned:
         raise ImportError(f"{_name} is {_found}, not {_pinned}: see {__name__}")
 _require(task_runner, "main", "DagBundlesManager", "TypeAdapter", "get_hostname")
-_require(comms, "CommsDecoder", "ToTask", "TypeAdapter")
+_require(comms, "CommsDecoder", "ToTask", "TypeAdapter", "msgspec", "_FrameMixin")
+_require(comms, "_new_encoder", "_msgpack_enc_hook")
 _require(dagbag, "BundleDagBag")
 _require(python_importer, "signal")
 _require(collection, "_find_all_assets")
@@ -206,6 +204,11 @@ def without_secrets(text: str) -> str:
     return str(secrets_masker.redact(text))
 
 
+def redacted(value: Any) -> Any:
+    """Return a value with ``***`` for every secret in it, and for what a key says is one."""
+    return secrets_masker.redact(value)
+
+
 def let_crashes_kill() -> None:
     """Let a segmentation fault in a DAG file end the process.
 
@@ -237,53 +240,6 @@ def declared_assets(serialized: dict[str, Any]) -> list[dict[str, Any]]:
         {"name": one.name, "uri": one.uri, "group": one.group, "extra": one.extra}
         for one in found
     ]
-
-
-def custom_weights(dag: Any, serialized: dict[str, Any]) -> dict[str, int]:
-    """Return what custom strategies weigh the tasks of a DAG, asked as when a run is created.
-
-    A mapped task is asked about once, before it is expanded; Airflow 3.3.2 loses its strategy when it serializes
-    the DAG, and can create no run.
-
-    Args:
-        dag: As the file made it.
-        serialized: The same, serialized.
-
-    Raises:
-        Exception: Whatever a strategy raises.
-    """
-    custom = {}
-    for fields in (task["__var"] for task in serialized["dag"]["tasks"]):
-        given = {**fields, **fields.get("partial_kwargs", {})}
-        if given.get("weight_rule", "downstream") not in _WEIGHT_RULES:
-            custom[fields["task_id"]] = dag.task_dict[fields["task_id"]]
-    if not custom:
-        return {}
-    tasks = DagSerialization.from_dict(serialized).task_dict
-    return {
-        task_id: int(_strategy(task).get_weight(_before_it_runs(tasks[task_id])))
-        for task_id, task in custom.items()
-    }
-
-
-def _strategy(task: Any) -> Any:
-    return task.partial_kwargs["weight_rule"] if task.is_mapped else task.weight_rule
-
-
-def _before_it_runs(task: Any) -> Any:
-    """Return as much of a task instance as there is when a run is created."""
-    return SimpleNamespace(
-        dag_id=task.dag_id,
-        task_id=task.task_id,
-        task=task,
-        map_index=-1,
-        try_number=0,
-        max_tries=task.retries,
-        pool=task.pool,
-        pool_slots=task.pool_slots,
-        queue=task.queue,
-        operator=task.task_type,
-    )
 
 
 # --- in the child

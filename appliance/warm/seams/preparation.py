@@ -6,19 +6,23 @@ import socket
 import sys
 import uuid
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import structlog
 from airflow.sdk import DAG, plugins_manager, serde, task
 from airflow.sdk._shared.observability.metrics import stats
 from airflow.sdk.api import client
 from airflow.sdk.configuration import conf
+from airflow.sdk.definitions._internal.types import NOTSET
+from airflow.sdk.definitions.param import Param
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 from airflow.sdk.listener import get_listener_manager
 from airflow.sdk.observability.metrics import stats_utils
 from pydantic import JsonValue, TypeAdapter
 
-from appliance.warm import frames, seams
+from appliance.warm import frames, integers, seams
 from appliance.warm.seams import remotelogs
 from appliance.warm.xcombackend import AIRFLOWS, XComBackend
 
@@ -46,6 +50,8 @@ def prepare() -> None:
     seams.let_crashes_kill()
     _memoise_type_adapters()
     _memoise_hostname()
+    _let_integers_be_wide()
+    _spare_schemas_that_say_nothing()
     _fill_caches()
     _set_up_logs()
     supervisor.block_orm_access()
@@ -158,6 +164,34 @@ def _memoise_type_adapters() -> None:
             return known[id(of)]
 
     comms.TypeAdapter = task_runner.TypeAdapter = Memoised
+
+
+def _let_integers_be_wide() -> None:
+    """Give the child's end of the wire what the supervisor's has for integers beyond 64 bits."""
+
+    class Decoder:
+        def __class_getitem__(cls, item: Any) -> Any:
+            return msgspec.msgpack.Decoder[item]
+
+        def __new__(cls, of: Any) -> Any:
+            return msgspec.msgpack.Decoder(of, ext_hook=integers.read)
+
+    msgpack = SimpleNamespace(**{**vars(msgspec.msgpack), "Decoder": Decoder})
+    comms.msgspec = SimpleNamespace(**{**vars(msgspec), "msgpack": msgpack})
+    comms._new_encoder = lambda: integers.Encoder(comms._msgpack_enc_hook)  # noqa: SLF001 - a seam, listed in the package
+    comms._FrameMixin._encoder = comms._new_encoder()  # noqa: SLF001 - a seam, listed in the package
+
+
+def _spare_schemas_that_say_nothing() -> None:
+    """Have no value of a conf validated that is none of a param: that is a millisecond each, in every try."""
+    known = Param.resolve
+
+    def resolve(self: Any, *values: Any, **how: Any) -> Any:
+        if self.schema or values or "value" in how or self.value is NOTSET:
+            return known(self, *values, **how)
+        return self.value
+
+    Param.resolve = resolve
 
 
 def _memoise_hostname() -> None:

@@ -25,6 +25,8 @@ from airflow.serialization.enums import stringify_encoding_keys
 from airflow.serialization.serialized_objects import DagSerialization
 from structlog.contextvars import get_contextvars
 
+from appliance.warm import integers
+
 ASKED_BY = "trigger_id"
 
 
@@ -60,7 +62,7 @@ class _Runner(TriggerRunner):  # type: ignore[misc]
 def _written(payload: Any) -> Any:
     """Return a payload as serde writes it, after the way over Airflow's own wire, which makes lists of tuples."""
     wire = comms._new_encoder().encode(payload)  # noqa: SLF001 - a seam, listed above
-    return serde.serialize(msgspec.msgpack.decode(wire))
+    return serde.serialize(msgspec.msgpack.decode(wire, ext_hook=integers.read))
 
 
 def start_of(serialized: Mapping[str, Any], task_id: str) -> dict[str, Any]:

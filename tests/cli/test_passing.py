@@ -1,0 +1,149 @@
+"""What people pass to ``submit`` on a real box, and what they are told of it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.box import RunningBox, running_box
+
+pytestmark = pytest.mark.needs_server
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
+    folder = tmp_path_factory.mktemp("passing")
+    with running_box(dags=Path(__file__).parent / "dags", folder=folder) as started:
+        yield started
+
+
+def pushed(box: RunningBox, dag_id: str, run_id: str) -> dict[str, Any]:
+    rows = box.appliance("xcoms", dag_id, run_id, "-o", "json").json
+    return {row["task_id"]: row["value"] for row in rows}
+
+
+def test_numbers_keep_their_value_from_submit_through_tasks_triggers_and_runs(
+    box: RunningBox,
+) -> None:
+    conf = {
+        "wide": 18446744073709551616,
+        "below": -(2**70),
+        "long": int("9" * 4000),
+        "one": 1.0,
+        "small": 1e-7,
+        "most": 2**64 - 1,
+        "text": "a\u0000\U0001f600",
+    }
+
+    ended = box.submit("passes", "--conf", json.dumps(conf), "--wait", "-o", "json")
+
+    assert ended.code == 0, ended.stderr
+    found = pushed(box, "passes", ended.json["run_id"])
+    kinds = {key: type(value).__name__ for key, value in conf.items()}
+    assert found["given"] == conf
+    assert found["pulled"] == {"value": conf, "kinds": kinds}
+    assert found["templated"] == f"{2**64} {-(2**70)} 1.0"
+    assert found["waits"] == 2**70
+    received = pushed(box, "receives", "started")["given"]
+    assert received == {"wide": 2**64, "one": 1.0}
+    assert isinstance(received["one"], float)
+
+
+HOSTILE = {
+    "deep": ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "within one another"),
+    "deeper than is passed on": ('{"a":' + "[" * 101 + "]" * 101 + "}", "within one"),
+    "large": ('{"a": "' + "x" * 60_000_000 + '"}', "60.0 MB as JSON; Temporal takes"),
+    "half a character": (r'{"a": [{"b": "\ud800"}]}', "a[0].b: text with half of a"),
+    "half a character as key": (r'{"\udc00": 1}', "half of a surrogate pair"),
+    "infinite": ('{"a": 1e400}', "a: inf is not JSON"),
+    "no number": ('{"a": NaN}', "NaN is not JSON"),
+    "long number": ('{"a": 1' + "0" * 5000 + "}", "more than 4300 digits"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_conf_that_would_not_reach_a_task_is_refused_in_a_line(
+    box: RunningBox, tmp_path: Path, name: str
+) -> None:
+    text, said = HOSTILE[name]
+    (tmp_path / "conf.json").write_text(text)
+
+    ended = box.submit("receives", "--conf", f"@{tmp_path}/conf.json", "--run-id", "no")
+
+    assert (ended.code, ended.stdout) == (2, "")
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    runs = box.appliance("runs", "list", "receives", "-o", "json").json
+    assert "no" not in [row["run_id"] for row in runs]
+
+
+def test_a_conf_of_very_many_keys_reaches_a_task(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    conf = {f"k{index}": index for index in range(60_000)}
+    (tmp_path / "conf.json").write_text(json.dumps(conf))
+
+    ended = box.submit(
+        "receives", "--conf", f"@{tmp_path}/conf.json", "--wait", "-o", "json"
+    )
+
+    assert ended.code == 0, ended.stderr
+    assert pushed(box, "receives", ended.json["run_id"]) == {"given": conf}
+
+
+def test_all_params_that_are_missing_or_wrong_are_told_and_how_to_give_them(
+    box: RunningBox,
+) -> None:
+    ended = box.submit("asks", "--conf", '{"age": 2}')
+
+    assert ended.code == 2
+    assert ended.stderr.splitlines() == [
+        'passing.py: DAG "asks" cannot be run: 2 of its params are missing or wrong',
+        "Invalid input for param who: No value passed (string)",
+        "Invalid input for param age: 2 is less than the minimum of 3 "
+        "(integer, minimum 3)",
+        """Give a value: submit asks --conf '{"who": "...", "age": 3}'""",
+    ]
+
+
+def test_the_conf_that_is_proposed_for_params_is_one_that_runs(box: RunningBox) -> None:
+    told = box.submit("asks").stderr
+    conf = told.rsplit("--conf '", 1)[1].rstrip("'\n")
+
+    assert box.submit("asks", "--conf", conf, "--wait").code == 0
+
+
+def test_the_params_of_a_dag_are_shown(box: RunningBox) -> None:
+    shown = box.appliance("dags", "show", "asks")
+    facts = box.appliance("dags", "show", "asks", "-o", "json").json
+
+    assert "who (string, required): Whose it is." in shown.stdout
+    assert "age (integer, minimum 3, required)" in shown.stdout
+    assert 'day (default "today")' in shown.stdout
+    assert facts["params"]["age"] == {
+        "default": None,
+        "is_required": True,
+        "allowed": "integer, minimum 3",
+        "description": None,
+        "schema": {"type": "integer", "minimum": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runs", "list", "\udcff"),
+        ("runs", "wait", "passes", "\udcff"),
+        ("dags", "show", "\udcff"),
+        ("cancel", "passes", "\udcff"),
+    ],
+)
+def test_arguments_that_are_no_text_are_usage_errors(
+    box: RunningBox, words: tuple[str, ...]
+) -> None:
+    ended = box.appliance(*words)
+
+    assert ended.code == 2
+    assert "'\\udcff' is not UTF-8 text." in ended.stderr
