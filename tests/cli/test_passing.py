@@ -86,11 +86,11 @@ def test_a_conf_of_very_many_keys_reaches_a_task(
     (tmp_path / "conf.json").write_text(json.dumps(conf))
 
     ended = box.submit(
-        "receives", "--conf", f"@{tmp_path}/conf.json", "--wait", "-o", "json"
+        "counts", "--conf", f"@{tmp_path}/conf.json", "--wait", "-o", "json"
     )
 
     assert ended.code == 0, ended.stderr
-    assert pushed(box, "receives", ended.json["run_id"]) == {"given": conf}
+    assert pushed(box, "counts", ended.json["run_id"]) == {"counted": 60_000}
 
 
 def test_all_params_that_are_missing_or_wrong_are_told_and_how_to_give_them(

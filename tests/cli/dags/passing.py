@@ -59,6 +59,15 @@ def receives() -> None:
     given()
 
 
+@dag(schedule=None)
+def counts() -> None:
+    @task
+    def counted(dag_run: Any = None) -> int:
+        return len(dag_run.conf)
+
+    counted()
+
+
 PARAMS = {
     "who": Param(type="string", description="Whose it is."),
     "age": Param(type="integer", minimum=3),
@@ -77,4 +86,5 @@ def asks() -> None:
 
 passes()
 receives()
+counts()
 asks()
