@@ -3,6 +3,7 @@
 Times are seconds since the epoch, as floats; the caller takes them from its own clock.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from appliance.dagrun.states import RunState, TaskState
@@ -44,10 +45,11 @@ class TryLost:
 
 @dataclass(frozen=True, slots=True)
 class TryResumed:
-    """What a parked try waited for has come; it goes on as the same try."""
+    """What a parked try waited for has come, or one was sent back that had not begun; it goes on as the same try."""
 
     task_id: str
     map_index: int
+    has_begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,14 @@ class SlotsAwaited:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolsScarce:
+    """More tasks need slots from outside the run than before: ``lent`` and ``exempt`` as ``Plan`` has them."""
+
+    lent: Mapping[str, str]
+    exempt: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached:
     """A time the machine asked to be woken at has come."""
 
@@ -98,6 +108,7 @@ Event = (
     | PastMet
     | SlotsGranted
     | SlotsAwaited
+    | PoolsScarce
     | TimeReached
     | CancelRequested
 )
@@ -146,6 +157,16 @@ class AskSlots:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldSlots:
+    """This instance has begun without asking: the slots it needs count as its own, be there any or not."""
+
+    task_id: str
+    map_index: int
+    priority: int
+    asks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ReturnSlots:
     """This instance needs them no longer; of one that is parked some may still count."""
 
@@ -171,5 +192,12 @@ class FinishRun:
 
 
 Decision = (
-    StartTask | StartWait | StopTask | AskSlots | ReturnSlots | WaitUntil | FinishRun
+    StartTask
+    | StartWait
+    | StopTask
+    | AskSlots
+    | HoldSlots
+    | ReturnSlots
+    | WaitUntil
+    | FinishRun
 )

@@ -11,10 +11,10 @@ import heapq
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
-from appliance.dagrun.events import SlotsAwaited, SlotsGranted
+from appliance.dagrun.events import PoolsScarce, SlotsAwaited, SlotsGranted
 from appliance.dagrun.instances import Instance
 from appliance.dagrun.leases import Leases
 from appliance.dagrun.plan import Plan, TaskSpec, WeightRule
@@ -108,6 +108,15 @@ class Gate:
             self.leases.wait(key)
         elif entry := self.leases.grant(key):
             heapq.heappush(self.queue, entry)
+
+    def widen(self, more: PoolsScarce, in_hand: Iterable[Instance]) -> Plan:
+        """Take in that more tasks need slots from outside the run; return the plan that says so."""
+        self.plan = replace(self.plan, lent=more.lent, exempt=more.exempt)
+        running = [i for i in in_hand if i.state is TaskState.RUNNING]
+        again = self.leases.widen(more.lent, [(self._key(i), i) for i in running])
+        for entry in again:
+            heapq.heappush(self.queue, entry)
+        return self.plan
 
     def _is_within(self, limit: int, entry: tuple[_Key, Instance]) -> bool:
         """Tell whether an instance keeps to its task's own limit, once those ahead of it have begun."""

@@ -71,6 +71,10 @@ class Instance:
         """What instances are visited in the order of."""
         return self.task.task_id, self.map_index
 
+    def may_resume(self, *, has_begun: bool) -> bool:
+        """Whether its try goes on when it is told so: it is parked, or is under way and has not begun."""
+        return self.is_parked or (self.has_try and not has_begun)
+
     @property
     def facts(self) -> InstanceFacts:
         """A copy for others to keep."""

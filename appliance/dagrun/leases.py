@@ -7,10 +7,10 @@ keeps nobody waiting for what it cannot run. Until a wish is answered the run ke
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from appliance.dagrun.events import AskSlots, ReturnSlots
+from appliance.dagrun.events import AskSlots, HoldSlots, ReturnSlots
 from appliance.dagrun.instances import Instance, InstanceKey
 from appliance.dagrun.states import PARKED, TaskState
 
@@ -39,7 +39,7 @@ class Leases:
     granted: dict[InstanceKey, None] = field(default_factory=dict)
     asks: Counter[InstanceKey] = field(default_factory=Counter)
     """How often each has asked."""
-    said: list[AskSlots | ReturnSlots] = field(default_factory=list)
+    said: list[AskSlots | HoldSlots | ReturnSlots] = field(default_factory=list)
 
     def lacks(self, instance: Instance) -> bool:
         """Tell whether an instance needs slots it has not got."""
@@ -104,13 +104,40 @@ class Leases:
             self._withdraw(key)
             self.said.append(ReturnSlots(*key))
 
-    def told(self) -> list[AskSlots | ReturnSlots]:
+    def widen(
+        self, groups: Mapping[str, str], running: Iterable[tuple[Rank, Instance]]
+    ) -> list[Entry]:
+        """Take in that more is needed than before; return who has asked for less and has to ask again.
+
+        Args:
+            groups: As the attribute, from now on.
+            running: Who has begun.
+        """
+        more = {
+            task_id for task_id in groups if groups[task_id] != self.groups.get(task_id)
+        }
+        again = [entry for key, entry in self.asked.items() if key[0] in more]
+        for _, instance in again:
+            self.refuse(instance.key)
+        for group in sorted(
+            {self.groups[task_id] for task_id in more if task_id in self.groups}
+        ):
+            again += self.parked.pop(group, [])
+        self.groups = groups
+        for rank, instance in running:
+            if instance.task.task_id in more:
+                self.granted[instance.key] = None
+                asks = self.asks[instance.key]
+                self.said.append(HoldSlots(*instance.key, priority=-rank[0], asks=asks))
+        return again
+
+    def told(self) -> list[AskSlots | HoldSlots | ReturnSlots]:
         """Return what is to be asked and given back since the last call.
 
         Wishes come first, so that they compete for what is given back. Who asks anew gives up what it had thereby.
         """
         said, self.said = self.said, []
-        asks = [one for one in said if isinstance(one, AskSlots)]
+        asks = [one for one in said if not isinstance(one, ReturnSlots)]
         anew = {(one.task_id, one.map_index) for one in asks}
         returns = [
             one

@@ -23,6 +23,7 @@ from appliance.dagrun.events import (
     Event,
     FinishRun,
     PastMet,
+    PoolsScarce,
     SlotsAwaited,
     SlotsGranted,
     StartTask,
@@ -196,6 +197,8 @@ class DagRun:
                 self._board.meet_past(task_ids)
             case SlotsGranted() | SlotsAwaited():
                 self._gate.hear(event)
+            case PoolsScarce():
+                self.plan = self._gate.widen(event, self._board.in_hand)
             case TimeReached():
                 self._alarm.ring(self._now)
             case CancelRequested():
@@ -261,7 +264,7 @@ class DagRun:
 
     def _resume_try(self, event: TryResumed) -> None:
         instance = self._board.find((event.task_id, event.map_index))
-        if instance is not None and instance.is_parked:
+        if instance and instance.may_resume(has_begun=event.has_begun):
             self._schedule(instance, is_new_try=False)
 
     def _park(self, instance: Instance) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from appliance.dagrun.expansion import MapSource, read_source, references, write_source
 from appliance.dagrun.rules import TriggerRule
 
+DEFAULT_POOL = "default_pool"
+
 
 class WeightRule(StrEnum):
     """Whose priority weights count towards a task's own."""
@@ -54,7 +56,7 @@ class TaskSpec:
     weight_rule: WeightRule = WeightRule.DOWNSTREAM
     total_weight: int | None = None
     """What a strategy of the user's own weighs it, whatever its rule."""
-    pool: str = "default_pool"
+    pool: str = DEFAULT_POOL
     pool_slots: int = 1
     queue: str = "default"
     execution_timeout_s: float | None = None
@@ -113,6 +115,8 @@ class Plan:
     ends_at: float | None = None
     lent: Mapping[str, str] = field(default_factory=dict)
     """Task id -> what it needs slots of that are lent from outside the run; not part of the JSON."""
+    exempt: frozenset[str] = frozenset()
+    """Tasks that run without a slot of their pool for as long as it has one for everything; not part of the JSON."""
 
     def __post_init__(self) -> None:
         for user, kind, name in self._names():

@@ -36,20 +36,28 @@ class Pool:
     waiting: dict[str, Lease] = field(default_factory=dict)
     """In the order they came."""
 
-    def want(self, lease: Lease, capacity: int, *, is_in_force: bool = False) -> None:
+    def want(
+        self,
+        lease: Lease,
+        capacity: int,
+        *,
+        is_in_force: bool = False,
+        has_begun: bool = False,
+    ) -> None:
         """Take in who wants slots.
 
         Args:
             lease: What it wants.
             capacity: How many slots there are, as it knows.
             is_in_force: Whether it knows that now; otherwise the last one to come knows best.
+            has_begun: Whether it runs already, so that it has its slots, be there any or not.
         """
         held = self.held.get(lease.lease_id)
         if is_in_force or (held is None and lease.lease_id not in self.waiting):
             self.capacity = capacity
         if held is None or held.asks < lease.asks:
             self.held.pop(lease.lease_id, None)
-            self.waiting[lease.lease_id] = lease
+            (self.held if has_begun else self.waiting)[lease.lease_id] = lease
 
     def give_back(self, lease_ids: Iterable[str]) -> None:
         """Take back slots, or forget who wanted them."""

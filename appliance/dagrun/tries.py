@@ -93,6 +93,8 @@ class ActivityTaskInput:
     """Set for the wait of a parked try, which is the activity ``run_trigger``."""
     poke_at: str | None = None
     """A sensor that is poked over and over, not before this time: each further reschedule is a retry of the activity."""
+    is_exempt: bool | None = None
+    """Whether it has asked for no slot of its pool; a worker that knows the pool may run out sends it back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,17 @@ def workflow_id(dag_id: str, run_id: str) -> str:
     return f"dag-{dag_id}-{run_id}"
 
 
+def worker_identity(name: str, slots: int) -> str:
+    """Name a worker to the server, with how many tries it runs at once: others count on it."""
+    return f"{name}/{slots}"
+
+
+def worker_of(identity: str) -> tuple[str, int]:
+    """Return name and slots of a worker; 0 slots if it does not say."""
+    name, _, slots = identity.partition("/")
+    return name, int(slots) if slots.isdecimal() else 0
+
+
 def ui_url(config: Config, workflow: str) -> str:
     """Page of a workflow in the bundled UI; empty when the server is somebody else's."""
     if config.temporal.address:

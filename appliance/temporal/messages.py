@@ -42,6 +42,7 @@ POOL_WORKFLOW = "AirflowPool"
 WANT_UPDATE = "want"
 GIVE_BACK_SIGNAL = "give_back"
 LENT_SIGNAL = "slots_lent"
+SCARCE_SIGNAL = "pools_scarce"
 HELD_QUERY = "held"
 WANTED_QUERY = "slots_wanted"
 WANT_SLOTS = "want_slots"
@@ -186,7 +187,7 @@ class DagAnswer:
     """``worker.on_lost`` of the worker that answered."""
     max_lost: int = 3
     pools: dict[str, PoolFacts] = field(default_factory=dict)
-    """Pools of its tasks whose slots may all be taken; of others nobody need ask for one."""
+    """Pools of its tasks that are asked for slots; ``default_pool`` is not while it has one for everything."""
     has_search_attributes: bool = False
     """Whether the namespace knows ``AirflowDagId`` and its siblings."""
 
@@ -228,6 +229,8 @@ class Wish:
     capacity: int
     is_in_force: bool = False
     """Whether that is so now; otherwise it was when the run began."""
+    has_begun: bool = False
+    """Whether the instance runs already, so that it has its slots, be there any or not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from appliance.dagrun.events import (
     Decision,
     Event,
     FinishRun,
+    HoldSlots,
     ReturnSlots,
     StartTask,
     StartWait,
@@ -93,7 +94,7 @@ def _say(decision: Decision) -> str:
             return f"await {name(task_id, map_index)} {try_number}"
         case StopTask(task_id, map_index, try_number):
             return f"stop {name(task_id, map_index)} {try_number}"
-        case AskSlots() | ReturnSlots():
+        case AskSlots() | HoldSlots() | ReturnSlots():
             return _say_slots(decision)
         case WaitUntil(at):
             return f"wait {at:.3f}"
@@ -101,8 +102,10 @@ def _say(decision: Decision) -> str:
             return f"finish {state} {reason}"
 
 
-def _say_slots(decision: AskSlots | ReturnSlots) -> str:
+def _say_slots(decision: AskSlots | HoldSlots | ReturnSlots) -> str:
     who = name(decision.task_id, decision.map_index)
     if isinstance(decision, AskSlots):
         return f"ask {who} {decision.priority}"
+    if isinstance(decision, HoldSlots):
+        return f"hold {who}"
     return f"return {who}" + f" {decision.parked or ''}".rstrip()

@@ -14,7 +14,11 @@ from appliance.dagrun.events import (
     Decision,
     Event,
     FinishRun,
+    HoldSlots,
+    PoolsScarce,
     ReturnSlots,
+    SlotsAwaited,
+    SlotsGranted,
     StartTask,
     StartWait,
     StopTask,
@@ -184,12 +188,15 @@ class Outside:
                 case WaitUntil(at):
                     assert at > self.now
                     self.wakes.append(at)
-                case AskSlots() | ReturnSlots():
-                    raise AssertionError("no task needs slots from outside the run")
+                case AskSlots() | HoldSlots() | ReturnSlots():
+                    self._lend(decision)
                 case FinishRun():
                     self.finished.append(decision)
         assert len(self.running) <= self.plan.max_active_tasks
         self._assert_rules_allow()
+
+    def _lend(self, decision: AskSlots | HoldSlots | ReturnSlots) -> None:
+        raise AssertionError("no task needs slots from outside the run")
 
     def _start(self, start: StartTask) -> None:
         key = (start.task_id, start.map_index)
@@ -332,6 +339,70 @@ def test_no_mapped_task_starts_before_its_rule_allows(
     world.play()
 
     assert len(world.finished) == 1
+
+
+class Scarce(Outside):
+    """The same, and some day its tasks need slots: who has begun holds one, or is sent back before it begins."""
+
+    is_cancelled_at_times = False
+    is_scarce = False
+
+    def __init__(self, plan: Plan, data: st.DataObject) -> None:
+        super().__init__(plan, data)
+        self.asking: dict[tuple[str, int], bool] = {}
+        """Who asks, and whether it has been told to wait."""
+        self.held: set[tuple[str, int]] = set()
+
+    def _lend(self, decision: AskSlots | HoldSlots | ReturnSlots) -> None:
+        key = (decision.task_id, decision.map_index)
+        self.asking.pop(key, None)
+        self.held.discard(key)
+        if isinstance(decision, AskSlots):
+            self.asking[key] = False
+        elif isinstance(decision, HoldSlots):
+            assert key in self.running
+            self.held.add(key)
+
+    def _next(self) -> list[Event]:
+        if self.is_scarce:
+            assert self.running.keys() <= self.held
+        if not self.is_scarce and self.data.draw(st.integers(0, 5)) == 0:
+            self.is_scarce = True
+            return [PoolsScarce(dict.fromkeys(self.plan.tasks, "p"), frozenset())]
+        if self.asking and (self.steps > FINAL_STEP or self.data.draw(st.booleans())):
+            key = min(self.asking)
+            has_waited = self.asking[key]
+            if not has_waited and self.data.draw(st.booleans()):
+                self.asking[key] = True
+                return [SlotsAwaited(*key)]
+            del self.asking[key]
+            self.held.add(key)
+            return [SlotsGranted(*key)]
+        return super()._next() or self._next()
+
+    def _end(self, start: StartTask) -> Event:
+        if (
+            self.is_scarce
+            and self.steps <= FINAL_STEP
+            and self.data.draw(st.booleans())
+        ):
+            key = (start.task_id, start.map_index)
+            self.resumed.add(key)
+            return TryResumed(*key, has_begun=False)
+        return super()._end(start)
+
+
+@given(plans(), st.data())
+@settings(max_examples=50, deadline=None)
+def test_every_run_ends_whose_tasks_must_ask_for_slots_from_some_moment_on(
+    plan: Plan, data: st.DataObject
+) -> None:
+    world = Scarce(plan, data)
+
+    world.play()
+
+    assert len(world.finished) == 1
+    assert not world.running
 
 
 class JumpingClock(Outside):

@@ -3,7 +3,12 @@
 import json
 from typing import Any
 
-from appliance.dagrun.events import SlotsAwaited, SlotsGranted, TryResumed
+from appliance.dagrun.events import (
+    PoolsScarce,
+    SlotsAwaited,
+    SlotsGranted,
+    TryResumed,
+)
 from appliance.dagrun.plan import Plan
 from appliance.dagrun.pool import Lease, Pool
 from tests.dagrun.builders import Transcript, plan
@@ -214,3 +219,36 @@ def test_the_best_asks_though_others_wait_already() -> None:
     said = [*run.said, *run.receive(SlotsAwaited("a", -1)), *run.end("b success")]
 
     assert [one for one in said if one.startswith("ask")] == ["ask a 2", "ask c 9"]
+
+
+def test_who_has_begun_without_asking_counts_even_beyond_the_capacity() -> None:
+    pool = Pool()
+    for name in ("a", "b", "c"):
+        pool.want(lease(name, asks=0), 2, has_begun=True)
+
+    assert not wants(pool, lease("d"), 2)
+    assert not wants(pool, lease("a", asks=1), 2), "sent back: it competes like others"
+    pool.give_back(["b"])
+    assert [x.lease_id for x in pool.lend()] == ["a"]
+
+
+def test_a_run_begins_to_ask_when_a_pool_becomes_scarce() -> None:
+    run = Transcript(lent("a, b, c, d", "", dag={"max_active_tasks": 3}))
+    assert run.said == ["start a 1", "start b 1", "start c 1"]
+
+    scarce = PoolsScarce(dict.fromkeys("abcd", "p"), frozenset())
+    assert run.receive(scarce) == ["hold a", "hold b", "hold c"]
+    assert run.end("a success") == ["ask d 1", "return a"]
+
+    sent_back = TryResumed("b", -1, has_begun=False)
+    assert run.receive(SlotsAwaited("d", -1), sent_back) == ["ask b 1"]
+    assert run.receive(SlotsGranted("b", -1)) == ["start b 1"]
+    assert run.end("b success") == ["return b"]
+
+
+def test_who_has_asked_for_less_asks_again_when_a_pool_becomes_scarce() -> None:
+    run = Transcript(lent("a, b", "a b", dag={"max_active_tasks": 2}))
+    assert run.receive(SlotsGranted("a", -1), SlotsAwaited("b", -1)) == ["start a 1"]
+
+    scarce = PoolsScarce({"a": "p, q", "b": "p, q"}, frozenset())
+    assert run.receive(scarce) == ["hold a", "ask b 1"]

@@ -5,13 +5,17 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHistory
+from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
+from appliance.temporal import messages
+from appliance.temporal.worker.pools import pool_workflow_id
 from appliance.temporal.worker.registry import dag_workflow_id
 from appliance.temporal.workflows.dag import AirflowDag
 from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
@@ -223,6 +227,51 @@ def test_as_many_run_as_the_pool_has_slots_for(box: RunningBox, tmp_path: Path) 
     most = [row["value"] for row in rows if row["key"] == "return_value"]
     assert len(most) == 5
     assert max(most) <= 2
+
+
+def test_a_run_asks_the_default_pool_as_soon_as_it_is_made_smaller(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    """Four run without having asked; the pool has two slots then, so two must end before another begins."""
+    told = Path(box.environ["APPLIANCE_CONF"])
+    before = told.read_text()
+    conf = ("--conf", json.dumps({"folder": str(tmp_path)}))
+
+    def inside() -> set[str]:
+        return {path.name for path in tmp_path.glob("in*")}
+
+    def let_go(*numbers: int) -> None:
+        for number in numbers:
+            (tmp_path / f"open{number}").touch()
+
+    assert box.submit("crowds", "--run-id", "c", *conf).code == 0
+    until("four run", lambda: inside() == {"in0", "in1", "in2", "in3"})
+    try:
+        told.write_text(f"{before}  default_pool: 2\n")
+        until("it is in force", lambda: "in force now: pools" in box.output())
+        let_go(0)
+        until("the next one waits", lambda: _held(box, "default_pool") == 3)
+        let_go(1)
+        until("it still waits", lambda: _held(box, "default_pool") == 2)
+        assert inside() == {"in2", "in3"}
+        let_go(2)
+        until("it runs", lambda: inside() == {"in3", "in4"})
+        let_go(*range(3, 7))
+        done = box.appliance("runs", "wait", "crowds", "c", timeout_s=100)
+    finally:
+        told.write_text(before)
+
+    assert done.code == 0, done.stdout + done.stderr
+
+
+def _held(box: RunningBox, pool: str) -> int:
+    """Return how many instances have slots of a pool that others wait for."""
+    name = pool_workflow_id(pool)
+    asked = messages.HELD_QUERY
+    held: list[Any] = []
+    with suppress(RPCError):  # Nobody has asked it yet.
+        held = _ask(box, lambda client: client.get_workflow_handle(name).query(asked))
+    return len(held)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 from appliance.config.model import Config
 from appliance.temporal.client.checkup import ask
 from appliance.temporal.client.door import folder_of
+from appliance.temporal.connection import worker_of
 from appliance.temporal.reports import PartHealth, ProbeResult
 
 
@@ -47,7 +48,7 @@ async def sees_poll(client: Client, config: Config) -> PartHealth:
         found = await client.workflow_service.describe_task_queue(request)
     except RPCError as err:
         return PartHealth(ok=False, why=err.message)
-    if client.identity in [poller.identity for poller in found.pollers]:
+    if client.identity in [worker_of(one.identity)[0] for one in found.pollers]:
         return PartHealth(ok=True)
     return PartHealth(ok=False, why=f"it does not poll the task queue {queue!r}")
 

@@ -30,6 +30,7 @@ from appliance.temporal.messages import (
     Whereabouts,
 )
 from appliance.temporal.worker.capacity import Capacity
+from appliance.temporal.worker.exemption import Exemption
 from appliance.temporal.worker.journal import Journal
 from appliance.temporal.worker.leases import Leases
 from appliance.temporal.worker.room import shortage
@@ -49,9 +50,16 @@ class TryActivities:
     """``run_airflow_task`` and its return after a lost lease."""
 
     def __init__(
-        self, leases: Leases, journal: Journal, *, queue: str, runs: Runs
+        self,
+        leases: Leases,
+        journal: Journal,
+        exemption: Exemption,
+        *,
+        queue: str,
+        runs: Runs,
     ) -> None:
         """``queue``: this worker's own task queue, named in every heartbeat."""
+        self._exemption = exemption
         self._leases = leases
         self._journal = journal
         self._queue = queue
@@ -97,6 +105,15 @@ class TryActivities:
         return result
 
     async def _run(self, task: ActivityTaskInput) -> TaskExecutionResult:
+        if not task.is_exempt:
+            return await self._see_through(task)
+        workflow = activity.info().workflow_id or ""
+        if not await self._exemption.holds(workflow):
+            raise lost("it has to ask for a slot of its pool first", has_begun=False)
+        with self._exemption.running(workflow):
+            return await self._see_through(task)
+
+    async def _see_through(self, task: ActivityTaskInput) -> TaskExecutionResult:
         token = activity.info().task_token
         running = self._leases.open(task, lambda: self._journal.begin(token))
         return await self._report(task, running)
@@ -243,9 +260,6 @@ class Dags(Protocol):
     async def listing(self) -> Listing:
         """As ``DagFolder.listing``."""
 
-    async def weights(self) -> dict[str, int]:
-        """As ``DagFolder.weights``."""
-
 
 class DagActivities:
     """Answers about the DAG folder."""
@@ -275,9 +289,7 @@ class DagActivities:
             return DagAnswer(refusal=no_room, dag_id=question.dag_id)
         try:
             found = await self._dags.check(**asdict(question))
-            pools = await self._capacity.tight_pools(
-                found.file, found.plan, self._config, await self._dags.weights()
-            )
+            pools = await self._capacity.pools(found.file, found.plan)
         except DagError as err:
             return DagAnswer(refusal=str(err), dag_id=question.dag_id)
         worker = self._config.worker

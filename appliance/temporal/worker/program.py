@@ -37,7 +37,7 @@ from appliance.dagfile.facts import Listing
 from appliance.temporal.client.namespace import agree_on_key, prepare
 from appliance.temporal.client.schedules import Schedules
 from appliance.temporal.client.starter import Starter
-from appliance.temporal.connection import dial
+from appliance.temporal.connection import dial, worker_identity
 from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.keyring import Keyring, ensure_key
 from appliance.temporal.messages import trigger_queue
@@ -56,6 +56,7 @@ from appliance.temporal.worker.capacity import Capacity
 from appliance.temporal.worker.clerk import Clerk
 from appliance.temporal.worker.dispatch import Dispatch
 from appliance.temporal.worker.doorkeeper import opened
+from appliance.temporal.worker.exemption import Exemption
 from appliance.temporal.worker.journal import Journal
 from appliance.temporal.worker.leases import Leases
 from appliance.temporal.worker.neighbours import Neighbours
@@ -164,11 +165,9 @@ async def _work(
         await workshop.folder()
         airflow_at = time.monotonic()
         registry = Registry(client, config.temporal.task_queue)
+        capacity = Capacity(client, config, workshop.weights)
         dags = DagActivities(
-            config,
-            workshop,
-            Capacity(client),
-            has_search_attributes=has_attributes,
+            config, workshop, capacity, has_search_attributes=has_attributes
         )
         starter = Starter(client, config, dags.read_dag)
         schedules, dispatch, page = _scheduling(
@@ -177,7 +176,13 @@ async def _work(
         neighbours = Neighbours(client, registry, starter, workshop.facts, schedules)
         runs = Runs(client, keys, neighbours)
         leases = Leases(workshop.runner(runs), parallelism=config.worker.parallelism)
-        tries = TryActivities(leases, journal, queue=_own_queue(config), runs=runs)
+        tries = TryActivities(
+            leases,
+            journal,
+            Exemption(client, capacity),
+            queue=_own_queue(config),
+            runs=runs,
+        )
         triggerer = workshop.triggerer(runs)
         stack.push_async_callback(triggerer.close)
         waits = TriggerActivities(
@@ -196,7 +201,7 @@ async def _work(
         await vaults.open(client, keys)
         await stack.enter_async_context(opened(config, starter.start))
         await stack.enter_async_context(answering(client, config))
-        live = [one.reconfigure for one in (workshop, dags, vaults, pools)]
+        live = [one.reconfigure for one in (workshop, dags, vaults, pools, capacity)]
         site = Site(config, workshop.folder, schedules)
         await stack.enter_async_context(_following(site, page, load, live, beside))
         await stack.enter_async_context(
@@ -319,6 +324,7 @@ def _workers(
         max_concurrent_activities=slots,
         max_concurrent_activity_task_polls=_POLLERS,
         build_id=_BUILD,
+        identity=worker_identity(client.identity, config.worker.parallelism),
         max_heartbeat_throttle_interval=_HEARTBEAT,
         default_heartbeat_throttle_interval=_HEARTBEAT,
         graceful_shutdown_timeout=grace,

@@ -21,6 +21,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from appliance.temporal import messages
+from appliance.temporal.connection import worker_of
 from appliance.temporal.worker import triggering
 from appliance.temporal.worker.activities import lost
 from appliance.temporal.worker.clerk import not_yet, quoted
@@ -95,7 +96,7 @@ async def _unheard(
         return  # It has ended meanwhile.
     for pending in seen.pending_activities:
         is_taken = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-        is_ours = pending.last_worker_identity == client.identity
+        is_ours = worker_of(pending.last_worker_identity)[0] == client.identity
         if is_taken and is_ours and (error := _error(pending)) is not None:
             yield (
                 client.get_async_activity_handle(

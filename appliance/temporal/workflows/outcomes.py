@@ -27,7 +27,7 @@ from appliance.temporal import messages
 _SKIPMIXIN_KEY = "skipmixin_key"
 _RETURN_KEY = "return_value"
 _INPUT_FIELDS = tuple(field.name for field in fields(ActivityTaskInput))
-_RARE_FIELDS = ("callback", "resume", "trigger", "poke_at")
+_RARE_FIELDS = ("callback", "resume", "trigger", "poke_at", "is_exempt")
 _FACTS_FIELDS = tuple(field.name for field in fields(RunFacts))
 
 
@@ -37,6 +37,8 @@ class Gone(Enum):
     LOST = auto()
     NOT_BEGUN = auto()
     """It waited for a worker, or there for a slot."""
+    SENT_BACK = auto()
+    """The same, and it is to ask for a slot of its pool before it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def given(task: ActivityTaskInput) -> dict[str, Any]:
     body["xcoms"] = [_row(row) for row in task.xcoms]
     for name in _RARE_FIELDS:
         if (value := body.pop(name)) is not None:
-            body[name] = asdict(value) if not isinstance(value, str) else value
+            is_plain = isinstance(value, str | bool)
+            body[name] = value if is_plain else asdict(value)
     return body
 
 

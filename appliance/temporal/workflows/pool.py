@@ -63,7 +63,12 @@ class AirflowPool:
         """Take in who wants slots; tell of each whether it has them now. The others are told by a signal."""
         await workflow.wait_condition(lambda: self._is_ready)
         for wish in wishes:
-            self._pool.want(wish.lease, wish.capacity, is_in_force=wish.is_in_force)
+            self._pool.want(
+                wish.lease,
+                wish.capacity,
+                is_in_force=wish.is_in_force,
+                has_begun=wish.has_begun,
+            )
         asking = {wish.lease.lease_id for wish in wishes}
         # More slots than before are for others, too.
         self._lend(told=asking)

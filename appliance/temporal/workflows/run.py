@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         Decision,
         Event,
         FinishRun,
+        HoldSlots,
         ReturnSlots,
         StartTask,
         StartWait,
@@ -198,9 +199,10 @@ class ExecuteAirflowDagWorkflow:
 
     def _plan(self, dag: DagAnswer) -> Plan:
         plan = Plan.from_json(dag.plan)
-        self._slots = Slots(plan, dag)
+        self._slots = slots = Slots(plan, dag, self._inbox.append)
         most = min(plan.max_active_tasks, _MOST_RUNNING)
-        return replace(plan, max_active_tasks=most, lent=self._slots.groups)
+        plan = replace(plan, lent=slots.groups, exempt=slots.exempt)
+        return replace(plan, max_active_tasks=most)
 
     def _follow(self, machine: DagRun) -> Tries:
         self._tries = Tries(self._facts, machine, self._ledger, self._inbox.append)
@@ -314,7 +316,7 @@ class ExecuteAirflowDagWorkflow:
     def _go_on_afresh(self, machine: DagRun, tries: list[CarriedTry]) -> None:
         waits = self._tries.waits.to_json()
         carried = Carried(self._facts, machine, self._ledger, tries, waits)
-        fresh = carried.onto(self._request)
+        fresh = carried.onto(self._slots.onto(self._request))
         if fresh is not None:
             workflow.continue_as_new(fresh)
         workflow.logger.warning("the run is too large to go on with a fresh history")
@@ -330,8 +332,8 @@ class ExecuteAirflowDagWorkflow:
                     self._tries.park(decision)
                 case StopTask(task_id, map_index):
                     self._tries.cancel(task_id, map_index)
-                case AskSlots() | ReturnSlots():
-                    self._slots.obey(decision, self._facts, self._inbox.append)
+                case AskSlots() | HoldSlots() | ReturnSlots():
+                    self._slots.obey(decision, self._facts)
                 case WaitUntil(at):
                     self._wake(at)
                 case FinishRun():

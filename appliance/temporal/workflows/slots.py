@@ -6,7 +6,7 @@ Imported by the workflow: deterministic, no clock but ``workflow.now()``.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,16 +17,24 @@ from temporalio.exceptions import ActivityError
 from appliance.dagrun.events import (
     AskSlots,
     Event,
+    HoldSlots,
+    PoolsScarce,
     ReturnSlots,
     SlotsAwaited,
     SlotsGranted,
 )
-from appliance.dagrun.plan import Plan, TaskSpec
+from appliance.dagrun.plan import DEFAULT_POOL, Plan, TaskSpec
 from appliance.dagrun.pool import Lease
 from appliance.dagrun.states import PARKED, TaskState
 from appliance.dagrun.tries import RunFacts
 from appliance.temporal import messages
-from appliance.temporal.messages import DagAnswer, GivingBack, PoolFacts, Wish
+from appliance.temporal.messages import (
+    DagAnswer,
+    DagExecutionInput,
+    GivingBack,
+    PoolFacts,
+    Wish,
+)
 
 _TIMEOUT = timedelta(seconds=30)
 _REMIND = RetryPolicy(initial_interval=timedelta(seconds=60), backoff_coefficient=1.0)
@@ -45,13 +53,16 @@ class _Need:
 class Slots:
     """The leases of one run. One none of whose tasks needs any does nothing."""
 
-    def __init__(self, plan: Plan, dag: DagAnswer) -> None:
-        """Ask for nothing yet."""
-        self._needs = {
-            task.task_id: needs
-            for task in plan.tasks.values()
-            if (needs := _needs(plan.dag_id, task, dag.pools))
-        }
+    def __init__(
+        self, plan: Plan, dag: DagAnswer, report: Callable[[Event], None]
+    ) -> None:
+        """Ask for nothing yet; ``report`` what happens."""
+        self._plan = plan
+        self._pools = dict(dag.pools)
+        self._report = report
+        self._needs = self._needed()
+        # Those that have come meanwhile are heard now.
+        workflow.set_signal_handler(messages.SCARCE_SIGNAL, self._widen)
         self._lent: set[str] = set()
         self._wanted: dict[str, Wish] = {}
         self._asking: dict[str, set[workflow.ActivityHandle[bool]]] = {}
@@ -66,6 +77,19 @@ class Slots:
             task_id: ", ".join(need.pool for need in needs)
             for task_id, needs in self._needs.items()
         }
+
+    @property
+    def exempt(self) -> frozenset[str]:
+        """Tasks that do without a slot of their pool as long as it has one for everything."""
+        if DEFAULT_POOL in self._pools:
+            return frozenset()
+        tasks = self._plan.tasks.values()
+        return frozenset(task.task_id for task in tasks if task.pool == DEFAULT_POOL)
+
+    def onto(self, request: DagExecutionInput) -> DagExecutionInput:
+        """Return the input of a fresh workflow run of this run, which asks the same pools."""
+        assert request.dag is not None  # noqa: S101  # as it has run with it
+        return replace(request, dag=replace(request.dag, pools=self._pools))
 
     @property
     def is_settled(self) -> bool:
@@ -83,28 +107,51 @@ class Slots:
         self._lent.update(lease_ids)
 
     def obey(
-        self,
-        decision: AskSlots | ReturnSlots,
-        facts: RunFacts,
-        report: Callable[[Event], None],
+        self, decision: AskSlots | HoldSlots | ReturnSlots, facts: RunFacts
     ) -> None:
         """Get an instance all it needs, and report that; or give back what it has."""
-        if isinstance(decision, AskSlots):
-            self._ask(facts, decision, report)
-        else:
-            self._give_back(facts, decision)
+        match decision:
+            case AskSlots():
+                self._ask(facts, decision)
+            case HoldSlots():
+                self._hold(facts, decision)
+            case ReturnSlots():
+                self._give_back(facts, decision)
 
-    def _ask(
-        self, facts: RunFacts, decision: AskSlots, report: Callable[[Event], None]
-    ) -> None:
+    def _ask(self, facts: RunFacts, decision: AskSlots) -> None:
         """Ask one pool after the other."""
 
         async def acquire() -> None:
             for need in self._needs[decision.task_id]:
-                await self._acquire(facts, need, decision, report)
-            report(SlotsGranted(decision.task_id, decision.map_index))
+                await self._acquire(facts, need, decision)
+            self._report(SlotsGranted(decision.task_id, decision.map_index))
 
         self._then((decision.task_id, decision.map_index), acquire())
+
+    def _hold(self, facts: RunFacts, decision: HoldSlots) -> None:
+        """Have the pools know of an instance that has begun."""
+
+        async def hold() -> None:
+            for need in self._needs[decision.task_id]:
+                wish = replace(_wish(facts, need, decision), has_begun=True)
+                await self._has_at_once(wish)
+
+        self._then((decision.task_id, decision.map_index), hold())
+
+    def _needed(self) -> "dict[str, tuple[_Need, ...]]":
+        return {
+            task.task_id: needs
+            for task in self._plan.tasks.values()
+            if (needs := _needs(self._plan.dag_id, task, self._pools))
+        }
+
+    def _widen(self, scarce: dict[str, PoolFacts]) -> None:
+        """Ask these pools, too, from now on: a worker has seen that they may run out of slots."""
+        if scarce.keys() <= self._pools.keys():
+            return
+        self._pools = {**scarce, **self._pools}
+        self._needs = self._needed()
+        self._report(PoolsScarce(self.groups, self.exempt))
 
     def _give_back(self, facts: RunFacts, decision: ReturnSlots) -> None:
         instance = (decision.task_id, decision.map_index)
@@ -129,28 +176,13 @@ class Slots:
             *(self._return(GivingBack(pool, [], facts.workflow_id)) for pool in pools)
         )
 
-    async def _acquire(
-        self,
-        facts: RunFacts,
-        need: _Need,
-        asked: AskSlots,
-        report: Callable[[Event], None],
-    ) -> None:
-        lease = Lease(
-            lease_id=_lease_id(facts, need.pool, asked),
-            workflow_id=facts.workflow_id,
-            task_id=asked.task_id,
-            map_index=asked.map_index,
-            slots=need.slots,
-            priority=asked.priority,
-            logical_date=facts.logical_date,
-            asks=asked.asks,
-        )
-        wish = Wish(need.pool, lease, need.capacity)
+    async def _acquire(self, facts: RunFacts, need: _Need, asked: AskSlots) -> None:
+        wish = _wish(facts, need, asked)
+        lease = wish.lease
         self._lent.discard(lease.lease_id)
         if await self._has_at_once(wish) or lease.lease_id in self._lent:
             return
-        report(SlotsAwaited(asked.task_id, asked.map_index))
+        self._report(SlotsAwaited(asked.task_id, asked.map_index))
         self._wanted[lease.lease_id] = wish
         self._remind(facts)
         await workflow.wait_condition(lambda: lease.lease_id in self._lent)
@@ -232,5 +264,21 @@ def _needs(
     return tuple(needs)
 
 
-def _lease_id(facts: RunFacts, pool: str, of: AskSlots | ReturnSlots) -> str:
+def _wish(facts: RunFacts, need: _Need, asked: AskSlots | HoldSlots) -> Wish:
+    lease = Lease(
+        lease_id=_lease_id(facts, need.pool, asked),
+        workflow_id=facts.workflow_id,
+        task_id=asked.task_id,
+        map_index=asked.map_index,
+        slots=need.slots,
+        priority=asked.priority,
+        logical_date=facts.logical_date,
+        asks=asked.asks,
+    )
+    return Wish(need.pool, lease, need.capacity)
+
+
+def _lease_id(
+    facts: RunFacts, pool: str, of: AskSlots | HoldSlots | ReturnSlots
+) -> str:
     return f"{facts.workflow_id}/{of.task_id}/{of.map_index} {pool}"

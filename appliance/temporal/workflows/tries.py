@@ -20,6 +20,7 @@ from appliance.dagrun.events import (
     StartWait,
     TryEnded,
     TryLost,
+    TryResumed,
     WaitEnded,
 )
 from appliance.dagrun.machine import DagRun
@@ -242,6 +243,7 @@ class Tries:
             if start.reschedules
             else None,
             resume=self.waits.resumption(instance, start.try_number),
+            is_exempt=start.task_id in self._machine.plan.exempt or None,
         )
 
     async def _run_try(self, task: ActivityTaskInput, queue: str) -> None:
@@ -274,10 +276,15 @@ class Tries:
         self, task: ActivityTaskInput, outcome: outcomes.Lease | outcomes.Gone
     ) -> TryLost | None:
         this = (task.task_id, task.map_index, task.try_number)
-        if not _is_stopped():
-            return TryLost(*this)
-        if outcome is outcomes.Gone.NOT_BEGUN:
+        if outcome is outcomes.Gone.LOST or isinstance(outcome, outcomes.Lease):
+            return None if _is_stopped() else TryLost(*this)
+        if _is_stopped():
             self._machine.never_began(*this)
+            return None
+        if task.resume is not None:
+            instance = (task.task_id, task.map_index)
+            self.waits.resume_later(instance, task.try_number, task.resume)
+        self._report(TryResumed(task.task_id, task.map_index, has_begun=False))
         return None
 
     def _is_watched(self, task: ActivityTaskInput, result: TaskExecutionResult) -> bool:
@@ -303,6 +310,8 @@ class Tries:
         outcome = outcomes.Lease(queue) if queue else outcomes.Gone.NOT_BEGUN
         while not _is_stopped():
             if outcome is outcomes.Gone.NOT_BEGUN:
+                if task.is_exempt and task.task_id not in self._machine.plan.exempt:
+                    return outcomes.Gone.SENT_BACK
                 outcome = await self._execute(task, messages.ACTIVITY, None)
             elif isinstance(outcome, outcomes.Lease):
                 known = replace(task, xcoms=(), complete=())

@@ -168,6 +168,12 @@ class Waits:
         parked_try, resumption = self._resumptions.pop(instance, (0, None))
         return resumption if parked_try == try_number else None
 
+    def resume_later(
+        self, instance: Instance, try_number: int, resumption: Resumption
+    ) -> None:
+        """Take back how this try goes on: it has not begun, and will do so later."""
+        self._resumptions[instance] = (try_number, resumption)
+
     def to_json(self) -> dict[str, Any]:
         """Write every wait, and how tries go on whose wait is over."""
         return {

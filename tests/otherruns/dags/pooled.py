@@ -53,6 +53,21 @@ def counts():
     one.expand(number=list(range(5)))
 
 
+@dag(schedule=None, max_active_tasks=4)
+def crowds():
+    """Each waits for a file of its own; all in default_pool."""
+
+    @task
+    def one(number, **context):
+        folder = Path(context["dag_run"].conf["folder"])
+        (folder / f"in{number}").touch()
+        while not (folder / f"open{number}").exists():
+            time.sleep(0.05)
+        (folder / f"in{number}").unlink()
+
+    one.expand(number=list(range(7)))
+
+
 @dag(schedule=None)
 def no_such_pool():
     @task(pool="nowhere")
@@ -74,5 +89,6 @@ def too_large():
 pooled()
 limited()
 counts()
+crowds()
 no_such_pool()
 too_large()
