@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,9 @@ from appliance.config.model import Config
 from appliance.errors import ApplianceError
 
 _BEGIN = "began"
+_PATIENCE_S = 1.0
+"""Who looks whether a lock is held has it shared for an instant; one that is held that long is meant."""
+_AGAIN_S = 0.02
 
 
 class AlreadyRunning(ApplianceError):
@@ -38,7 +42,6 @@ def locked(config: Config) -> Iterator[Path]:
     """
     folder = run_folder(config.data)
     _sweep(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "lock"]
     if config.runs_server:
         # Two servers on one database would ruin it, also from two containers.
@@ -77,8 +80,9 @@ def holder(data: Path) -> int | None:
     """Return the process id of this host's appliance on ``data``; None when it is down."""
     path = run_folder(data) / "lock"
     try:
-        with path.open("r+") as file:
-            if _try_lock(file):
+        with path.open() as file:
+            # Shared, so that of several who ask none takes another for the appliance.
+            if _try_lock(file, fcntl.LOCK_SH):
                 return None
             return int(file.read() or 0) or None
     except (FileNotFoundError, PermissionError):
@@ -102,7 +106,7 @@ def _sweep(own: Path) -> None:
         if lock.parent == own:
             continue
         with suppress(OSError), lock.open("r+") as file:
-            if _try_lock(file):
+            if _try_lock(file, fcntl.LOCK_EX):
                 shutil.rmtree(lock.parent, ignore_errors=True)
 
 
@@ -115,21 +119,36 @@ def _already(config: Config, pid: str) -> AlreadyRunning:
 
 
 def _lock(path: Path, config: Config) -> IO[str]:
-    file = path.open("a+")
-    if not _try_lock(file):
-        file.seek(0)
-        pid = file.read().strip() or "unknown"
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+        if _try_lock(file, fcntl.LOCK_EX) and _is_at(file, path):
+            break
+        if time.monotonic() > deadline:
+            file.seek(0)
+            pid = file.read().strip() or "unknown"
+            file.close()
+            raise _already(config, pid)
         file.close()
-        raise _already(config, pid)
+        time.sleep(_AGAIN_S)
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
 
 
-def _try_lock(file: IO[str]) -> bool:
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether an open file is still the one at its path: another host's start may have swept it away."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

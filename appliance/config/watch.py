@@ -50,11 +50,12 @@ class Watch:
         is_due = bool(self._said) and self._looks % _AGAIN_AFTER_LOOKS == 0
         if not is_settled or (stamps == self._read and not is_due):
             return None
-        self._read = stamps
         try:
-            return self._taken(self._loaded())
+            found = self._loaded()
         except ConfigError as err:
+            self._read = stamps
             return self._bad(str(err))
+        return self._taken(found)
 
     def _loaded(self) -> Config:
         found = self._load()

@@ -4,25 +4,24 @@ A part of every worker. That several say the same does no harm: each says only w
 knows, and saying it twice changes nothing. Nothing is remembered here that a restart would lose.
 """
 
-import asyncio
 import logging
 import math
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import Listing
-from appliance.errors import ApplianceError
 from appliance.reconcile.declarations import unreadable, wanted
-from appliance.temporal.client.schedules import ServerError
 from appliance.temporal.orders import Known
+from appliance.temporal.worker.repeating import repeating
 from appliance.temporal.worker.site import Site
-from appliance.warm.control import ForkError, ZygoteLostError
 
 _LOG = logging.getLogger(__name__)
 LOOK_S = 1.0
 """With two looks of the configuration's own watch, less than the two seconds people are promised."""
+_MOST_S = 5.0
+"""Between two looks while they fail."""
 _AGAIN_S = 60.0
 """How often the scheduler is compared though nothing has changed here: somebody may have terminated it."""
 
@@ -84,29 +83,12 @@ def _differs(known: Known | None, digest: str) -> bool:
 @asynccontextmanager
 async def reconciling(site: Site) -> AsyncIterator[None]:
     """Keep the scheduler in agreement with the folder and the configuration."""
-    task = asyncio.create_task(_keep(Reconciler(site)))
-    try:
+    reconciler = Reconciler(site)
+
+    async def look() -> float:
+        await reconciler.look()
+        return LOOK_S
+
+    what = "the schedules could not be looked after"
+    async with repeating(what, look, most_s=_MOST_S):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _keep(reconciler: Reconciler) -> None:
-    while True:
-        try:
-            await reconciler.look()
-        except (
-            ApplianceError,
-            ZygoteLostError,
-            ForkError,
-            OSError,
-            ServerError,
-        ) as err:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # The SDK makes an error of its own of it.
-                raise asyncio.CancelledError from err
-            _LOG.warning("the schedules could not be looked after: %s", err)
-        await asyncio.sleep(LOOK_S)

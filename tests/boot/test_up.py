@@ -137,6 +137,35 @@ def test_one_appliance_a_data_folder(tmp_path: Path) -> None:
     refuse_second(config)
 
 
+def test_who_asks_whether_an_appliance_is_up_keeps_none_from_starting(
+    tmp_path: Path,
+) -> None:
+    """`appliance health`, asked all the time by several, and twenty starts meanwhile."""
+    config = box(tmp_path)
+    with locked(config):
+        pass
+    ask = (
+        "import pathlib, sys; from appliance.boot.rundir import holder\n"
+        "while True: print(holder(pathlib.Path(sys.argv[1])), flush=True)"
+    )
+    command = [sys.executable, "-c", ask, str(config.data)]
+    asking = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    try:
+        for one in asking:
+            assert one.stdout is not None
+            assert one.stdout.readline() == "None\n", "an asker is taken for it"
+        for _ in range(20):
+            with locked(config):
+                assert holder(config.data) == os.getpid()
+    finally:
+        for one in asking:
+            one.kill()
+            said, _ = one.communicate()
+            assert set(said.split()) <= {"None", str(os.getpid())}
+
+
 @pytest.mark.parametrize("role", ["server", "worker"])
 def test_one_server_and_one_worker_a_data_folder(tmp_path: Path, role: Half) -> None:
     """Whichever containers: two workers would report each other's tries as lost."""

@@ -10,7 +10,6 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
 )
 from temporalio.common import QueryRejectCondition
-from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.dagrun.slots import Declaration, Slot
@@ -32,8 +31,6 @@ from appliance.temporal.orders import (
 )
 from appliance.temporal.standing import Standing
 
-ServerError = TemporalError
-"""The server did not do it, for now at least."""
 _AT_ONCE = 100
 
 

@@ -4,7 +4,6 @@ There people see when a DAG runs, pause and resume it, trigger and backfill it. 
 sides last agreed on, which the Temporal Schedule carries: what differs from that was pressed on its page.
 """
 
-import asyncio
 import hashlib
 import json
 import logging
@@ -36,6 +35,7 @@ from appliance.temporal.client.schedules import Schedules
 from appliance.temporal.limits import shortened
 from appliance.temporal.orders import ScheduleAction, ScheduleRow
 from appliance.temporal.worker.native import Ask, Proofs, candidate, times_of
+from appliance.temporal.worker.repeating import repeating
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = "airflow-schedule-"
@@ -48,6 +48,10 @@ _FAR_S = 30.0
 _ROWS_PER_S = 100
 """For so many schedules there is a second more between two looks."""
 _REFUSED_S = 600.0
+_MAY_BE_FALSE = (
+    "the Temporal UI's page of schedules may not be true; "
+    "`appliance schedules` is, and needs none"
+)
 _POLICY = SchedulePolicy(
     # Each is a message that takes no time, and late the scheduler knows by itself what to do.
     overlap=ScheduleOverlapPolicy.ALLOW_ALL,
@@ -88,40 +92,28 @@ class Page:
         """Those that ring."""
         self._told: set[str] | None = None
         self._rows = 0
+        self._was_refused = False
+        """Whether the server allows no Temporal Schedules, which was told then."""
 
     @asynccontextmanager
     async def kept(self, *, is_near: bool) -> AsyncIterator[None]:
         """Keep page and scheduler in agreement; ``is_near``: the server is this box's own."""
-        task = asyncio.create_task(self._keep(_NEAR_S if is_near else _FAR_S))
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        pause_s = _NEAR_S if is_near else _FAR_S
 
-    async def _keep(self, pause_s: float) -> None:
-        said = ""
-        while True:
-            left_s = pause_s + self._rows / _ROWS_PER_S
+        async def look() -> float:
             try:
-                if not await self.agree():
-                    left_s = 0.1
-                said = ""
-            except Exception as err:  # people and other programs may put anything there
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise asyncio.CancelledError from err
-                if isinstance(err, RPCError) and err.status in _NOT_ALLOWED:
-                    left_s = _REFUSED_S
-                if str(err) != said:
-                    said = str(err)
-                    _LOG.warning(
-                        "the Temporal UI's page of schedules may not be true (%s); "
-                        "`appliance schedules` is, and needs none",
-                        said,
-                    )
-            await asyncio.sleep(left_s)
+                is_done = await self.agree()
+            except RPCError as err:
+                if err.status not in _NOT_ALLOWED:
+                    raise
+                if not self._was_refused:
+                    _LOG.warning("%s (%s)", _MAY_BE_FALSE, err)
+                self._was_refused = True
+                return _REFUSED_S
+            return pause_s + self._rows / _ROWS_PER_S if is_done else 0.1
+
+        async with repeating(_MAY_BE_FALSE, look, most_s=_FAR_S):
+            yield
 
     async def agree(self) -> bool:
         """Make page and scheduler agree; tell whether that has come to an end.

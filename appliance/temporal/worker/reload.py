@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from appliance.config.model import Config
 from appliance.config.watch import EVERY_S, Watch
+from appliance.temporal.worker.repeating import repeating
 
 _LOG = logging.getLogger(__name__)
+_MOST_S = 5.0
 
 Apply = Callable[[Config], None]
 
@@ -18,21 +20,17 @@ async def reloading(
     config: Config, load: Callable[[], Config], apply: Sequence[Apply]
 ) -> AsyncIterator[None]:
     """Watch what the configuration was read from, and hand a good one to all of ``apply``."""
-    watching = asyncio.create_task(_watch(Watch(config, load), apply))
-    try:
-        yield
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+    watch = Watch(config, load)
 
-
-async def _watch(watch: Watch, apply: Sequence[Apply]) -> None:
-    while True:
-        await asyncio.sleep(EVERY_S)
+    async def look() -> float:
         change = await asyncio.to_thread(watch.look)
-        if change is None:
-            continue
-        _LOG.log(logging.ERROR if change.is_bad else logging.INFO, "%s", change.text)
-        for one in apply:
-            one(change.config)
+        if change is not None:
+            _LOG.log(
+                logging.ERROR if change.is_bad else logging.INFO, "%s", change.text
+            )
+            for one in apply:
+                one(change.config)
+        return EVERY_S
+
+    async with repeating("a saved configuration is not read", look, most_s=_MOST_S):
+        yield

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,7 +20,7 @@ from appliance.config.environment import airflow_environment
 from appliance.config.model import Config
 from appliance.taskrun.traces import Trace, traces
 from appliance.temporal.connection import workflow_id
-from appliance.warm.control import ForkError, ZygoteLostError
+from appliance.temporal.worker.repeating import repeating
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 3600.0
@@ -34,29 +34,18 @@ Purge = Callable[[Sequence[Trace]], Awaitable[None]]
 async def keeping(client: Client, config: Config, purge: Purge) -> AsyncIterator[None]:
     """Clean up now and every hour, or more often when little is kept."""
     every_s = min(_EVERY_S, max(_LEAST_S, config.temporal.retention_s / 10))
-    cleaning = asyncio.create_task(_clean_for_ever(client, config, purge, every_s))
-    try:
+
+    async def look() -> float:
+        number = await clean(client, config, purge, now=time.time())
+        if number:
+            days = config.temporal.retention_s / 86400
+            text = "deleted logs and XComs of %d run%s older than %g days"
+            _LOG.info(text, number, "" if number == 1 else "s", days)
+        return every_s
+
+    what = "old logs and XComs could not be deleted"
+    async with repeating(what, look, most_s=every_s):
         yield
-    finally:
-        cleaning.cancel()
-        with suppress(asyncio.CancelledError):
-            await cleaning
-
-
-async def _clean_for_ever(
-    client: Client, config: Config, purge: Purge, every_s: float
-) -> None:
-    while True:
-        try:
-            number = await clean(client, config, purge, now=time.time())
-        except (OSError, RPCError, ForkError, ZygoteLostError) as err:
-            _LOG.warning("old logs and XComs could not be deleted: %s", err)
-        else:
-            if number:
-                days = config.temporal.retention_s / 86400
-                text = "deleted logs and XComs of %d run%s older than %g days"
-                _LOG.info(text, number, "" if number == 1 else "s", days)
-        await asyncio.sleep(every_s)
 
 
 async def clean(client: Client, config: Config, purge: Purge, *, now: float) -> int:

@@ -10,42 +10,46 @@ from appliance.config.model import Config
 from appliance.config.sizes import size
 from appliance.taskrun.logquota import trim
 from appliance.temporal.worker.clock import Clock
+from appliance.temporal.worker.repeating import repeating
 from appliance.temporal.worker.room import shortage
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 10.0
-_TRIM_EVERY = 30
-"""Looks after which logs are measured; their folder may hold many files."""
+_TRIM_S = 300.0
+"""How often logs are measured; their folder may hold many files."""
 
 
 @asynccontextmanager
 async def watching(config: Config) -> AsyncIterator[None]:
     """Say once when room runs short, when it is back and when the clock jumps; keep logs within their quota."""
-    watch = asyncio.create_task(_watch(config))
-    try:
-        yield
-    finally:
-        watch.cancel()
+    clock, was_short = Clock(), False
 
-
-async def _watch(config: Config) -> None:
-    clock = Clock()
-    was_short = False
-    looks = 0
-    while True:
+    async def watch_clock() -> float:
         jump = clock.jumped(wall_s=time.time(), steady_s=time.monotonic())
         if jump:
             _LOG.warning("%s", jump)
+        return _LOOK_S
+
+    async def watch_room() -> float:
+        nonlocal was_short
         why = shortage(config)
         if why and not was_short:
             _LOG.error("%s", why)
         elif was_short and not why:
             _LOG.warning("%s: there is room again, runs are accepted", config.data)
         was_short = why is not None
-        if looks % _TRIM_EVERY == 0:
-            await _trim(config)
-        looks += 1
-        await asyncio.sleep(_LOOK_S)
+        return _LOOK_S
+
+    async def trim_logs() -> float:
+        await _trim(config)
+        return _TRIM_S
+
+    async with (
+        repeating("the clock is not watched", watch_clock),
+        repeating("the room on the disk is not watched", watch_room),
+        repeating("logs are not kept within disk.logs", trim_logs, most_s=_TRIM_S),
+    ):
+        yield
 
 
 async def _trim(config: Config) -> None:
