@@ -62,4 +62,4 @@ VOLUME /data
 EXPOSE 7233 8233 9233
 # Asked often, as it costs little; one that fails has waited for 4 to 7 s.
 HEALTHCHECK --interval=2s --timeout=10s --retries=5 CMD ["appliance-checkup"]
-ENTRYPOINT ["tini", "-s", "--", "appliance-entry"]
+ENTRYPOINT ["appliance-entry"]

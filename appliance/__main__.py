@@ -9,10 +9,14 @@ if TYPE_CHECKING:
     import click
 
 _INTERRUPTED = 130
+_DAEMONS = ("up", "worker")
+"""What runs until it is told to stop, which is no failure however early that comes."""
 
 
 def main() -> NoReturn:
     """Run ``appliance``."""
+    if sys.argv[1:2] and sys.argv[1] in _DAEMONS:
+        _end_well_when_told()
 
     def command() -> "click.Command":
         from appliance.cli.program import appliance
@@ -31,6 +35,16 @@ def submit() -> NoReturn:
         return submit
 
     _run(command, "submit")
+
+
+def _end_well_when_told() -> None:
+    """End with 0 on SIGTERM, until supervisord or the worker is far enough to stop in order."""
+    import signal
+
+    def end(_signal: int, _frame: object) -> NoReturn:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _run(find: Callable[[], "click.Command"], name: str) -> NoReturn:

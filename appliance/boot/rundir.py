@@ -65,7 +65,7 @@ def note_begin(folder: Path, began: float) -> None:
 
 def take_begin(data: Path) -> float | None:
     """Return when this process's appliance began; None unless it is the first of its children to ask."""
-    if holder(data) != os.getppid():
+    if not is_child_of(data):
         return None
     path = run_folder(data) / _BEGIN
     try:
@@ -74,6 +74,11 @@ def take_begin(data: Path) -> float | None:
     except (OSError, ValueError):
         return None
     return began
+
+
+def is_child_of(data: Path) -> bool:
+    """Whether this process was started by this host's appliance on ``data``."""
+    return holder(data) == os.getppid()
 
 
 def holder(data: Path) -> int | None:

@@ -9,11 +9,13 @@ import io
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from supervisor import events  # type: ignore[import-untyped]
+from supervisor.loggers import LevelsByName  # type: ignore[import-untyped]
 from supervisor.medusa import asyncore_25  # type: ignore[import-untyped]
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 from supervisor.states import SupervisorStates  # type: ignore[import-untyped]
@@ -22,8 +24,12 @@ from supervisor.supervisord import Supervisor  # type: ignore[import-untyped]
 from appliance.boot.endurance import Endurance
 
 
-def supervise(conf: Path) -> str | None:
+def supervise(conf: Path, *, cannot_start: Callable[[], bool]) -> str | None:
     """Run the programs of ``conf`` until a signal stops them or a part is given up.
+
+    Args:
+        conf: supervisord's configuration.
+        cannot_start: whether a part that has ended has left word that starting it again is of no use.
 
     Returns:
         Which part could not stay up and why; None after an orderly stop.
@@ -33,7 +39,7 @@ def supervise(conf: Path) -> str | None:
     options = ServerOptions()
     options.realize(["--nodaemon", "--configuration", str(conf)])
     options.first, options.test = True, False
-    supervision = _Supervision(options)
+    supervision = _Supervision(options, cannot_start)
     try:
         with redirect_stderr(_Forgiving(sys.stderr)):
             supervision.main()
@@ -71,8 +77,9 @@ def _append(fd: int) -> None:
 class _Supervision(Supervisor):  # type: ignore[misc]
     """supervisord, watched."""
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: Any, cannot_start: Callable[[], bool]) -> None:
         super().__init__(options)
+        self._cannot_start = cannot_start
         self.reason: str | None = None
         self._endurance = Endurance()
 
@@ -80,6 +87,7 @@ class _Supervision(Supervisor):  # type: ignore[misc]
         """Run the loop; ``run`` has just dropped all subscriptions."""
         events.subscribe(events.ProcessStateFatalEvent, self._on_fatal)
         events.subscribe(events.ProcessStateExitedEvent, self._on_exited)
+        events.subscribe(events.ProcessStateBackoffEvent, self._on_backoff)
         super().runforever()
 
     def _on_fatal(self, event: Any) -> None:
@@ -87,9 +95,17 @@ class _Supervision(Supervisor):  # type: ignore[misc]
         why = event.process.spawnerr or "it does not start"
         self._give_up(event.process.config.name, f"it does not come up: {why}")
 
+    def _on_backoff(self, event: Any) -> None:
+        # It ended within startsecs; with which code, supervisord has forgotten.
+        if self._cannot_start():
+            # It has said why, in a line that is to be the last.
+            self.options.logger.level = LevelsByName.CRIT
+            self._give_up(event.process.config.name, "it cannot run as configured")
+
     def _on_exited(self, event: Any) -> None:
         if event.expected:
             return  # It was there to do one thing and has done it.
+        self._on_backoff(event)
         part = event.process.config.name
         why = self._endurance.ended(part, now_s=time.monotonic())
         if why:

@@ -14,9 +14,10 @@ from appliance.boot.stamp import stamp
 from appliance.boot.supervision import supervise
 from appliance.boot.supervisord import Programs, render
 from appliance.boot.vacuum import vacuum
+from appliance.config.failedstart import forget, note, noted
 from appliance.config.inforce import keep
 from appliance.config.model import Config
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, ConfigError
 from appliance.temporal.client.checkup import SERVER
 
 _STOP_MARGIN_S = 15.0
@@ -35,13 +36,19 @@ def run(config: Config) -> int:
         NotReady: folders or ports are not as they need to be.
         AlreadyRunning: another appliance works on this data folder.
         PartFailed: a part could not stay up; everything else was stopped.
+        ConfigError: the worker found that it cannot run as configured, and has said why.
     """
     began = time.monotonic()
     refuse_second(config)
     check(config, platform=sys.platform)
     with locked(config) as folder:
         note_begin(folder, began)
-        _prepare(config, folder)
+        forget(config.data)
+        try:
+            _prepare(config, folder)
+        except ApplianceError as err:
+            note(config.data, str(err))
+            raise
         programs = Programs(
             python=Path(sys.executable),
             temporal=Path(sys.executable).with_name("temporal"),
@@ -50,7 +57,10 @@ def run(config: Config) -> int:
         conf = folder / "supervisord.conf"
         text = render(config, programs, is_root=os.geteuid() == 0)
         conf.write_text(text, encoding="utf-8")
-        reason = supervise(conf)
+        reason = supervise(conf, cannot_start=lambda: bool(noted(config.data)))
+        cannot_start = bool(noted(config.data))
+    if reason and cannot_start:
+        raise ConfigError("")
     if reason:
         raise PartFailed(f"The appliance ends, {reason}. What it said is above.")
     return 0

@@ -10,7 +10,7 @@ import click
 
 from appliance.cli.box import START_S, Box, pass_box
 from appliance.cli.command import Command
-from appliance.errors import ConfigError, TemporalUnreachable
+from appliance.errors import ApplianceError, ConfigError, TemporalUnreachable
 
 if TYPE_CHECKING:
     from appliance.boot.banner import Facts
@@ -54,7 +54,8 @@ def worker(box: Box, /) -> None:
     """Run a worker alone ('up' starts one by itself)."""
     own_begin = time.monotonic()
     from appliance.boot.banner import banner
-    from appliance.boot.rundir import take_begin
+    from appliance.boot.rundir import is_child_of, take_begin
+    from appliance.config.failedstart import note
     from appliance.reconcile.reconciler import reconciling
     from appliance.temporal.worker.program import run
 
@@ -65,7 +66,12 @@ def worker(box: Box, /) -> None:
         began = take_begin(config.data) or own_begin
         click.echo(banner(config, facts(config, started, began), cwd=Path.cwd()))
 
-    run(config, announce, box.load, reconciling)
+    try:
+        run(config, announce, box.load, reconciling)
+    except ApplianceError as err:
+        if err.exit_code == ConfigError.exit_code and is_child_of(config.data):
+            note(config.data, str(err))
+        raise
 
 
 def worker_config(box: Box) -> "Config":

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from appliance.config.model import Config
+from appliance.config.problems import Problems
 from appliance.errors import ConfigError
 
 _PREFIXES = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
@@ -54,6 +55,10 @@ _REMOTE_LOGS = (
     "AIRFLOW__LOGGING__REMOTE_LOGGING_CMD",
     "AIRFLOW__LOGGING__REMOTE_LOGGING_SECRET",
 )
+_OBJECTS = (
+    "AIRFLOW__SECRETS__BACKEND_KWARGS",
+    "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS",
+)
 _READ_BY_TASKS = frozenset(
     {
         "API__BASE_URL",
@@ -73,6 +78,19 @@ def airflow_variables(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in sorted(environ.items())
         if name.startswith(_PREFIXES) or name in _NAMES
     }
+
+
+def check(environ: Mapping[str, str], problems: Problems) -> None:
+    """Note arguments of a secrets backend that Airflow would go on without."""
+    for name in _OBJECTS:
+        try:
+            is_object = isinstance(json.loads(environ.get(name) or "{}"), dict)
+        except json.JSONDecodeError as err:
+            where = f"{err.msg} at line {err.lineno}, column {err.colno}"
+            problems.add(name, f"is no JSON object: {where}")
+        else:
+            if not is_object:
+                problems.add(name, 'is no JSON object, as in {"url": "..."}')
 
 
 def ignored(names: Iterable[str]) -> list[str]:

@@ -121,6 +121,7 @@ def load(
         told=schema.until_restart(told),
     )
     overrides.check_role(config, env, problems)
+    environment.check(config.airflow_env, problems)
     remotelogs.check(environment.airflow_environment(config), problems)
     problems.check()
     return replace(

@@ -4,6 +4,7 @@ TLS, API key and the rest come from the SDK's own environment configuration (``t
 """
 
 import asyncio
+import math
 import os
 import time
 from pathlib import Path
@@ -14,8 +15,9 @@ import temporalio.client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 
+from appliance.config.failedstart import noted_after
 from appliance.config.model import Config
-from appliance.errors import ConfigError, TemporalUnreachable
+from appliance.errors import ApplianceError, ConfigError, TemporalUnreachable
 from appliance.temporal.payloads import CONVERTER
 
 _RETRY_S = 0.2
@@ -59,16 +61,20 @@ async def dial(
 
     Raises:
         TemporalUnreachable: nothing answered in time, or it refused us.
-        ConfigError: the TLS or profile settings cannot be used.
+        ConfigError: the TLS or profile settings cannot be used, or the box to be reached cannot start.
     """
     settings = {"data_converter": CONVERTER, **_settings(config), **options}
-    deadline = time.monotonic() + wait_s
+    began = time.monotonic()
+    deadline = began + wait_s
     while True:
         try:
             return await temporalio.client.Client.connect(**settings)
         except (RPCError, RuntimeError) as err:
             if time.monotonic() >= deadline:
                 raise unreachable(config, err) from err
+            why = _given_up(config, waited_s=time.monotonic() - began)
+            if why:
+                raise ConfigError(why) from err
         await asyncio.sleep(_RETRY_S)
 
 
@@ -92,8 +98,18 @@ def _settings(config: Config) -> dict[str, Any]:
     return found
 
 
-def unreachable(config: Config, err: Exception) -> TemporalUnreachable:
+def _given_up(config: Config, *, waited_s: float = math.inf) -> str | None:
+    """Say why this box, whose server it would be, could not start."""
+    if config.temporal.address:
+        return None
+    why = noted_after(config.data, waited_s)
+    return why and f"The appliance is not up; its last start ended with: {why}"
+
+
+def unreachable(config: Config, err: Exception) -> ApplianceError:
     """Say that a call to the server failed, and what to look at."""
+    if why := _given_up(config):
+        return ConfigError(why)
     what = str(err).splitlines()[0][:300]
     where = address(config)
     if config.temporal.address:

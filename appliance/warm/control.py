@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 from appliance.warm import datagrams
 
@@ -25,6 +25,10 @@ _T = TypeVar("_T")
 
 class ZygoteLostError(Exception):
     """The zygote is gone, so nothing can be forked from it; another has to be started."""
+
+
+class ZygoteRefusedError(Exception):
+    """Airflow cannot be prepared, and could not at a second try; the text says what to mend."""
 
 
 class ForkError(Exception):
@@ -128,22 +132,31 @@ class Zygote:
 
         Raises:
             ZygoteLostError: It died on the way; its stderr says why.
+            ZygoteRefusedError: What is configured cannot be used.
         """
         ours, theirs = datagrams.pair()
-        fd = theirs.fileno()
-        command = [sys.executable, "-m", "appliance.warm.zygote", str(fd), *preload]
-        # Not asyncio's: the process is never waited for by a transport, and is reaped below.
-        process = subprocess.Popen(  # noqa: ASYNC220 - fork and exec take a millisecond
-            command,
-            pass_fds=[fd],
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
-        zygote = cls(ours)
-        zygote.closed.add_done_callback(lambda _: _reap_soon(process))
-        await zygote.ready()
+        with theirs, os.fdopen(os.memfd_create("said"), "r+b") as said:
+            fds = [theirs.fileno(), said.fileno()]
+            command = [sys.executable, "-m", "appliance.warm.zygote"]
+            # Not asyncio's: the process is never waited for by a transport, and is reaped below.
+            process = subprocess.Popen(  # noqa: ASYNC220 - fork and exec take a millisecond
+                [*command, *map(str, fds), *preload],
+                pass_fds=fds,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            theirs.close()
+            zygote = cls(ours)
+            zygote.closed.add_done_callback(lambda _: _reap_soon(process))
+            try:
+                await zygote.ready()
+            except ZygoteRefusedError:
+                raise  # It says in a line what was printed at length.
+            except ZygoteLostError:
+                _pass_on(said)
+                raise
+            _pass_on(said)
         return zygote
 
     @classmethod
@@ -268,6 +281,9 @@ class Zygote:
         if message["op"] == "ready":
             _settle(self._ready, message)
             return
+        if message["op"] == "refused":
+            _refuse(self._ready, ZygoteRefusedError(message["why"]))
+            return
         child = self._children.get(message["token"])
         if child is not None:
             child.heard(message)
@@ -281,6 +297,15 @@ def shield_from_children() -> None:
     Children are given the secrets they ask for; the worker holds all of them.
     """
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _pass_on(said: IO[bytes]) -> None:
+    """Print what a zygote has said while it started."""
+    said.seek(0)
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(said.read())
+        sys.stdout.flush()
 
 
 def _reap_soon(process: "subprocess.Popen[bytes]") -> None:

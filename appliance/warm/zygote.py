@@ -1,10 +1,13 @@
 """The process children are forked from, and the fork server any such child may itself become.
 
-Started as ``python -m appliance.warm.zygote FD PRELOAD...``: Airflow and the modules named are
-imported, then requests on the control channel FD are served. One thread, always: a fork copies
+Started as ``python -m appliance.warm.zygote FD SAID PRELOAD...``: Airflow and the modules named are
+imported, what is printed meanwhile goes to SAID, then requests on the control channel FD are served. One thread, always: a fork copies
 only the calling thread and leaves the locks of the others held forever.
 
 Messages on the channel (``appliance.warm.datagrams``), ours on the right:
+
+                                                      {op: ready, pid, plugin_errors}, or
+                                                      {op: refused, why}, and the end
 
     {op: fork, token, entry: "package.module:function", args,
      is_ahead} + fds                                      {op: spawned, token, pid}
@@ -30,14 +33,15 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
-from appliance.warm import datagrams, kin, pages
+from appliance.warm import datagrams, kin, pages, startfault
 
 EXPENDABLE = 800
 """``oom_score_adj`` of children: out of memory must hit a try, never a zygote or the server."""
@@ -212,18 +216,62 @@ def main() -> NoReturn:
     die_with_parent()
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
-    # Imported here: importing Airflow takes seconds, and must die with the worker from the start.
-    from appliance.warm import immortality, seams
-    from appliance.warm.seams import preparation
-
-    preparation.prepare()
-    for module in sys.argv[2:]:
-        importlib.import_module(module)
-    immortality.make_immortal()
-    seams.freeze()
-    pages.use_huge_pages()
-    datagrams.send(channel, {"op": "ready", "pid": os.getpid()})
+    with _speaking_to(int(sys.argv[2])):
+        prepared = _prepared(sys.argv[3:])
+    if isinstance(prepared, _Refusal):
+        if prepared.trace is not None:
+            traceback.print_tb(prepared.trace)
+        datagrams.send(channel, {"op": "refused", "why": prepared.why})
+        os._exit(_CRASHED)
+    ready = {"op": "ready", "pid": os.getpid(), "plugin_errors": prepared}
+    datagrams.send(channel, ready)
     serve(channel, grace_s=3 * _LAST_WORDS_S)
+
+
+@contextmanager
+def _speaking_to(fd: int) -> Iterator[None]:
+    """Have what this process prints go to ``fd``: Airflow may say a dozen times what is told in a line."""
+    kept = [(name, os.dup(name)) for name in (1, 2)]
+    for name, _ in kept:
+        os.dup2(fd, name, inheritable=True)
+    os.close(fd)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for name, stream in kept:
+            os.dup2(stream, name, inheritable=True)
+            os.close(stream)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why Airflow cannot be prepared, and where it happened unless that says it."""
+
+    why: str
+    trace: TracebackType | None
+
+
+def _prepared(modules: list[str]) -> dict[str, str] | _Refusal:
+    """Import and compute what children need; return why plugins could not be imported, by file."""
+    try:
+        # Imported here: importing Airflow takes seconds, and must die with the worker from the start.
+        from appliance.warm import immortality, seams
+        from appliance.warm.seams import preparation
+
+        plugin_errors = preparation.prepare()
+        for module in modules:
+            importlib.import_module(module)
+        immortality.make_immortal()
+        seams.freeze()
+        pages.use_huge_pages()
+    except BaseException as error:
+        if startfault.may_pass(error):
+            raise
+        why, is_known = startfault.fault(error)
+        return _Refusal(why, None if is_known else error.__traceback__)
+    return plugin_errors
 
 
 if __name__ == "__main__":

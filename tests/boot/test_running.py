@@ -47,7 +47,10 @@ def box(folder: Path) -> Iterator[RunningBox]:
         file.write_text("{}")
         for one in (file, *file.parents[:3]):
             os.utime(one, (1, 1))
+    (folder / "plugins").mkdir()
+    (folder / "plugins" / "torn.py").write_text("import nothing_like_it\n")
     environ = {
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
         "APPLIANCE_CONF": str(folder / "appliance.yaml"),
         "AIRFLOW__LOGGING__REMOTE_LOGGING": "True",
         "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": "s3://bucket/logs",
@@ -79,6 +82,17 @@ def test_banner_counts_from_the_start_of_the_box(box: RunningBox) -> None:
     server_s, airflow_s, all_s = map(float, told)
     assert server_s <= airflow_s <= all_s
     assert not list(box.data.glob("run/*/began"))  # That is what it counted from.
+
+
+def test_a_plugin_that_cannot_be_imported_is_an_import_error_and_keeps_nobody(
+    box: RunningBox, folder: Path
+) -> None:
+    """As in Airflow, which goes on without it."""
+    why = "the plugin cannot be imported: No module named 'nothing_like_it'"
+    file = f"{folder}/plugins/torn.py"
+    until(lambda: "is ready" in box.output())
+    assert f"  {file}: {why}\n" in box.output()
+    assert f"{file}\n    {why}\n" in box.appliance("dags", "errors").stdout
 
 
 def settings(box: RunningBox) -> Any:

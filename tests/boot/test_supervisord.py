@@ -32,7 +32,7 @@ SUPERVISE = """
 import sys
 from pathlib import Path
 from appliance.boot.supervision import supervise
-reason = supervise(Path(sys.argv[1]))
+reason = supervise(Path(sys.argv[1]), cannot_start=lambda: False)
 sys.exit(f"because {reason}" if reason else 0)
 """
 

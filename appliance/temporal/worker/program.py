@@ -153,7 +153,7 @@ async def _work(
             ),
         )
         server_at = time.monotonic()
-        # Until here there is nothing to lose: a signal just ends the process.
+        # Until here there is nothing to lose: the process ends at a signal as it is.
         stop = _told_to_stop()
         has_attributes = await prepare(client, config)
         await agree_on_key(client, keys)

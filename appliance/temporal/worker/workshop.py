@@ -20,7 +20,13 @@ from appliance.config.environment import (
     may_have_remote_logs,
 )
 from appliance.config.model import Config
-from appliance.dagfile.facts import CheckedDag, DagFacts, Listing, OpenFile
+from appliance.dagfile.facts import (
+    CheckedDag,
+    DagFacts,
+    FileError,
+    Listing,
+    OpenFile,
+)
 from appliance.dagfile.folder import DagFolder
 from appliance.dagfile.readers import PRELOAD
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
@@ -39,15 +45,17 @@ from appliance.temporal.worker.leases import Runner
 from appliance.temporal.worker.runs import Run, Runs
 from appliance.temporal.workflows import outcomes
 from appliance.triggers.triggerer import Triggerer
-from appliance.warm.control import ForkError, Zygote, ZygoteLostError
+from appliance.warm.control import (
+    ForkError,
+    Zygote,
+    ZygoteLostError,
+    ZygoteRefusedError,
+)
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 _CHILD = "appliance.taskrun.child"
-_NO_AIRFLOW = (
-    "Airflow cannot be imported (%s); what is printed above says why. Most often a package is missing, or one of "
-    "Airflow's own settings (AIRFLOW__..., airflow.cfg) is wrong. Trying again"
-)
+_NO_AIRFLOW = "Airflow cannot be imported: %s; trying again"
 _RESTART_PAUSE_S = 1.0
 _FORK_ATTEMPTS = 3
 
@@ -64,6 +72,9 @@ class Workshop:
         self._zygote: Zygote | None = None
         self._folder: DagFolder | None = None
         self._ready = asyncio.Event()
+        self._refused: str | None = None
+        """Why there cannot be a zygote."""
+        self._plugin_errors: tuple[FileError, ...] = ()
         self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -121,8 +132,9 @@ class Workshop:
         return await self._steadily(lambda folder: folder.facts(dag_id))
 
     async def listing(self) -> Listing:
-        """Return every DAG of the folder, and every file that cannot be read."""
-        return await self._steadily(lambda folder: folder.listing())
+        """Return every DAG of the folder, and every file and plugin that cannot be read."""
+        found = await self._steadily(lambda folder: folder.listing())
+        return replace(found, errors=(*found.errors, *self._plugin_errors))
 
     async def weights(self) -> dict[str, int]:
         """Return how many slots tasks take of each pool, as far as files were read."""
@@ -262,17 +274,27 @@ class Workshop:
         while self._zygote is None or self._zygote.closed.done():
             self._ready.clear()
             await self._ready.wait()
+            if self._refused is not None:
+                raise ConfigError(self._refused)
         return self._zygote
 
     async def _keep(self) -> None:
         """Start a zygote, and another one whenever it dies."""
+        said = ""
         while True:
             try:
                 zygote = await self._start()
-            except (ZygoteLostError, OSError) as err:
-                _LOG.error(_NO_AIRFLOW, err)
+            except Exception as err:  # noqa: BLE001 - nothing could be run any more
+                if self._zygote is None and isinstance(err, ZygoteRefusedError):
+                    self._refused = str(err)
+                    self._ready.set()
+                    return
+                if str(err) != said:
+                    said = str(err)
+                    _LOG.error(_NO_AIRFLOW, said)
                 await asyncio.sleep(_RESTART_PAUSE_S)
                 continue
+            said = ""
             self._ready.set()
             await asyncio.shield(zygote.closed)
             _LOG.error("the process tasks are forked from died; starting another")
@@ -282,6 +304,11 @@ class Workshop:
         environment = {**os.environ, **airflow_env}
         environment.pop("APPLIANCE_CONFIG", None)  # with its secrets: not for tasks
         zygote = await Zygote.start(env=environment, preload=(*PRELOAD, _CHILD))
+        told = (await zygote.ready())["plugin_errors"]
+        self._plugin_errors = tuple(
+            FileError(file, None, f"the plugin cannot be imported: {why}")
+            for file, why in sorted(told.items())
+        )
         if self._folder is None:
             self._folder = DagFolder(
                 root=self._config.dags.folder,

@@ -19,7 +19,7 @@ upgrade read this list against the new source:
 * ``sdk.configuration._secrets_backend_cache``: search path → backends.
 * ``sdk.api.client.get_hostname`` and ``task_runner.get_hostname``: resolve DNS at each call.
 * ``sdk.serde._register``, ``sdk.plugins_manager.integrate_macros_plugins``,
-  ``sdk.log.load_remote_log_handler``, ``sdk.listener.get_listener_manager``: filled lazily.
+  ``sdk.plugins_manager._get_plugins`` (plugins, and errors by file), ``sdk.log.load_remote_log_handler``, ``sdk.listener.get_listener_manager``: filled lazily.
 * ``sdk._shared.observability.metrics.stats._get_registry``: reads a YAML file on first use.
 * ``sdk._shared.secrets_masker.redact`` knows what ``Variable.get`` and ``Connection.get`` gave.
 * ``dag_processing.processor._execute_callbacks`` takes a bag and requests, and asks

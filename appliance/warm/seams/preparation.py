@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from airflow.providers.common.io.xcom import backend as object_store
 from airflow.sdk import DAG, plugins_manager, serde, task
 from airflow.sdk._shared.observability.metrics import stats
 from airflow.sdk.api import client
@@ -18,6 +19,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.definitions._internal.types import NOTSET
 from airflow.sdk.definitions.param import Param
 from airflow.sdk.execution_time import comms, supervisor, task_runner
+from airflow.sdk.io.fs import has_fs
 from airflow.sdk.listener import get_listener_manager
 from airflow.sdk.observability.metrics import stats_utils
 from pydantic import JsonValue, TypeAdapter
@@ -38,12 +40,17 @@ _LAZY_IMPORTS = (
     "setproctitle",
 )
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_STORE = "xcom_objectstorage_path"
 _REHEARSALS = 3
 """Python adapts the code of a function in its first calls, which writes to it."""
 
 
-def prepare() -> None:
-    """Import and cache what every child would otherwise import and compute again."""
+def prepare() -> dict[str, str]:
+    """Import and cache what every child would otherwise import and compute again.
+
+    Returns:
+        Why plugins could not be imported, by file: Airflow goes on without them.
+    """
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
     for name in _LAZY_IMPORTS:
         importlib.import_module(name)
@@ -55,9 +62,31 @@ def prepare() -> None:
     _fill_caches()
     _set_up_logs()
     supervisor.block_orm_access()
+    _check_store()
     _leave_airflows_backend()
     for _ in range(_REHEARSALS):
         rehearse()
+    _, plugin_errors = plugins_manager._get_plugins()  # noqa: SLF001 - a seam, listed in the package
+    return dict(plugin_errors)
+
+
+def _check_store() -> None:
+    """Find out now what would fail when the first large XCom is put away.
+
+    Raises:
+        ValueError: Airflow reaches no such store.
+    """
+    if not issubclass(task_runner.XCom, object_store.XComObjectStorageBackend):
+        return
+    object_store._get_threshold()  # noqa: SLF001 - a seam, listed in the package
+    path = conf.get(object_store.SECTION, _STORE)
+    scheme, is_url, _ = path.partition("://")
+    # Asking for other file systems imports all providers.
+    if is_url and scheme != "file" and not has_fs(scheme):
+        raise ValueError(
+            f"`[{object_store.SECTION}] {_STORE}` should not begin with {scheme}://: "
+            "no installed provider reaches that; install its package"
+        )
 
 
 def _leave_airflows_backend() -> None:
