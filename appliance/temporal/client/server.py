@@ -27,7 +27,7 @@ from appliance.config.model import Config
 from appliance.dagfile.facts import FileError, ListedDag, Listing
 from appliance.dagrun.states import FINISHED, UNDER_WAY, TaskState
 from appliance.dagrun.tries import XComRow
-from appliance.errors import DagError, TemporalUnreachable, WaitTimeout
+from appliance.errors import ConfigError, DagError, TemporalUnreachable, WaitTimeout
 from appliance.temporal import attributes, messages
 from appliance.temporal.client import cancelling, responding
 from appliance.temporal.client.asking import Asker
@@ -105,6 +105,8 @@ class Client:
             return await starter.start(request)
         except RPCError as err:
             told = unreachable(self._config, err)
+            if isinstance(told, ConfigError):
+                raise told from err  # No worker was ever there to start it.
             raise TemporalUnreachable(f"{told}\n{request.in_doubt}") from err
 
     async def result(
