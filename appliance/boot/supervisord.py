@@ -17,6 +17,7 @@ from appliance.errors import ConfigError
 _STARTSECS = 5
 _STARTRETRIES = 3
 """So being killed three times while it starts is no reason to give a part up."""
+_GUARD_STOP_S = 1
 _TEMPORAL_STOP_S = 3
 """The server needs about a second; killed later it loses nothing it acknowledged."""
 _WORKER_STOP_S = 2
@@ -30,6 +31,9 @@ _POLL_RATES = tuple(
 # A question to a worker is a workflow that is deleted once answered; by default the server
 # looks every 10 s or so whether it may.
 _DELETES_AT_ONCE = ("history.transferProcessorEnsureCloseBeforeDelete=false",)
+# The frontend's own HTTP API, on a port of its own, takes any host name: nobody is to use it, and this
+# cannot be one.
+_NO_HTTP_API = ('frontend.httpAllowedHosts=["/"]',)
 # For one machine: one partition a task queue, and caches bound by bytes, as small as costs no
 # CPU: what they miss is read from the same process's database.
 _FRUGAL = (
@@ -82,6 +86,8 @@ class Programs:
     python: Path
     temporal: Path
     run: Path
+    ui: tuple[str, int]
+    """Where Temporal's UI listens, behind the guard."""
 
 
 def render(config: Config, programs: Programs, *, is_root: bool) -> str:
@@ -101,19 +107,19 @@ def render(config: Config, programs: Programs, *, is_root: bool) -> str:
         user="user=root\n" if is_root else "",
     )
     if config.runs_server:
-        text += _temporal(config, programs)
+        text += _temporal(config, programs) + _guard(config, programs)
     text += _worker(config, programs) if config.runs_worker else _prepare(programs)
     return text
 
 
 def temporal_command(
-    temporal: Path, settings: TemporalSettings, *, data: Path
+    temporal: Path, settings: TemporalSettings, *, data: Path, ui: tuple[str, int]
 ) -> list[str]:
-    """Return the command line of the bundled Temporal server."""
+    """Return the command line of the bundled Temporal server; ``ui``: where its UI listens."""
     command = [
         *(str(temporal), "server", "start-dev"),
         *("--ip", settings.ip, "--port", str(settings.port)),
-        *("--ui-ip", settings.ui_ip, "--ui-port", str(settings.ui_port)),
+        *("--ui-ip", ui[0], "--ui-port", str(ui[1])),
         *("--metrics-port", str(settings.metrics_port)),
         *("--db-filename", str(data / "temporal.db")),
         *("--log-level", "error", "--ui-disable-news-fetch"),
@@ -122,13 +128,15 @@ def temporal_command(
         command += ["--namespace", settings.namespace]
     for pragma in _PRAGMAS:
         command += ["--sqlite-pragma", pragma]
-    for value in (*_POLL_RATES, *_DELETES_AT_ONCE, *_FRUGAL):
+    for value in (*_POLL_RATES, *_DELETES_AT_ONCE, *_NO_HTTP_API, *_FRUGAL):
         command += ["--dynamic-config-value", value]
     return command
 
 
 def _temporal(config: Config, programs: Programs) -> str:
-    command = temporal_command(programs.temporal, config.temporal, data=config.data)
+    command = temporal_command(
+        programs.temporal, config.temporal, data=config.data, ui=programs.ui
+    )
     environment = {
         # The server does not start for a user without a name and a home.
         "HOME": str(config.data),
@@ -146,6 +154,25 @@ def _temporal(config: Config, programs: Programs) -> str:
         only=(*environment, *_GO_ENVIRONMENT),
     )
     return f"{program}umask=077\n{_environment(environment)}"
+
+
+def _guard(config: Config, programs: Programs) -> str:
+    """Render what people reach the UI through."""
+    settings = config.temporal
+    return _program(
+        "guard",
+        [
+            *(str(programs.python), "-I", "-m", "appliance.boot.guard"),
+            f"{settings.ui_ip}:{settings.ui_port}",
+            f"{programs.ui[0]}:{programs.ui[1]}",
+            *([settings.ui_hosts] if settings.ui_hosts else []),
+        ],
+        python=programs.python,
+        priority=15,
+        stop=("TERM", _GUARD_STOP_S),
+        stdout="NONE",
+        only=("TZ",),
+    )
 
 
 def _worker(config: Config, programs: Programs) -> str:

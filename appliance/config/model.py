@@ -45,6 +45,8 @@ class TemporalSettings:
     port: int = 7233
     ui_ip: str = "127.0.0.1"
     ui_port: int = 8233
+    ui_hosts: str = ""
+    """Names people reach the UI by, besides localhost and addresses; with commas between them."""
     metrics_port: int = 9233
     retention_s: float = 30 * 86400.0
 

@@ -56,6 +56,7 @@ def temporal(
     told["task_queue"] = env.get("TEMPORAL_TASK_QUEUE") or told.get("task_queue")
     for name in ("ip", "ui_ip"):
         told[name] = env.get("APPLIANCE_IP") or told.get(name)
+    told["ui_hosts"] = _ui_hosts(env, problems) or told.get("ui_hosts")
     for variable, name in PORTS.items():
         told[name] = _port(env, variable, problems) or told.get(name)
     settings = TemporalSettings(**_given(told))
@@ -75,6 +76,18 @@ def _port(env: Mapping[str, str], variable: str, problems: Problems) -> int | No
     if not 1 <= int(written) <= _MOST_PORT:
         problems.add(variable, f"expected a port from 1 to {_MOST_PORT}")
     return int(written)
+
+
+def _ui_hosts(env: Mapping[str, str], problems: Problems) -> str | None:
+    variable = "APPLIANCE_UI_HOSTS"
+    written = env.get(variable)
+    if not written:
+        return None
+    found = kinds.names_of_hosts(written)
+    if found is None:
+        what = f"expected {kinds.HOST_NAMES}, not {repeatable(written)}"
+        problems.add(variable, what)
+    return found
 
 
 def _check_addresses(env: Mapping[str, str], problems: Problems) -> None:

@@ -135,6 +135,11 @@ KEYS: Mapping[str, Key] = {
     "temporal.ui_port": Key(
         kinds.port(), "temporal.ui_port", "The port of the bundled UI."
     ),
+    "temporal.ui_hosts": Key(
+        kinds.host_names(),
+        "temporal.ui_hosts",
+        "Names people reach the UI by, besides localhost and addresses: a proxy's.",
+    ),
     "temporal.metrics_port": Key(
         kinds.port(), "temporal.metrics_port", "The port of the server's metrics."
     ),

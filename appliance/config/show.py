@@ -75,6 +75,7 @@ def _bundled(config: Config) -> dict[str, Any]:
         "port": temporal.port,
         "ui_ip": temporal.ui_ip,
         "ui_port": temporal.ui_port,
+        "ui_hosts": temporal.ui_hosts,
         "metrics_port": temporal.metrics_port,
     }
 

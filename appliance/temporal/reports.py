@@ -115,9 +115,11 @@ class PartHealth:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """Whether the server answers, a worker of ours polls it, and there is room for more runs."""
+    """Whether the server answers, a worker of ours polls it, there is room for more runs, and the UI answers."""
 
     server: PartHealth
     worker: PartHealth
     room: PartHealth | None = None
     """None when nobody looked."""
+    ui: PartHealth | None = None
+    """None when nobody looked, or the box has none."""

@@ -106,6 +106,14 @@ def test_health_wants_every_part_of_this_box(
     assert found.ok is ok
 
 
+def test_health_names_a_ui_that_does_not_answer() -> None:
+    async def probe() -> ProbeResult:
+        return ProbeResult(server=OK, worker=OK, ui=PartHealth(ok=False, why="gone"))
+
+    found = asyncio.run(health(CONFIG, probe))
+    assert (found.ok, found.lines[-1]) == (False, "ui        NOT OK: gone")
+
+
 def test_health_fails_closed() -> None:
     async def broken() -> ProbeResult:
         raise ConnectionError("refused")

@@ -11,7 +11,12 @@ from tests.box import RunningBox
 from tests.faults.processes import the_one
 
 LEFT = ("temporal.db", "temporal.db-wal", "up.log", "logs/a/attempt=1.log", "xcom/x")
-OF_THE_SERVER = {"HOME", "USER", "GOMEMLIMIT", "TMPDIR", "TZ", "GOMAXPROCS"}
+ENVIRONMENTS = {
+    "temporal server start-dev": {
+        *("HOME", "USER", "GOMEMLIMIT", "TMPDIR", "TZ", "GOMAXPROCS")
+    },
+    "appliance.boot.guard": {"TZ"},
+}
 
 
 def readable(folder: Path) -> list[str]:
@@ -67,9 +72,12 @@ def test_the_data_folder_of_a_box_is_its_own(box: RunningBox) -> None:
 
 @pytest.mark.needs_server
 @pytest.mark.timeout(120)
-def test_the_server_has_nothing_of_the_environment(box: RunningBox) -> None:
-    pid = the_one(box.process.pid, "temporal server start-dev")
+@pytest.mark.parametrize("part", ENVIRONMENTS)
+def test_a_part_that_needs_no_secret_has_no_environment(
+    box: RunningBox, part: str
+) -> None:
+    pid = the_one(box.process.pid, part)
     environ = Path(f"/proc/{pid}/environ").read_bytes().decode()
     names = {line.partition("=")[0] for line in environ.split("\0") if line}
-    assert names <= OF_THE_SERVER
+    assert names <= ENVIRONMENTS[part]
     assert "APPLIANCE_DATA" in box.environ

@@ -25,7 +25,10 @@ from appliance.errors import ConfigError
 
 CONFIG = Config(file=Path("/conf/appliance.yaml"), data=Path("/data"))
 PROGRAMS = Programs(
-    python=Path("/v/python"), temporal=Path("/v/temporal"), run=Path("/data/run")
+    python=Path("/v/python"),
+    temporal=Path("/v/temporal"),
+    run=Path("/data/run"),
+    ui=("127.1.2.3", 999),
 )
 
 SUPERVISE = """
@@ -46,8 +49,8 @@ def parsed(config: Config) -> configparser.RawConfigParser:
 @pytest.mark.parametrize(
     ("role", "address", "programs"),
     [
-        ("all", None, ["temporal", "worker"]),
-        ("server", None, ["temporal", "prepare"]),
+        ("all", None, ["temporal", "guard", "worker"]),
+        ("server", None, ["temporal", "guard", "prepare"]),
         ("all", "other:7233", ["worker"]),
         ("worker", "other:7233", ["worker"]),
     ],
@@ -70,7 +73,7 @@ def test_the_server_is_durable_fast_and_frugal() -> None:
         "--db-filename /data/temporal.db",
         "--sqlite-pragma journal_mode=wal --sqlite-pragma synchronous=full",
         "--dynamic-config-value history.transferProcessorMaxPollRPS=1000",
-        "--ip 127.0.0.1 --port 7233 --ui-ip 127.0.0.1 --ui-port 8233",
+        "--ip 127.0.0.1 --port 7233 --ui-ip 127.1.2.3 --ui-port 999",
         "--metrics-port 9233",
     ):
         assert part in command
@@ -127,6 +130,7 @@ if [ "$2" = appliance.boot.tether ]; then
   case $1 in --only=*) shift ;; esac
   exec "$@"
 fi
+case "$*" in *appliance.boot.guard*) exec sleep 60 ;; esac
 """
 """What the interpreter in front of each program does, without tying it to us."""
 
@@ -136,6 +140,7 @@ def started(tmp_path: Path, temporal: str, worker: str) -> subprocess.Popen[str]
         python=script(tmp_path / "python", TETHER + worker),
         temporal=script(tmp_path / "temporal", temporal),
         run=tmp_path,
+        ui=PROGRAMS.ui,
     )
     conf = tmp_path / "supervisord.conf"
     is_root = os.geteuid() == 0

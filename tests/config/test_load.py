@@ -50,7 +50,7 @@ retention: 12h
 worker: {parallelism: 7, grace: 1.5s, on_lost: fail, max_lost: 0}
 dags: {folder: ../my, plugins: /p, max_age: 2m}
 temporal: {namespace: n, task_queue: q, ip: 0.0.0.0, port: 1, ui_ip: '::', ui_port: 2,
-  metrics_port: 3}
+  metrics_port: 3, ui_hosts: 'UI.example.com , b'}
 variables: {pw: 0123}
 """,
     )
@@ -64,13 +64,15 @@ variables: {pw: 0123}
     assert (config.temporal.ip, config.temporal.ui_ip) == ("0.0.0.0", "::")  # noqa: S104
     assert (config.temporal.port, config.temporal.ui_port) == (1, 2)
     assert config.temporal.metrics_port == 3
+    assert config.temporal.ui_hosts == "ui.example.com,b"
 
 
 def test_environment_beats_the_file(tmp_path: Path) -> None:
     config = loaded(
         tmp_path,
         "role: worker\n"
-        "temporal: {address: a:1, namespace: n, task_queue: q, port: 1, ip: '::'}\n"
+        "temporal: {address: a:1, namespace: n, task_queue: q, port: 1, ip: '::', "
+        "ui_hosts: a}\n"
         "dags: {folder: x}",
         APPLIANCE_ROLE="all",
         TEMPORAL_ADDRESS="b:2",
@@ -78,6 +80,7 @@ def test_environment_beats_the_file(tmp_path: Path) -> None:
         TEMPORAL_TASK_QUEUE="r",
         APPLIANCE_PORT="9",
         APPLIANCE_IP="127.0.0.2",
+        APPLIANCE_UI_HOSTS="b,c",
         AIRFLOW__CORE__DAGS_FOLDER="d",
         APPLIANCE_DATA="/var/data",
     )
@@ -85,6 +88,7 @@ def test_environment_beats_the_file(tmp_path: Path) -> None:
     assert (config.role, temporal.address, temporal.namespace) == ("all", "b:2", "m")
     assert (temporal.task_queue, temporal.port) == ("r", 9)
     assert (temporal.ip, temporal.ui_ip) == ("127.0.0.2", "127.0.0.2")
+    assert temporal.ui_hosts == "b,c"
     assert (config.dags.folder, config.data) == (tmp_path / "d", Path("/var/data"))
     assert not config.runs_server
 
@@ -105,6 +109,7 @@ def test_temporal_host_is_accepted_with_a_notice(tmp_path: Path) -> None:
         ),
         ({"APPLIANCE_ROLE": "x"}, "APPLIANCE_ROLE: expected one of all, server, work"),
         ({"APPLIANCE_PORT": "0"}, "APPLIANCE_PORT: expected a port from 1 to 65535"),
+        ({"APPLIANCE_UI_HOSTS": "a:1"}, "APPLIANCE_UI_HOSTS: expected names of hosts,"),
         ({"APPLIANCE_PORT": "8233"}, "APPLIANCE_PORT: the ports must differ: port 8"),
         (
             {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "x"},

@@ -17,8 +17,12 @@ from typing import Any
 TIMEOUT_S = 3.0
 _PATIENCE_S = 4.0
 _POLL_S = 0.1
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Not by way of the proxy that the environment may name."""
 SERVER = "server.url"
-"""In the folder of a start, for a box without a worker: what to fetch from the server."""
+"""In the folder of a start, for a box without a worker: what to fetch from the server, through its UI."""
+UI = "ui.url"
+"""The same for a box that has both: what to fetch from the UI."""
 
 
 def socket_name(folder: Path) -> str:
@@ -42,15 +46,29 @@ def ask(folder: Path) -> dict[str, Any]:
     return answer
 
 
+def ui_why_not(folder: Path) -> str | None:
+    """Say why the UI of the box whose run folder this is does not answer; empty when it does, None without one."""
+    for url in (folder / UI, folder / SERVER):
+        if url.exists():
+            try:
+                with _DIRECTLY.open(url.read_text(), timeout=TIMEOUT_S) as answer:
+                    answer.read()
+            except OSError as err:
+                return f"it does not answer: {getattr(err, 'reason', err)}"
+            return ""
+    return None
+
+
 def _why_not(folder: Path) -> str:
     """Say what is not well; empty when all is."""
-    url = folder / SERVER
-    if url.exists():
-        with urllib.request.urlopen(url.read_text(), timeout=TIMEOUT_S) as answer:  # noqa: S310  # our own
-            json.load(answer)
-        return ""
-    parts = ask(folder)
-    wrong = [f"{name}: {told['why']}" for name, told in parts.items() if not told["ok"]]
+    wrong = []
+    if why := ui_why_not(folder):
+        wrong.append(f"ui: {why}")
+    if not (folder / SERVER).exists():
+        parts = {name: told for name, told in ask(folder).items() if told}
+        wrong += [
+            f"{name}: {told['why']}" for name, told in parts.items() if not told["ok"]
+        ]
     return "; ".join(wrong)
 
 

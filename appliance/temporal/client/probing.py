@@ -12,17 +12,18 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from appliance.config.model import Config
-from appliance.temporal.client.checkup import ask
+from appliance.temporal.client.checkup import ask, ui_why_not
 from appliance.temporal.client.door import folder_of
 from appliance.temporal.connection import worker_of
 from appliance.temporal.reports import PartHealth, ProbeResult
 
 
 async def probe(client: Client, config: Config) -> ProbeResult:
-    """Ask the server for the namespace, and this box's worker how it is."""
-    return ProbeResult(
-        await serves(client), *await asyncio.to_thread(_worker_and_room, config)
-    )
+    """Ask the server for the namespace, this box's worker how it is, and its UI for a page."""
+    ui = asyncio.to_thread(_ui, config)
+    rest = asyncio.to_thread(_worker_and_room, config)
+    server, told, page = await asyncio.gather(serves(client), rest, ui)
+    return ProbeResult(server, *told, page)
 
 
 async def serves(client: Client) -> PartHealth:
@@ -51,6 +52,11 @@ async def sees_poll(client: Client, config: Config) -> PartHealth:
     if client.identity in [worker_of(one.identity)[0] for one in found.pollers]:
         return PartHealth(ok=True)
     return PartHealth(ok=False, why=f"it does not poll the task queue {queue!r}")
+
+
+def _ui(config: Config) -> PartHealth | None:
+    why_not = ui_why_not(folder_of(config))
+    return None if why_not is None else PartHealth(ok=not why_not, why=why_not)
 
 
 def _worker_and_room(config: Config) -> tuple[PartHealth, PartHealth | None]:
