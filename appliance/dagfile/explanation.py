@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.dagfile.facts import FileError
+from appliance.warm import spellings
 
 _FRAME = re.compile(
     r'^ +File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:,? in (?P<where>.+))?$\n?'
@@ -112,7 +113,20 @@ def _hint(lines: Sequence[str]) -> str | None:
         wanted = _PROVIDER_IMPORT.search(lines[1]) if len(lines) > 1 else None
         name = wanted[1] if wanted else missing[1].removeprefix("airflow.providers.")
         return f"Install the provider: pip install {_package(name)}"
-    return None
+    return _respelled(text)
+
+
+def _respelled(text: str) -> str | None:
+    """Say what to write instead of what Airflow 2 had, and what to install for it."""
+    told = spellings.hint(text)
+    wanted = {
+        _package(name)
+        for name in _PROVIDER_IMPORT.findall(told or "")
+        if not _is_installed(f"airflow.providers.{name}")
+    }
+    if told and wanted:
+        told += f" Install the provider: pip install {' '.join(sorted(wanted))}"
+    return told
 
 
 def _provider(name: str) -> str:

@@ -369,7 +369,10 @@ class _Attempt:
         if failure is None or (death is not None and ended.code < 0):
             parts = [death, self._log.last_words() if death else None]
         else:
-            parts = [failure.error, failure.traceback, death]
+            told = (
+                f"{failure.error} ({failure.hint})" if failure.hint else failure.error
+            )
+            parts = [told, failure.traceback, death]
         return "\n".join(part.rstrip() for part in parts if part) or None
 
 

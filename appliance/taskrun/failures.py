@@ -7,12 +7,15 @@ import re
 from dataclasses import dataclass
 
 from appliance.taskrun.logtext import Event, headline, traceback_lines
+from appliance.warm import spellings
 
 ERROR_CHARS = 500
 TRACEBACK_CHARS = 32768
 _HEAD_CHARS = 8192
 _FAILED = "Task failed with exception"
 _EXITED = "Task exited"
+_SOURCE_LINES = 2
+"""The end of a traceback: the line it was raised in, and the error."""
 _GRAVE = frozenset(("error", "critical", "exception"))
 _REFUSED = re.compile(r"GENERIC_ERROR: \{'message': '(?P<text>[^']*)'\}")
 
@@ -25,6 +28,8 @@ class Failure:
     """In a line: ``ValueError: no rows``."""
     traceback: str = ""
     """As Python prints it; without its middle when it is long."""
+    hint: str = ""
+    """What to write instead, when it failed at something that Airflow 2 had."""
 
 
 class Failures:
@@ -48,13 +53,18 @@ class Failures:
         self._error = event
         if event.get("error_detail"):
             self._raised = event
-        if event.get("event") in (_FAILED, _EXITED):
+        if is_end(event):
             self._told = event
 
     def text(self) -> Failure | None:
         """Return why the try failed; None when nothing in its log says so."""
         event = self._told or self._raised or self._error
         return None if event is None else _failure(event)
+
+
+def is_end(event: Event) -> bool:
+    """Whether the runner says by this event that the try failed, and why."""
+    return event.get("event") in (_FAILED, _EXITED)
 
 
 def _failure(event: Event) -> Failure:
@@ -71,9 +81,11 @@ def _failure(event: Event) -> Failure:
     else:
         error = str(event.get("event", ""))
     lines = error.strip().splitlines() or [""]
+    stack = list(traceback_lines(event))
     return Failure(
         error=lines[0][:ERROR_CHARS],
-        traceback=shortened("\n".join(traceback_lines(event))),
+        traceback=shortened("\n".join(stack)),
+        hint=spellings.hint("\n".join([error, *stack[-_SOURCE_LINES:]])) or "",
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from appliance.dagrun.tries import ActivityTaskInput
-from appliance.taskrun.failures import Failure, Failures
+from appliance.taskrun.failures import Failure, Failures, is_end
 from appliance.taskrun.lastwords import LastWords
 from appliance.taskrun.logtext import render
 from appliance.taskrun.masking import Masker
@@ -116,6 +116,8 @@ class TryLog:
         if (exception := event.pop("exception", None)) is not None:
             event["error_detail"] = exception
         self._keep(event)
+        if is_end(event) and (failure := self.failure()) and failure.hint:
+            self.say("warning", failure.hint)
 
     def stdout(self, line: bytes) -> None:
         """Keep what the child printed."""

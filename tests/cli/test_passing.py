@@ -147,3 +147,20 @@ def test_arguments_that_are_no_text_are_usage_errors(
 
     assert ended.code == 2
     assert "'\\udcff' is not UTF-8 text." in ended.stderr
+
+
+def test_a_task_that_looks_for_what_airflow_2_had_is_told_what_to_write(
+    box: RunningBox,
+) -> None:
+    ended = box.submit("airflow2", "--wait", "-o", "json")
+    log = box.appliance("logs", "airflow2", ended.json["run_id"]).stdout
+
+    assert ended.code == 1
+    for task_id, said in {
+        "by_key": "there is no execution_date. Use logical_date.",
+        "by_argument": "there is no prev_ds. Use prev_data_interval_start_success | ds",
+        "by_import": "from airflow.providers.standard.operators.python import Python",
+        "by_template": "there is no tomorrow_ds. Use macros.ds_add(ds, 1).",
+    }.items():
+        told = [line for line in log.splitlines() if line.startswith(f"{task_id} try")]
+        assert any(f"Airflow 3: {said}" in line for line in told), log
