@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.config.model import DagSettings
-from appliance.dagfile import refused
+from appliance.dagfile import inside, refused
 from appliance.dagfile.facts import (
     CheckedDag,
     DagFacts,
@@ -323,6 +323,7 @@ class DagFolder:
         return opened
 
     async def _start(self, file: str, now: Walk) -> OpenFile:
+        await inside.require(file, self._root, lambda: self._index.files(now))
         path = self._root / file
         if not path.is_file():
             raise DagError(

@@ -2,9 +2,11 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.dagfile.facts import FileError, OpenFile, Refusal
+from appliance.dagrun.names import shown
 from appliance.errors import DagError
 
 _MOST_ERRORS = 5
@@ -78,10 +80,11 @@ def relative(dag_file: str, root: Path) -> str:
         DagError: It is not in the DAG folder.
     """
     for base in (root, root.parent):
-        path = Path(base, dag_file).resolve()
-        if path.is_file() and path.is_relative_to(root.resolve()):
-            return path.relative_to(root.resolve()).as_posix()
-    raise DagError(f"{dag_file}: there is no such file in the DAG folder {root}")
+        with suppress(OSError, ValueError):  # No path of a file can be so.
+            path = Path(base, dag_file).resolve()
+            if path.is_file() and path.is_relative_to(root.resolve()):
+                return path.relative_to(root.resolve()).as_posix()
+    raise DagError(f"{shown(dag_file)}: there is no such file in the DAG folder {root}")
 
 
 def _uses(tasks: Sequence[str]) -> str:

@@ -68,6 +68,9 @@ FIRST_POKE = 2
 TRIGGER_LOST = "AirflowTriggerLost"
 """Type of the error of a wait whose worker ended: it is begun again, the next attempt of the activity."""
 
+INPUT_REFUSED = "InputRefused"
+"""Type of the error of whatever was given what nobody of ours gives."""
+
 TRY_NOT_BEGUN = "AirflowTaskNotBegun"
 """Type of the error of a try that waited for a slot when its worker ended; it is as if it never was."""
 

@@ -1,9 +1,14 @@
-"""Payloads as the SDK makes them, but with the keys of a mapping in the order they have.
+"""Payloads as the SDK makes them, but with the keys of a mapping in the order they have, and read with care.
 
 The SDK sorts them, and Airflow does not: columns of a row or items to map over would change places.
+
+Whoever reaches the server sends what he likes. What is not what it should be ends what was asked, in words: a workflow
+task that fails would be tried for ever.
 """
 
 import json
+from collections.abc import Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
@@ -14,6 +19,9 @@ from temporalio.converter import (
     DefaultPayloadConverter,
     JSONPlainPayloadConverter,
 )
+from temporalio.exceptions import ApplicationError
+
+from appliance.temporal.messages import INPUT_REFUSED
 
 
 class _OrderedJson(JSONPlainPayloadConverter):
@@ -36,6 +44,33 @@ class OrderedPayloadConverter(CompositePayloadConverter):
                 for one in defaults
             )
         )
+
+    def from_payloads(
+        self, payloads: Sequence[Payload], type_hints: list[type] | None = None
+    ) -> list[Any]:
+        """Read values, each of its type.
+
+        Raises:
+            ApplicationError: type ``InputRefused``: one is not what it should be.
+        """
+        try:
+            values = super().from_payloads(payloads, type_hints)
+        except (TypeError, ValueError, LookupError, ArithmeticError) as err:
+            raise _refused(err) from err
+        except (AttributeError, RuntimeError) as err:  # Of other JSON, or too deep.
+            raise _refused(err.__cause__ or err) from err
+        for value, hint in zip(values, type_hints or (), strict=False):
+            if is_dataclass(hint) and not isinstance(value, hint):
+                raise _refused(TypeError(f"{type(value).__name__} is no {hint}"))
+        return values
+
+
+def _refused(err: BaseException) -> ApplicationError:
+    return ApplicationError(
+        f"refused: what was sent cannot be read: {err}",
+        type=INPUT_REFUSED,
+        non_retryable=True,
+    )
 
 
 CONVERTER = DataConverter(payload_converter_class=OrderedPayloadConverter)

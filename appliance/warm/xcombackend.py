@@ -6,12 +6,15 @@ that backend has written.
 
 It is no part of ``seams``: Airflow imports it while it is itself half imported. Its seams are these:
 
-* ``providers.common.io.xcom.backend``: ``_get_threshold`` is the configured one, ``_get_full_path`` knows a reference;
+* ``providers.common.io.xcom.backend``: ``_get_threshold`` is the configured one, ``_get_full_path`` knows a reference
+  and is replaced, for Airflow's own backend too, by one that follows none out of the store;
   ``serialize_value`` writes the object with ``XComEncoder``, which is looked up in the module; nothing in the SDK calls
   ``store_value``.
 """
 
 import json
+import os
+import posixpath
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +23,31 @@ from airflow.sdk.bases.xcom import BaseXCom
 
 AIRFLOWS = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
 """Airflow's own one, which reads what this one writes."""
+
+_LOCAL = ("", "file", "local")
+_any_path = object_store.XComObjectStorageBackend._get_full_path  # noqa: SLF001 - a seam, see above
+
+
+def _path_in_the_store(data: Any) -> Any:
+    """Return the path of an object; Airflow's own one leaves ``..`` and links in it, and any XCom may be a reference.
+
+    Raises:
+        TypeError: it is no reference.
+        ValueError: it is none to an object of the store.
+    """
+    path = _any_path(data)
+    base = object_store._get_base_path()  # noqa: SLF001 - a seam, see above
+    inner, outer = posixpath.normpath(path.path), posixpath.normpath(base.path)
+    if base.protocol in _LOCAL:
+        inner, outer = os.path.realpath(inner), os.path.realpath(outer)
+    if posixpath.commonpath((inner, outer)) != outer or inner == outer:
+        raise ValueError(f"not an object of {base}: {data}")
+    return path
+
+
+object_store.XComObjectStorageBackend._get_full_path = staticmethod(  # noqa: SLF001 - a seam, see above
+    _path_in_the_store
+)
 
 
 class XComBackend(object_store.XComObjectStorageBackend):  # type: ignore[misc]  # untyped

@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import CheckedDag, Listing
+from appliance.dagrun import names
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import DagError
@@ -29,6 +30,7 @@ from appliance.temporal.messages import (
     ResolveQuestion,
     Whereabouts,
 )
+from appliance.temporal.worker import admission
 from appliance.temporal.worker.capacity import Capacity
 from appliance.temporal.worker.exemption import Exemption
 from appliance.temporal.worker.journal import Journal
@@ -74,8 +76,9 @@ class TryActivities:
         """Run one try to its end.
 
         Raises:
-            ApplicationError: type ``AirflowTaskFailed`` with the result as details, or ``AirflowTaskLost``.
+            ApplicationError: type ``AirflowTaskFailed`` with the result as details, ``AirflowTaskLost``, or ``InputRefused``.
         """
+        admission.require(task)
         if task.poke_at is not None:
             return await self._poke(task, _seconds_until(task.poke_at))
         return await self._run(task)
@@ -127,6 +130,7 @@ class TryActivities:
         Raises:
             ApplicationError: as above; ``AirflowTaskLost`` when it is not here.
         """
+        admission.require(task)
         running = self._leases.reopen(task.ti_id)
         if running is None:
             raise lost("the worker that ran it has been restarted")
@@ -285,6 +289,9 @@ class DagActivities:
     @activity.defn(name=messages.READ_DAG)
     async def read_dag(self, question: DagQuestion) -> DagAnswer:
         """Read a DAG and check that it can be run so; what speaks against it is the answer's ``refusal``."""
+        if wrong := names.objection(question.dag_id):
+            why = f"{names.shown(question.dag_id)!r} is no id of a DAG: {wrong}"
+            return DagAnswer(refusal=why)
         if no_room := shortage(self._config):
             return DagAnswer(refusal=no_room, dag_id=question.dag_id)
         try:

@@ -57,6 +57,7 @@ from appliance.temporal.worker.clerk import Clerk
 from appliance.temporal.worker.dispatch import Dispatch
 from appliance.temporal.worker.doorkeeper import opened
 from appliance.temporal.worker.exemption import Exemption
+from appliance.temporal.worker.guarding import Guard
 from appliance.temporal.worker.journal import Journal
 from appliance.temporal.worker.leases import Leases
 from appliance.temporal.worker.neighbours import Neighbours
@@ -320,6 +321,7 @@ def _workers(
             XComActivities(workshop.resolve).resolve_xcoms,
             *desk,
         ],
+        interceptors=[Guard()],
         max_cached_workflows=_CACHED_WORKFLOWS,
         max_concurrent_activities=slots,
         max_concurrent_activity_task_polls=_POLLERS,

@@ -20,6 +20,7 @@ from appliance.dagrun.waits import MASKS, TriggerResult
 from appliance.errors import ConfigError, DagError
 from appliance.taskrun.startup import dag_run
 from appliance.temporal import messages
+from appliance.temporal.worker import admission, continuation
 from appliance.temporal.worker.journal import Journal
 from appliance.temporal.worker.runs import Runs
 from appliance.triggers.triggerer import Triggerer
@@ -63,7 +64,9 @@ class TriggerActivities:
 
         Raises:
             ApplicationError: type ``AirflowTriggerLost``: the worker ends; to be tried again.
+                Type ``InputRefused``: no run can ask for it.
         """
+        admission.require(task)
         token = activity.info().task_token
         self._journal.take(token)
         try:
@@ -99,7 +102,7 @@ class TriggerActivities:
         if trigger.classpath is None:
             workload, start = await self._start(task, run.conf)
         else:
-            sealed = run.open_json(trigger.sealed)
+            sealed = continuation.waited_for(task, run)
             workload = Workload(
                 trigger.classpath, sealed["trigger_kwargs"], masks=sealed.get(MASKS, ())
             )
@@ -133,8 +136,13 @@ class TriggerActivities:
             dag_data=found["dag_data"],
             dag_run=dag_run(task, known),
         )
-        next_kwargs = {"next_kwargs": found["next_kwargs"]}
-        sealed = self._runs.of(task.run.workflow_id).seal_json(next_kwargs)
+        sealed = continuation.seal(
+            task,
+            self._runs.of(task.run.workflow_id),
+            {"next_kwargs": found["next_kwargs"]},
+            next_method=found["next_method"],
+            classpath=None,
+        )
         return workload, {"next_method": found["next_method"], "sealed": sealed}
 
     async def _hold(

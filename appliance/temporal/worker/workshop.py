@@ -41,8 +41,9 @@ from appliance.taskrun.spares import Spares
 from appliance.taskrun.traces import Trace
 from appliance.taskrun.vault import Vaults
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH
+from appliance.temporal.worker import continuation
 from appliance.temporal.worker.leases import Runner
-from appliance.temporal.worker.runs import Run, Runs
+from appliance.temporal.worker.runs import Runs
 from appliance.temporal.workflows import outcomes
 from appliance.triggers.triggerer import Triggerer
 from appliance.warm.control import (
@@ -210,12 +211,12 @@ class Workshop:
                         return self._refuse(task, missing)
                     in_force = replace(host, secrets=self._config.secrets)
                     result = await in_force.run_try(
-                        _opened(task, run),
+                        continuation.opened(task, run),
                         zygote=opened.zygote,
                         run=run,
                         assets=opened.assets,
                     )
-                    return _sealed(result, run)
+                    return continuation.sealed(result, task, run)
                 except ZygoteLostError:
                     continue  # The try has not begun; a new zygote takes it.
                 except ForkError:
@@ -321,23 +322,6 @@ class Workshop:
             self._folder.replace_zygote(zygote)
         self._zygote = zygote
         return zygote
-
-
-def _opened(task: ActivityTaskInput, run: Run) -> ActivityTaskInput:
-    """Open what a parked try goes on with."""
-    resume = task.resume
-    if resume is None or resume.sealed is None:
-        return task
-    return replace(task, resume=replace(resume, sealed=run.open_json(resume.sealed)))
-
-
-def _sealed(result: TaskExecutionResult, run: Run) -> TaskExecutionResult:
-    """Seal what a try that parks itself hands on: it may hold secrets."""
-    deferral = result.deferral
-    if deferral is None or deferral.sealed is None:
-        return result
-    sealed = run.seal_json(deferral.sealed)
-    return replace(result, deferral=replace(deferral, sealed=sealed))
 
 
 def _missing(task: ActivityTaskInput, opened: OpenFile) -> str | None:

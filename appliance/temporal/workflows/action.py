@@ -8,19 +8,23 @@ from temporalio.common import RetryPolicy, SearchAttributeKey
 with workflow.unsafe.imports_passed_through():
     from appliance.temporal import orders
     from appliance.temporal.orders import Occasion, ScheduleAction
+    from appliance.temporal.workflows import inputs
 
 _TIME = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 _TIMEOUT = timedelta(seconds=120)
 _RETRY = RetryPolicy(maximum_interval=timedelta(seconds=30))
 
 
-@workflow.defn(name=orders.ACTION_WORKFLOW)
+@workflow.defn(
+    name=orders.ACTION_WORKFLOW, failure_exception_types=(TypeError, ValueError)
+)
 class AirflowScheduleAction:
     """Tells the scheduler. It is what the page of a Temporal Schedule lists as a run."""
 
     @workflow.run
     async def run(self, schedule: ScheduleAction) -> str:
         """Return what came of it."""
+        inputs.refuse(inputs.of_anything(schedule))
         info = workflow.info()
         at = info.typed_search_attributes.get(_TIME) or info.start_time
         occasion = Occasion(schedule, at.isoformat(), info.start_time.isoformat())

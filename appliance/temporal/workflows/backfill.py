@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
         RunOrder,
         Sighting,
     )
-    from appliance.temporal.workflows import details, packing
+    from appliance.temporal.workflows import details, inputs, packing
 
 _TIMEOUT = timedelta(seconds=120)
 _START_TIMEOUT = timedelta(seconds=30)
@@ -43,13 +43,17 @@ _RETRY = RetryPolicy(
 )
 
 
-@workflow.defn(name=orders.BACKFILL_WORKFLOW)
+@workflow.defn(
+    name=orders.BACKFILL_WORKFLOW, failure_exception_types=(TypeError, ValueError)
+)
 class AirflowBackfill:
     """One backfill."""
 
     @workflow.init
     def __init__(self, request: BackfillRequest, state: BackfillState) -> None:
         """Take over what was done."""
+        inputs.refuse(inputs.of_backfill(request))
+        inputs.refuse(inputs.of_state(state, state.packed or None))
         self._request = request
         self._waiting: list[PlannedRun] = []
         self._active: list[str] = []

@@ -23,20 +23,21 @@ with workflow.unsafe.imports_passed_through():
         FoundRun,
         LostRun,
     )
-    from appliance.temporal.workflows import details, packing
+    from appliance.temporal.workflows import details, inputs, packing
 
 _MOST_EVENTS = 1000
 _LOOK_AGAIN = timedelta(seconds=10)
 _LOOK_TIMEOUT = timedelta(seconds=60)
 
 
-@workflow.defn(name=messages.DAG_WORKFLOW)
+@workflow.defn(name=messages.DAG_WORKFLOW, failure_exception_types=(TypeError,))
 class AirflowDag:
     """One DAG."""
 
     @workflow.init
     def __init__(self, state: DagState) -> None:
         """Take over what was known."""
+        inputs.refuse(inputs.of_state(state, state.packed))
         self._dag_id = state.dag_id
         known = packing.unpacked(state.packed) if state.packed else {}
         self._roster = Roster.from_json(known)
@@ -65,6 +66,8 @@ class AirflowDag:
     @workflow.update(name=messages.ENTER_UPDATE)
     async def enter(self, entries: list[Entry]) -> list[bool]:
         """Take in runs that begin; tell of each whether it may run now. The others are told by a signal."""
+        for entry in entries:
+            inputs.refuse(inputs.of_card(entry.card))
         await workflow.wait_condition(lambda: self._is_ready)
         known = {card.run_id for card in self._roster.running}
         known.update(entry.card.run_id for entry in entries)
@@ -80,6 +83,7 @@ class AirflowDag:
     @workflow.signal(name=messages.CLOSED_SIGNAL)
     async def closed(self, closing: Closing) -> None:
         """Take in how a run ended."""
+        inputs.refuse(inputs.of_card(closing.card))
         await workflow.wait_condition(lambda: self._is_ready)
         self._roster.close(closing.card, closing.tasks)
         self._admitted += self._roster.admit()

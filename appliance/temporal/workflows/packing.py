@@ -9,6 +9,8 @@ from typing import Any
 
 from appliance.temporal.messages import TaskRow
 
+_MOST_BYTES = 64 * 1024 * 1024
+"""Of the JSON in a packed text; what a run or a schedule remembers is a few MB at most."""
 MOST_ROWS = 10_000
 """Task instances of one run that are remembered."""
 
@@ -20,8 +22,19 @@ def packed(value: Any) -> str:
 
 
 def unpacked(text: str) -> Any:
-    """Read what ``packed`` wrote."""
-    return json.loads(zlib.decompress(base64.b85decode(text)))
+    """Read what ``packed`` wrote.
+
+    Raises:
+        ValueError: it is none of that, or too much.
+    """
+    unpacking = zlib.decompressobj()
+    try:
+        body = unpacking.decompress(base64.b85decode(text), _MOST_BYTES)
+    except zlib.error as err:
+        raise ValueError(f"no packed text: {err}") from err
+    if not unpacking.eof:
+        raise ValueError(f"no packed text of at most {_MOST_BYTES} bytes")
+    return json.loads(body)
 
 
 def pack_rows(rows: Iterable[TaskRow]) -> str:

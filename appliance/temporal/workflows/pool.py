@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from appliance.temporal import messages
     from appliance.temporal.limits import shortened
     from appliance.temporal.messages import GivingBack, PoolState, Wish
-    from appliance.temporal.workflows import details, packing
+    from appliance.temporal.workflows import details, inputs, packing
 
 _MOST_EVENTS = 1000
 _LOOK_AGAIN = RetryPolicy(
@@ -26,13 +26,14 @@ _LOOK_AGAIN = RetryPolicy(
 _LOOK_TIMEOUT = timedelta(seconds=60)
 
 
-@workflow.defn(name=messages.POOL_WORKFLOW)
+@workflow.defn(name=messages.POOL_WORKFLOW, failure_exception_types=(TypeError,))
 class AirflowPool:
     """One pool."""
 
     @workflow.init
     def __init__(self, state: PoolState) -> None:
         """Take over what was known."""
+        inputs.refuse(inputs.of_state(state, state.packed))
         self._name = state.pool
         known = packing.unpacked(state.packed) if state.packed else {}
         self._pool = Pool.from_json(known)
@@ -61,6 +62,8 @@ class AirflowPool:
     @workflow.update(name=messages.WANT_UPDATE)
     async def want(self, wishes: list[Wish]) -> list[bool]:
         """Take in who wants slots; tell of each whether it has them now. The others are told by a signal."""
+        for wish in wishes:
+            inputs.refuse(inputs.of_lease(wish.lease))
         await workflow.wait_condition(lambda: self._is_ready)
         for wish in wishes:
             self._pool.want(

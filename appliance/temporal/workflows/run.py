@@ -44,7 +44,7 @@ with workflow.unsafe.imports_passed_through():
         Wish,
         XComQuestion,
     )
-    from appliance.temporal.workflows import callbacks, details, questions
+    from appliance.temporal.workflows import callbacks, details, inputs, questions
     from appliance.temporal.workflows.description import (
         concluded,
         described,
@@ -73,7 +73,7 @@ _MOST_RUNNING = 1000
 @workflow.defn(
     name=messages.WORKFLOW,
     # Input that somebody made by hand ends the run; otherwise it would be tried for ever.
-    failure_exception_types=(TypeError, ValueError, KeyError),
+    failure_exception_types=(TypeError, ValueError, LookupError, ArithmeticError),
 )
 class ExecuteAirflowDagWorkflow:
     """One run of one DAG."""
@@ -104,6 +104,8 @@ class ExecuteAirflowDagWorkflow:
         Raises:
             ApplicationError: type ``DagRefused``: it cannot be run; ``DagExecutionFailure``: it ran and failed.
         """
+        goes_on = workflow.info().continued_run_id is not None
+        inputs.refuse(inputs.of_run(request, workflow.now(), goes_on=goes_on))
         if request.logical_date is not None:
             self._logical_date = messages.utc(request.logical_date)
         dag = request.dag or await self._read_dag()
@@ -180,7 +182,7 @@ class ExecuteAirflowDagWorkflow:
     def _check_response(self, response: Response) -> None:
         why = "The run has not begun."
         if self._waits is not None:
-            why = self._waits.objection(response) or ""
+            why = inputs.of_anything(response) or self._waits.objection(response) or ""
         if why:
             raise ApplicationError(why, type=messages.RESPONSE_REFUSED)
 

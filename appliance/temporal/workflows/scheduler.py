@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
         Steered,
         TimetableAnswer,
     )
-    from appliance.temporal.workflows import details, packing
+    from appliance.temporal.workflows import details, inputs, packing
 
 _MOST_EVENTS = 2000
 _MOST_ASKED = 50
@@ -49,13 +49,14 @@ _RETRY = RetryPolicy(
 )
 
 
-@workflow.defn(name=orders.SCHEDULER_WORKFLOW)
+@workflow.defn(name=orders.SCHEDULER_WORKFLOW, failure_exception_types=(TypeError,))
 class AirflowScheduler:
     """The schedules of all DAGs."""
 
     @workflow.init
     def __init__(self, state: SchedulerState) -> None:
         """Take over what was known."""
+        inputs.refuse(inputs.of_state(state, state.packed or None))
         known = packing.unpacked(state.packed) if state.packed else {}
         self._agenda = Agenda.from_json(known)
         self._is_ready = bool(state.packed)
@@ -82,6 +83,7 @@ class AirflowScheduler:
     @workflow.update(name=orders.DECLARE_UPDATE)
     async def declare(self, told: Declare) -> None:
         """Take in what files and configuration have changed to."""
+        inputs.refuse(inputs.of_declarations(told.changed))
         await workflow.wait_condition(lambda: self._is_ready)
         self._agenda.remove(told.removed)
         self._agenda.declare(told.changed)
@@ -91,6 +93,7 @@ class AirflowScheduler:
     @workflow.update(name=orders.STEER_UPDATE)
     async def steer(self, wanted: Steer) -> Steered:
         """Do what a person wants."""
+        inputs.refuse(inputs.of_steering(wanted))
         await workflow.wait_condition(lambda: self._is_ready)
         done = Steered()
         for name in wanted.names:
@@ -109,6 +112,7 @@ class AirflowScheduler:
     @workflow.signal(name=orders.COVERED_SIGNAL)
     async def covered(self, made: Covered) -> None:
         """Take in that a backfill made these runs."""
+        inputs.refuse(inputs.of_slots(made.slots))
         await workflow.wait_condition(lambda: self._is_ready)
         for slot in made.slots:
             self._agenda.covered(made.dag_id, slot)

@@ -13,6 +13,8 @@ from enum import StrEnum
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from appliance.temporal.workflows import inputs
+
 VAULT = "AirflowVault"
 VAULT_FULL = "AirflowVaultFull"
 """Type of the error of a write there is no room for."""
@@ -73,13 +75,14 @@ class Contents:
     written_at: float | None = None
 
 
-@workflow.defn(name=VAULT)
+@workflow.defn(name=VAULT, failure_exception_types=(TypeError,))
 class AirflowVault:
     """Sealed texts by scope and key."""
 
     @workflow.init
     def __init__(self, contents: Contents) -> None:
         """Take over what an earlier run held."""
+        inputs.refuse(inputs.of_times(contents.idle_s, contents.written_at))
         self._items = {scope: dict(found) for scope, found in contents.items.items()}
         self._idle_s = contents.idle_s
         self._written_at = contents.written_at or workflow.time()
