@@ -54,6 +54,8 @@ RUN_FAILED = "DagExecutionFailure"
 """Type of the error a failed run ends with; its details are the ``DagExecutionResult``."""
 RUN_REFUSED = "DagRefused"
 """Type of the error a run ends with whose DAG cannot be run here."""
+UNVOUCHED = "UnvouchedPlan"
+"""Type of the error of a run that announces itself with a plan no worker of the box has read."""
 TRY_FAILED = "AirflowTaskFailed"
 """Type of the error a failed try ends with; its details are the ``TaskExecutionResult``."""
 TRY_LOST = "AirflowTaskLost"
@@ -193,6 +195,16 @@ class DagAnswer:
     """Pools of its tasks that are asked for slots; ``default_pool`` is not while it has one for everything."""
     has_search_attributes: bool = False
     """Whether the namespace knows ``AirflowDagId`` and its siblings."""
+    voucher: str | None = None
+    """By which workers of the box know again what one of them has read for a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a run was started with is said to have been read by a worker."""
+
+    digest: str
+    voucher: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +222,8 @@ class Entry:
     dag_id: str
     card: RunCard
     limit: int
+    claim: Claim | None = None
+    """To be looked at before the run is announced."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ async def running_runs(
 ) -> AsyncIterator[Client]:
     """Start a server with a worker of the queue ``q``, which runs the DAGs that ``read_dag`` returns."""
     async with serving() as client:
-        clerk = Clerk(client, Registry(client, "q"))
+        clerk = Clerk(client, Registry(client, "q"), lambda _: True)
         async with Worker(
             client,
             task_queue="q",

@@ -45,7 +45,7 @@ class Steps:
     """What a worker does for the run; a step may take for ever."""
 
     def __init__(self, client: Client, slow: str) -> None:
-        self.clerk = Clerk(client, Registry(client, "q"))
+        self.clerk = Clerk(client, Registry(client, "q"), lambda _: True)
         self.began = asyncio.Event()
         self.ran: list[str] = []
         self.closed: list[str] = []

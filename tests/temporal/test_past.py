@@ -54,7 +54,7 @@ class Past:
 
     async def await_past(self) -> list[str]:
         tasks = [PastTask("new", ignores_first=True)]
-        clerk = Clerk(cast(Client, None), cast(Registry, self))
+        clerk = Clerk(cast(Client, None), cast(Registry, self), lambda _: True)
         question = PastQuestion("d", "2026-01-02", no_manual=False, tasks=tasks)
         environment = ActivityEnvironment()
         asked: Any = environment.run(clerk.await_past, question)

@@ -112,7 +112,7 @@ async def server() -> AsyncIterator[Client]:
 async def desk(server: Client, queue: str) -> AsyncIterator[Desk]:
     """Give a worker's desk; runs are started only where tries cannot take all slots."""
     made = Desk()
-    clerk = Clerk(server, Registry(server, queue))
+    clerk = Clerk(server, Registry(server, queue), lambda _: True)
     beside = Worker(server, task_queue=trigger_queue(queue), activities=[made.start])
     worker = Worker(
         server,

@@ -66,7 +66,7 @@ class Standing:
 async def standing() -> AsyncIterator[Standing]:
     async with serving() as client:
         found = Standing(client)
-        clerk = Clerk(found.client, found.registry)
+        clerk = Clerk(found.client, found.registry, lambda _: True)
         activities: list[Any] = [*clerk.activities, *found.pools.activities]
         async with Worker(
             found.client,

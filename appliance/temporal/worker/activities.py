@@ -7,7 +7,7 @@ bug.
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -38,6 +38,7 @@ from appliance.temporal.worker.leases import Leases
 from appliance.temporal.worker.room import shortage
 from appliance.temporal.worker.runs import Runs
 from appliance.temporal.workflows import outcomes
+from appliance.temporal.workflows.reading import digest_of
 
 _LOG = logging.getLogger(__name__)
 LAST_WORDS_S = 1.0
@@ -274,9 +275,11 @@ class DagActivities:
         dags: Dags,
         capacity: Capacity,
         *,
+        voucher: Callable[[str], str],
         has_search_attributes: bool,
     ) -> None:
-        """``has_search_attributes``: whether the namespace knows ours."""
+        """``voucher`` vouches for a digest; ``has_search_attributes``: whether the namespace knows ours."""
+        self._voucher = voucher
         self._capacity = capacity
         self._config = config
         self._dags = dags
@@ -300,7 +303,7 @@ class DagActivities:
         except DagError as err:
             return DagAnswer(refusal=str(err), dag_id=question.dag_id)
         worker = self._config.worker
-        return DagAnswer(
+        answer = DagAnswer(
             dag_id=question.dag_id,
             file=found.file,
             file_hash=found.file_hash,
@@ -312,6 +315,8 @@ class DagActivities:
             pools=pools,
             has_search_attributes=self._has_search_attributes,
         )
+        digest = digest_of(question.dag_id, question.run_id, answer)
+        return replace(answer, voucher=self._voucher(digest))
 
     @activity.defn(name=messages.LIST_DAGS)
     async def list_dags(self, _question: None) -> dict[str, Any]:

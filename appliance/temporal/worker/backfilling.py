@@ -22,6 +22,7 @@ from appliance.errors import DagError
 from appliance.temporal import orders
 from appliance.temporal.client.schedules import Schedules
 from appliance.temporal.connection import workflow_id
+from appliance.temporal.messages import utc
 from appliance.temporal.orders import (
     BackfillPlan,
     BackfillRequest,
@@ -32,6 +33,7 @@ from appliance.temporal.orders import (
     TimetableQuestion,
 )
 from appliance.temporal.worker.registry import Registry
+from appliance.temporal.workflows import inputs
 
 MOST_RUNS = 5000
 """Runs of one backfill."""
@@ -75,6 +77,8 @@ class Backfilling:
     @activity.defn(name=orders.PLAN_BACKFILL)
     async def plan_backfill(self, request: BackfillRequest) -> BackfillPlan:
         """Say which runs a backfill makes, and which it does not because there has been one."""
+        if why := inputs.of_backfill(request):
+            return BackfillPlan(refusal=f"refused: {why}")
         try:
             return BackfillPlan(await self._runs(request))
         except DagError as err:
@@ -167,8 +171,8 @@ def _check(request: BackfillRequest, plan: dict[str, Any]) -> None:
     Raises:
         DagError: it does.
     """
-    start = datetime.fromisoformat(request.from_date)
-    end = datetime.fromisoformat(request.to_date)
+    start = datetime.fromisoformat(utc(request.from_date))
+    end = datetime.fromisoformat(utc(request.to_date))
     if start > end:
         raise DagError(f"--from {request.from_date} is after --to {request.to_date}")
     if start >= _now():

@@ -23,6 +23,7 @@ from appliance.dagrun.roster import RunQuestion
 from appliance.dagrun.states import RunState
 from appliance.temporal import messages
 from appliance.temporal.messages import (
+    Claim,
     Closing,
     Entry,
     FoundRun,
@@ -40,9 +41,12 @@ _AT_ONCE = 16
 class Clerk:
     """These activities."""
 
-    def __init__(self, client: Client, registry: Registry) -> None:
-        """``registry``: the DAGs' workflows."""
+    def __init__(
+        self, client: Client, registry: Registry, is_known: Callable[[Claim], bool]
+    ) -> None:
+        """``registry``: the DAGs' workflows; ``is_known``: whether a worker has read what a run was started with."""
         self._client = client
+        self._is_known = is_known
         self._registry = registry
 
     @property
@@ -59,8 +63,18 @@ class Clerk:
 
     @activity.defn(name=messages.ENTER_RUN)
     async def enter_run(self, entry: Entry) -> bool:
-        """Announce a run; tell whether it may run now."""
-        return await self._registry.enter(entry)
+        """Announce a run; tell whether it may run now.
+
+        Raises:
+            ApplicationError: type ``UnvouchedPlan``.
+        """
+        if entry.claim is not None and not self._is_known(entry.claim):
+            raise ApplicationError(
+                "no worker of this box has read the plan this run was started with",
+                type=messages.UNVOUCHED,
+                non_retryable=True,
+            )
+        return await self._registry.enter(replace(entry, claim=None))
 
     @activity.defn(name=messages.KEEP_PLACE)
     async def keep_place(self, entry: Entry) -> None:

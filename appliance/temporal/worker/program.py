@@ -69,6 +69,7 @@ from appliance.temporal.worker.selfwatch import watching
 from appliance.temporal.worker.site import Beside, Site
 from appliance.temporal.worker.triggering import TriggerActivities
 from appliance.temporal.worker.vaults import Vaults
+from appliance.temporal.worker.vouching import Vouching
 from appliance.temporal.worker.workshop import Workshop
 from appliance.temporal.workflows.action import AirflowScheduleAction
 from appliance.temporal.workflows.backfill import AirflowBackfill
@@ -167,8 +168,13 @@ async def _work(
         airflow_at = time.monotonic()
         registry = Registry(client, config.temporal.task_queue)
         capacity = Capacity(client, config, workshop.weights)
+        vouching = Vouching(keys)
         dags = DagActivities(
-            config, workshop, capacity, has_search_attributes=has_attributes
+            config,
+            workshop,
+            capacity,
+            voucher=vouching.voucher,
+            has_search_attributes=has_attributes,
         )
         starter = Starter(client, config, dags.read_dag)
         schedules, dispatch, page = _scheduling(
@@ -195,7 +201,15 @@ async def _work(
             start_s=config.dags.import_timeout_s,
         )
         pools = Pools(client, config)
-        desk = _desk(client, workshop, registry, schedules, pools, dispatch)
+        desk = _desk(
+            client,
+            workshop,
+            registry,
+            schedules,
+            pools,
+            dispatch,
+            Clerk(client, registry, vouching.is_known),
+        )
         for worker in _workers(client, config, workshop, tries, dags, desk):
             await stack.enter_async_context(worker)
         await stack.enter_async_context(_waiter(client, config, waits, desk))
@@ -271,13 +285,14 @@ def _desk(
     schedules: Schedules,
     pools: Pools,
     dispatch: Dispatch,
+    clerk: Clerk,
 ) -> Sequence[Callable[..., Any]]:
     """Return what a worker does for the workflows that are no run."""
     backfilling = Backfilling(
         client, workshop, registry, schedules, dispatch.ask_timetables
     )
     return (
-        *Clerk(client, registry).activities,
+        *clerk.activities,
         *dispatch.activities,
         *Acting(schedules, registry, dispatch, backfilling).activities,
         *backfilling.activities,

@@ -8,10 +8,8 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 
 from temporalio import exceptions, workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -33,8 +31,9 @@ with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.plan import Plan
     from appliance.dagrun.states import RunState
     from appliance.dagrun.tries import Callback, XComRow
-    from appliance.temporal import attributes, limits, messages
+    from appliance.temporal import attributes, messages
     from appliance.temporal.messages import (
+        Claim,
         DagAnswer,
         DagExecutionInput,
         DagExecutionResult,
@@ -44,11 +43,16 @@ with workflow.unsafe.imports_passed_through():
         Wish,
         XComQuestion,
     )
-    from appliance.temporal.workflows import callbacks, details, inputs, questions
+    from appliance.temporal.workflows import (
+        callbacks,
+        details,
+        inputs,
+        questions,
+        reading,
+    )
     from appliance.temporal.workflows.description import (
         concluded,
         described,
-        questioned,
     )
     from appliance.temporal.workflows.handover import Carried, CarriedTry
     from appliance.temporal.workflows.ledger import Ledger
@@ -58,9 +62,6 @@ with workflow.unsafe.imports_passed_through():
     from appliance.temporal.workflows.turn import Turn
     from appliance.temporal.workflows.waits import Waits
 
-_READ_AGAIN = RetryPolicy(maximum_attempts=5)
-"""A refusal is an answer; what fails is the worker."""
-_READ_TIMEOUT = timedelta(minutes=5)
 _REDRAW_ROWS = 200
 _FIRST_LOOK_S = 1.5
 """By then a try that has begun has sent its first heartbeat, which names its worker."""
@@ -108,17 +109,14 @@ class ExecuteAirflowDagWorkflow:
         inputs.refuse(inputs.of_run(request, workflow.now(), goes_on=goes_on))
         if request.logical_date is not None:
             self._logical_date = messages.utc(request.logical_date)
-        dag = request.dag or await self._read_dag()
-        if dag.refusal is not None:
-            raise ApplicationError(
-                dag.refusal, type=messages.RUN_REFUSED, non_retryable=True
-            )
+        dag = request.dag or await reading.read(request, self._logical_date)
+        reading.accept(dag)
         self._request = replace(request, dag=dag)
         if request.carried is not None:
             machine, tries = self._take_up(request.carried, dag)
         else:
-            machine, tries = await self._begin(dag)
-        past = Past(machine.plan, dag, request)
+            machine, tries = await self._begin(dag, reading.claim(request))
+        past = Past(machine.plan, self._request.dag or dag, request)
         past.watch(self._facts, self._inbox.append)
         try:
             await self._until_finished(machine)
@@ -188,17 +186,6 @@ class ExecuteAirflowDagWorkflow:
 
     # -- before the first task --------------------------------------------------
 
-    async def _read_dag(self) -> DagAnswer:
-        answer: DagAnswer = await workflow.execute_local_activity(
-            messages.READ_DAG,
-            questioned(self._request, self._logical_date),
-            result_type=DagAnswer,
-            start_to_close_timeout=_READ_TIMEOUT,
-            retry_policy=_READ_AGAIN,
-            summary=limits.shortened(f"read {self._request.dag_id}"),
-        )
-        return answer
-
     def _plan(self, dag: DagAnswer) -> Plan:
         plan = Plan.from_json(dag.plan)
         self._slots = slots = Slots(plan, dag, self._inbox.append)
@@ -211,7 +198,7 @@ class ExecuteAirflowDagWorkflow:
         self._waits = self._tries.waits
         return self._tries
 
-    async def _begin(self, dag: DagAnswer) -> tuple[DagRun, Tries]:
+    async def _begin(self, dag: DagAnswer, claim: Claim | None) -> tuple[DagRun, Tries]:
         self._facts = described(
             self._request,
             dag,
@@ -219,8 +206,13 @@ class ExecuteAirflowDagWorkflow:
             started=self._started.isoformat(),
             workflow_id=workflow.info().workflow_id,
         )
-        self._publish(dag)
-        await self._await_turn(dag)
+        self._publish(dag, is_read=claim is None)
+        try:
+            await self._await_turn(dag, claim)
+        except reading.UnvouchedError:
+            dag = await reading.read(self._request, self._logical_date)
+            self._request = replace(self._request, dag=dag)
+            return await self._begin(dag, None)
         self._machine = machine = DagRun(
             self._plan(dag),
             logical_date=self._logical_date,
@@ -237,7 +229,7 @@ class ExecuteAirflowDagWorkflow:
         found = Carried.of(carried, self._plan(dag))
         self._facts, self._ledger = found.facts, found.ledger
         self._machine = machine = found.machine
-        self._publish(dag)
+        self._publish(dag, is_read=True)
         self._turn.had_come(found.facts)
         tries = self._follow(machine)
         tries.take_up(found.tries, found.waits)
@@ -247,11 +239,12 @@ class ExecuteAirflowDagWorkflow:
         self._obey(machine.receive([], _now()))
         return machine, tries
 
-    def _publish(self, dag: DagAnswer) -> None:
+    def _publish(self, dag: DagAnswer, *, is_read: bool) -> None:
         """Make a run that was started by hand as easy to find as a submitted one."""
-        self._searchable = dag.has_search_attributes
-        known = workflow.info().typed_search_attributes
-        if not self._searchable or known.get(attributes.DAG_ID) is not None:
+        known = workflow.info().typed_search_attributes.get(attributes.DAG_ID)
+        is_likely = is_read or known is not None
+        self._searchable = dag.has_search_attributes and is_likely
+        if not self._searchable or known is not None:
             return
         facts = self._facts
         found_by = attributes.of_run(
@@ -259,9 +252,9 @@ class ExecuteAirflowDagWorkflow:
         )
         workflow.upsert_search_attributes(attributes.updates(found_by))
 
-    async def _await_turn(self, dag: DagAnswer) -> None:
+    async def _await_turn(self, dag: DagAnswer, claim: Claim | None) -> None:
         try:
-            if await self._turn.come(self._facts, dag, self._show_queued):
+            if await self._turn.come(self._facts, dag, claim, self._show_queued):
                 self._facts = replace(self._facts, start_date=_iso_now())
                 self._set_state(RunState.RUNNING)
         except (asyncio.CancelledError, ActivityError):

@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from appliance.dagrun.roster import RunCard
 from appliance.dagrun.states import RunState
 from appliance.dagrun.tries import RunFacts
 from appliance.temporal import messages
 from appliance.temporal.messages import (
+    Claim,
     Closing,
     DagAnswer,
     DagExecutionInput,
@@ -24,6 +25,7 @@ from appliance.temporal.messages import (
     TaskRow,
 )
 from appliance.temporal.workflows import details
+from appliance.temporal.workflows.reading import UnvouchedError
 
 _MAX_ACTIVE_RUNS = 16
 _CONF_BYTES = 512
@@ -48,17 +50,27 @@ class Turn:
         self._is_admitted = True
 
     async def come(
-        self, facts: RunFacts, dag: DagAnswer, on_queued: Callable[[str], None]
+        self,
+        facts: RunFacts,
+        dag: DagAnswer,
+        claim: Claim | None,
+        on_queued: Callable[[str], None],
     ) -> bool:
-        """Announce the run and return when it may run; tell whether it had to wait, and meanwhile why."""
+        """Announce the run and return when it may run; tell whether it had to wait, and meanwhile why.
+
+        Raises:
+            UnvouchedError: what is claimed of ``dag`` is not so; the run is not announced.
+        """
         limit = self._request.max_active_runs
         if limit is None:
-            limit = dag.plan.get("max_active_runs", _MAX_ACTIVE_RUNS)
+            limit = dag.plan.get("max_active_runs")
+        if not isinstance(limit, int):
+            limit = _MAX_ACTIVE_RUNS
         self._card = card = _card(facts, self._request)
         due = datetime.fromisoformat(card.run_after)
         is_early = due - workflow.now() > _SOON
         entry = Entry(facts.dag_id, replace(card, is_due=not is_early), limit)
-        may_run = await _enter(entry)
+        may_run = await _enter(replace(entry, claim=claim))
         has_waited = is_early or not (may_run or self._is_admitted)
         if is_early:
             on_queued(details.early(card.run_after))
@@ -117,13 +129,19 @@ class Turn:
 
 
 async def _enter(entry: Entry) -> bool:
-    may_run: bool = await workflow.execute_local_activity(
-        messages.ENTER_RUN,
-        entry,
-        result_type=bool,
-        start_to_close_timeout=_TIMEOUT,
-        summary="announce the run to its DAG",
-    )
+    try:
+        may_run: bool = await workflow.execute_local_activity(
+            messages.ENTER_RUN,
+            entry,
+            result_type=bool,
+            start_to_close_timeout=_TIMEOUT,
+            summary="announce the run to its DAG",
+        )
+    except (ActivityError, ApplicationError) as err:
+        cause = err.cause if isinstance(err, ActivityError) else err
+        if isinstance(cause, ApplicationError) and cause.type == messages.UNVOUCHED:
+            raise UnvouchedError from err
+        raise
     return may_run
 
 
