@@ -168,12 +168,11 @@ async def _work(
         airflow_at = time.monotonic()
         registry = Registry(client, config.temporal.task_queue)
         capacity = Capacity(client, config, workshop.weights)
-        vouching = Vouching(keys)
         dags = DagActivities(
             config,
             workshop,
             capacity,
-            voucher=vouching.voucher,
+            voucher=Vouching(keys).voucher,
             has_search_attributes=has_attributes,
         )
         starter = Starter(client, config, dags.read_dag)
@@ -208,7 +207,7 @@ async def _work(
             schedules,
             pools,
             dispatch,
-            Clerk(client, registry, vouching.is_known),
+            Clerk(client, registry, Vouching(keys).is_known),
         )
         for worker in _workers(client, config, workshop, tries, dags, desk):
             await stack.enter_async_context(worker)

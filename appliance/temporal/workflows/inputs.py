@@ -14,6 +14,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from appliance.dagrun import names
+from appliance.dagrun.conf import MOST_DEPTH
 from appliance.dagrun.pool import Lease
 from appliance.dagrun.roster import RunCard
 from appliance.dagrun.slots import Declaration, Slot
@@ -21,8 +22,8 @@ from appliance.temporal import limits, messages
 from appliance.temporal.messages import DagExecutionInput
 from appliance.temporal.orders import BackfillRequest, Steer
 
-MOST_DEPTH = 100
-"""Of JSON: copying a level takes the interpreter several of its own."""
+_MOST_DEPTH = MOST_DEPTH + 2
+"""Of JSON: a conf, within something."""
 _MOST_NUMBER = 1 << 31
 _MOST_CARD_BYTES = 16_384
 _MOST_AHEAD = timedelta(days=36_500)
@@ -54,7 +55,7 @@ def of_anything(value: object) -> str | None:
 def of_json(value: object) -> str | None:
     """Look at JSON that is only passed on: how deep it is."""
     level = [value]
-    for _ in range(MOST_DEPTH):
+    for _ in range(_MOST_DEPTH):
         level = [inner for one in level for inner in _members(one)]
         if not level:
             return None
@@ -175,7 +176,7 @@ _INTERVAL = ("data_interval_start", "data_interval_end")
 
 
 def _walk(value: object, where: str, depth: int) -> Found:
-    if depth > MOST_DEPTH:
+    if depth > _MOST_DEPTH:
         yield where[:_WHERE_CHARS], f"more than {MOST_DEPTH} levels deep"
     elif isinstance(value, str):
         if not _is_text(value):
