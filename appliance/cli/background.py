@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,12 @@ from typing import NoReturn
 
 from appliance.errors import ApplianceError
 
+_START_S = 600.0
+"""A start takes five seconds; with a tenth of a CPU, or a busy machine, minutes."""
+_SAYINGS = 20
+"""How often at most it is said meanwhile that it still starts: every half minute."""
+_LOOK_S = 0.05
+_UNREACHABLE = 3
 _STOP_S = 60.0
 _LAST_LINES = 15
 _TERMINATED = 143
@@ -29,11 +36,52 @@ class BackgroundFailed(ApplianceError):
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """The appliance, and where its output goes."""
+    """The appliance, and its data folder."""
 
     process: subprocess.Popen[bytes]
     environ: Mapping[str, str]
-    log: Path
+    data: Path
+
+    @property
+    def log(self) -> Path:
+        """Where it prints."""
+        return self.data / "up.log"
+
+    def wait(self, start_s: float) -> None:
+        """Wait until server and worker are well, as long as the appliance is up; say now and then that it starts.
+
+        Raises:
+            BackgroundFailed: it ended, or is not well after ``start_s``.
+        """
+        began = said = time.monotonic()
+        while not self._is_well():
+            if self.process.poll() is not None:
+                raise self._ended()
+            now = time.monotonic()
+            if now - began > start_s:
+                text = f"{self._last()}\nThe appliance is not well after {start_s:g} s."
+                raise BackgroundFailed(text, exit_code=_UNREACHABLE)
+            if now - said > start_s / _SAYINGS:
+                said = now
+                text = f"The appliance is still starting, after {now - began:.0f} s."
+                sys.stderr.write(f"{self._last(1)}\n{text}\n".lstrip())
+            time.sleep(_LOOK_S)
+
+    def _is_well(self) -> bool:
+        # Only these commands need it, and it costs more to import than --help may take.
+        from appliance.boot.rundir import run_folder
+        from appliance.temporal.client.checkup import ask
+
+        try:
+            told = ask(run_folder(self.data))
+        except (OSError, ValueError):
+            return False
+        # Room is for `submit` to complain of.
+        return all(told[part]["ok"] for part in ("server", "worker"))
+
+    def _ended(self) -> BackgroundFailed:
+        text = f"{self._last()}\nThe appliance did not stay up, see above."
+        return BackgroundFailed(text, exit_code=self.process.wait() or 1)
 
     def run(self, *words: str) -> int:
         """Run a command to its end, as long as the appliance is up; return its exit code."""
@@ -43,10 +91,7 @@ class Background:
         try:
             self._wait_for(command)
             if command.poll() is None:
-                raise BackgroundFailed(
-                    f"{self._last()}\nThe appliance did not stay up, see above.",
-                    exit_code=self.process.wait() or 1,
-                )
+                raise self._ended()
         finally:
             command.kill()
         return command.wait()
@@ -71,13 +116,13 @@ class Background:
                 f"{self._last()}\nThe appliance did not stop."
             ) from err
 
-    def _last(self) -> str:
+    def _last(self, number: int = _LAST_LINES) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-_LAST_LINES:])
+        return "\n".join(lines[-number:])
 
 
 @contextmanager
-def background(data: Path) -> Iterator[Background]:
+def background(data: Path, *, start_s: float = _START_S) -> Iterator[Background]:
     """Start an appliance on ``data`` and stop it at the end, also after SIGTERM.
 
     Raises:
@@ -97,8 +142,9 @@ def background(data: Path) -> Iterator[Background]:
             stderr=log,
             start_new_session=True,
         )
-    box = Background(process, environ, path)
+    box = Background(process, environ, data)
     try:
+        box.wait(start_s)
         yield box
     finally:
         box.stop()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.cli.background import BackgroundFailed, background
 from tests.box import Ended, clean_environ, ports, run
 from tests.conftest import ROOT
 
@@ -46,3 +47,23 @@ def test_an_appliance_that_does_not_come_up_is_told_of(tmp_path: Path) -> None:
     assert done.code == 2
     assert "a copy cannot be made" in done.stderr
     assert done.stderr.endswith("The appliance did not stay up, see above.\n")
+
+
+def test_an_appliance_is_waited_for_while_it_starts_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "slow.py").write_text("import time\ntime.sleep(300)\n")
+    environ = {**clean_environ(), **ports()}
+    environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(ROOT / "dags")
+    environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(plugins)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(BackgroundFailed, match="not well after 6 s") as caught,
+        background(tmp_path, start_s=6.0),
+    ):
+        pass
+    assert caught.value.exit_code == 3
+    assert "The appliance is still starting, after " in capsys.readouterr().err

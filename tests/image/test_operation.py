@@ -146,3 +146,9 @@ def test_a_database_of_another_version_is_copied_first() -> None:
             docker("stop", box.name)
         with started(*options) as box:
             assert "WARNING" not in box.wait_until_well().logs()
+
+
+def test_a_container_that_is_stopped_at_once_ends_with_0() -> None:
+    with started() as box:
+        assert docker("stop", box.name).code == 0
+        assert (box.state["ExitCode"], box.logs()) == (0, "")
