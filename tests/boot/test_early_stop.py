@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.box import clean_environ, ports
+from tests.faults.processes import family
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(120)]
 
@@ -34,6 +35,10 @@ def has_database(_pid: int, data: Path) -> bool:
     return (data / "temporal.db").exists()
 
 
+def imports_airflow(pid: int, _data: Path) -> bool:
+    return any("appliance.warm.zygote" in words for words in family(pid).values())
+
+
 @pytest.mark.parametrize(
     ("command", "is_time"),
     [
@@ -41,6 +46,7 @@ def has_database(_pid: int, data: Path) -> bool:
         ("up", has_begun),
         ("up", has_children),
         ("up", has_database),
+        ("up", imports_airflow),
         ("worker", hears),
     ],
 )
@@ -66,4 +72,7 @@ def test_sigterm_ends_a_start_with_0(
         assert process.wait(40) == 0, (tmp_path / "said").read_text()
     finally:
         process.kill()
-    assert "Traceback" not in (tmp_path / "said").read_text()
+    text = (tmp_path / "said").read_text()
+    assert "Traceback" not in text
+    if is_time is imports_airflow:
+        assert "SIGKILL" not in text, "the worker has to hear it, too"

@@ -41,11 +41,10 @@ def test_what_is_wrong_is_told_before_anything_starts(
 
 
 def test_an_appliance_that_does_not_come_up_is_told_of(tmp_path: Path) -> None:
-    (tmp_path / "backups").write_text("in the way")
-    (tmp_path / "temporal.db").touch()
+    (tmp_path / "temporal.db").write_text("not what it was")
     done = once(tmp_path, "my_dag")
     assert done.code == 2
-    assert "a copy cannot be made" in done.stderr
+    assert "temporal.db: is no SQLite database" in done.stderr
     assert done.stderr.endswith("The appliance did not stay up, see above.\n")
 
 

@@ -155,8 +155,6 @@ async def _work(
             ),
         )
         server_at = time.monotonic()
-        # Until here there is nothing to lose: the process ends at a signal as it is.
-        stop = _told_to_stop()
         has_attributes = await prepare(client, config)
         await agree_on_key(client, keys)
         journal = Journal(config.data / "worker" / "tries")
@@ -209,6 +207,8 @@ async def _work(
             dispatch,
             Clerk(client, registry, Vouching(keys).is_known),
         )
+        # Until here there is nothing to lose: SIGTERM ends the process as it is.
+        stop = _told_to_stop()
         for worker in _workers(client, config, workshop, tries, dags, desk):
             await stack.enter_async_context(worker)
         await stack.enter_async_context(_waiter(client, config, waits, desk))
