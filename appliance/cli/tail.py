@@ -40,7 +40,7 @@ class LogTail:
         if map_index is None:
             self._patterns.append(f"{task}/{file}")
         if task_id is None:
-            self._patterns.append("on_*_callback.log")
+            self._patterns.append("on_*.log")
         self._is_raw = is_raw
         self._read: dict[Path, int] = {}
 
@@ -90,8 +90,8 @@ def _raw(line: str, whose: dict[str, Any]) -> Iterator[str]:
 
 
 def _whose(path: Path) -> dict[str, Any]:
-    """Say which try, or callbacks of the DAG, a log file belongs to, from its path below the run's."""
-    if path.stem.endswith("_callback"):
+    """Say which try, callbacks of the DAG or listeners a log file belongs to, from its path below the run's."""
+    if len(path.parts) == 1:
         return {"callback": path.stem}
     words = dict(part.split("=", 1) for part in path.with_suffix("").parts)
     return {

@@ -43,7 +43,7 @@ from appliance.dagfile.place import Place, output_to
 from appliance.dagfile.projection import project, task_groups
 from appliance.dagfile.refusals import refusals
 from appliance.warm import datagrams, seams, zygote
-from appliance.warm.seams import weights
+from appliance.warm.seams import listeners, weights
 
 _TIMEOUT_KEY = "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"
 _FRAMES_KEY = "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH"
@@ -148,6 +148,8 @@ def _dags(
         try:
             serialized = DagSerialization.to_dict(dag)
             plan = project(serialized, weights.custom(dag, serialized))
+            if hooks := listeners.hooks():
+                plan["listeners"] = hooks
         except Exception:  # noqa: BLE001 - the user's objects decide what is raised
             errors.append(_explain(traceback.format_exc(), place.file, place))
             continue

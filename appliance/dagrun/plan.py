@@ -113,6 +113,8 @@ class Plan:
     has_on_failure_callback: bool = False
     starts_at: float | None = None
     ends_at: float | None = None
+    listeners: tuple[str, ...] = ()
+    """Hooks of DAG runs, ``on_dag_run_running`` and the like, that a listener of a plugin has."""
     lent: Mapping[str, str] = field(default_factory=dict)
     """Task id -> what it needs slots of that are lent from outside the run; not part of the JSON."""
     exempt: frozenset[str] = frozenset()
@@ -188,6 +190,7 @@ class Plan:
             max_active_tasks=data.get("max_active_tasks", 16),
             dagrun_timeout_s=data.get("dagrun_timeout"),
             **callbacks,
+            listeners=tuple(data.get("listeners", ())),
             starts_at=data.get("start"),
             ends_at=data.get("end"),
         )
@@ -201,6 +204,8 @@ class Plan:
         if self.dagrun_timeout_s is not None:
             data["dagrun_timeout"] = self.dagrun_timeout_s
         data |= {name: True for name in _CALLBACKS if getattr(self, name)}
+        if self.listeners:
+            data["listeners"] = list(self.listeners)
         if self.starts_at is not None:
             data["start"] = self.starts_at
         if self.ends_at is not None:

@@ -47,17 +47,21 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """What is called instead of a task: the callbacks of a DAG whose run has ended, or of a try its trigger has ended."""
+    """What is called instead of a task: callbacks of a DAG whose run has ended, or of a try its trigger has ended; or listeners."""
 
     is_failure: bool
     reason: str
     """Airflow's: success, task_failure, all_tasks_deadlocked, timed_out; of a try its state."""
     end_date: str
     is_of_try: bool = False
+    run_state: str = ""
+    """Set when the listeners of plugins are called, for a run that has just come into this state."""
 
     @property
     def name(self) -> str:
-        """The argument of the DAG, or of the task, that holds them."""
+        """The argument of the DAG, or of the task, that holds them; or the hook."""
+        if self.run_state:
+            return f"on_dag_run_{self.run_state}"
         if self.is_of_try and self.reason == TaskState.UP_FOR_RETRY:
             return "on_retry_callback"
         return "on_failure_callback" if self.is_failure else "on_success_callback"

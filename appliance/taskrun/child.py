@@ -15,8 +15,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
+from appliance.taskrun.startup import LISTENERS
 from appliance.warm import datagrams, errands, seams
-from appliance.warm.seams import callbacks, remotelogs, xcoms
+from appliance.warm.seams import callbacks, listeners, remotelogs, xcoms
 
 
 def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -62,7 +63,8 @@ def _work(orders: dict[str, Any]) -> Callable[[], None]:
     """Return what the child is for: a try, or what is called when a run has ended."""
     if (request := orders.get("callback")) is None:
         return seams.run_task
-    return partial(callbacks.run, request)
+    is_for_plugins = request["type"] == LISTENERS
+    return partial(listeners.run if is_for_plugins else callbacks.run, request)
 
 
 def purge_xcoms(_args: dict[str, Any], fds: list[int]) -> None:

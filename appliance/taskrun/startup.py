@@ -11,6 +11,8 @@ from typing import Any
 
 from appliance.dagrun.tries import ActivityTaskInput
 
+LISTENERS = "DagRunListeners"
+"""Type of the request that has listeners called; the others are Airflow's own."""
 BUNDLE = "dags-folder"
 """Airflow's default bundle: the DAG folder."""
 _DAG_VERSION = str(uuid.UUID(int=1))
@@ -47,7 +49,7 @@ def startup_details(
 def callback_request(
     task: ActivityTaskInput, *, conf: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what Airflow's DAG processor is asked when the callbacks of a DAG, or of a try, are due."""
+    """Return what Airflow's DAG processor is asked when callbacks of a DAG, or of a try, are due; or what listeners are told."""
     callback = task.callback
     assert callback is not None  # noqa: S101 - asked only then
     request = {
@@ -56,6 +58,9 @@ def callback_request(
         "bundle_version": None,
         "msg": callback.reason,
     }
+    if callback.run_state:
+        run = dag_run(task, conf)
+        return request | {"type": LISTENERS, "hook": callback.name, "dag_run": run}
     if callback.is_of_try:
         return request | {
             "type": "TaskCallbackRequest",
@@ -112,7 +117,8 @@ def dag_run(task: ActivityTaskInput, conf: dict[str, Any]) -> dict[str, Any]:
     callback = None if task.callback and task.callback.is_of_try else task.callback
     state = "running"
     if callback is not None:
-        state = "failed" if callback.is_failure else "success"
+        ended = "failed" if callback.is_failure else "success"
+        state = callback.run_state or ended
     return {
         "dag_id": run.dag_id,
         "run_id": run.run_id,
@@ -123,7 +129,7 @@ def dag_run(task: ActivityTaskInput, conf: dict[str, Any]) -> dict[str, Any]:
         "data_interval_end": run.data_interval_end,
         "run_after": run.run_after,
         "start_date": run.start_date,
-        "end_date": callback.end_date if callback else None,
+        "end_date": (callback.end_date or None) if callback else None,
         "conf": conf,
         "triggering_user_name": run.triggering_user,
         "consumed_asset_events": [],

@@ -10,6 +10,7 @@ import pytest
 from appliance.temporal.messages import TaskRow
 from appliance.temporal.workflows.callbacks import subject
 from tests.box import Ended, RunningBox, running_box
+from tests.faults.processes import until
 
 DAGS = Path(__file__).parent / "dags"
 
@@ -17,7 +18,11 @@ DAGS = Path(__file__).parent / "dags"
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBox]:
     folder = tmp_path_factory.mktemp("callbacks")
-    environ = {"AIRFLOW_VAR_GREETING": "hello"}
+    environ = {
+        "AIRFLOW_VAR_GREETING": "hello",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(DAGS.parent / "plugins"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "5",
+    }
     with running_box(dags=DAGS, folder=folder, environ=environ) as started:
         yield started
 
@@ -116,3 +121,75 @@ def test_the_context_is_about_the_task_airflow_would_choose(
 
 def test_a_run_without_such_a_task_is_told_without_one() -> None:
     assert subject([], "success", upstreams_of=lambda _: ()) is None
+
+
+@pytest.mark.needs_server
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("then", ["", "break", "hang"])
+def test_listeners_of_plugins_hear_of_a_run_and_change_nothing(
+    box: RunningBox, tmp_path: Path, then: str
+) -> None:
+    conf = json.dumps({"heard": str(tmp_path / "heard"), "then": then})
+    words = ("--conf", conf, "--wait", "-o", "json")
+    done = box.submit("passes_values", *words, timeout_s=100)
+
+    assert done.code == 0, done.stderr
+    running, success = lines(tmp_path / "heard")
+    expected = {
+        "dag_id": "passes_values",
+        "run_id": done.json["run_id"],
+        "run_type": "manual",
+        "has_date": True,
+        "has_begun": True,
+        "tasks": ["add", "numbers"],
+    }
+    began = {"hook": "running", "msg": "started", "state": "running"}
+    ended = {"hook": "success", "msg": "success", "state": "success"}
+    assert running == {**expected, **began, "has_ended": False}
+    assert success == {**expected, **ended, "has_ended": True}
+    if then == "":
+        log = box.appliance("logs", "passes_values", done.json["run_id"]).stdout
+        assert "on_dag_run_success | " in log
+        assert "heard started" in log
+        assert "on_starting TaskRunnerMarker" in log
+        assert "before_stopping TaskRunnerMarker" in log
+
+
+@pytest.mark.needs_server
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("dag_id", "msg"),
+    [
+        ("tells_of_failure", "task_failure"),
+        ("tells_of_timeout", "timed_out"),
+    ],
+)
+def test_listeners_hear_why_a_run_failed(
+    box: RunningBox, tmp_path: Path, dag_id: str, msg: str
+) -> None:
+    heard, told = tmp_path / "heard", tmp_path / "told"
+    conf = json.dumps({"heard": str(heard), "told": str(told)})
+    done = box.submit(dag_id, "--conf", conf, "--wait", timeout_s=100)
+
+    assert done.code == 1
+    assert [(row["hook"], row["msg"]) for row in lines(heard)] == [
+        ("running", "started"),
+        ("failed", msg),
+    ]
+
+
+@pytest.mark.needs_server
+@pytest.mark.timeout(180)
+def test_listeners_hear_that_somebody_has_ended_a_run(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    heard = tmp_path / "heard"
+    conf = json.dumps({"heard": str(heard)})
+    assert box.submit("waits_long", "--run-id", "c", "--conf", conf).code == 0
+    until("it has begun", heard.exists)
+    assert box.appliance("cancel", "waits_long", "c", timeout_s=100).code == 0
+
+    until("it is told", lambda: len(lines(heard)) == 2)
+    failed = lines(heard)[1]
+    assert failed["msg"] == "Dag Run's state was manually set to `failed`."
+    assert (failed["hook"], failed["state"]) == ("failed", "failed")

@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.machine import DagRun
     from appliance.dagrun.plan import Plan
     from appliance.dagrun.states import RunState
-    from appliance.dagrun.tries import Callback, XComRow
+    from appliance.dagrun.tries import XComRow
     from appliance.temporal import attributes, messages
     from appliance.temporal.messages import (
         Claim,
@@ -43,13 +43,7 @@ with workflow.unsafe.imports_passed_through():
         Wish,
         XComQuestion,
     )
-    from appliance.temporal.workflows import (
-        callbacks,
-        details,
-        inputs,
-        questions,
-        reading,
-    )
+    from appliance.temporal.workflows import details, inputs, questions, reading
     from appliance.temporal.workflows.description import (
         concluded,
         described,
@@ -58,6 +52,7 @@ with workflow.unsafe.imports_passed_through():
     from appliance.temporal.workflows.ledger import Ledger
     from appliance.temporal.workflows.past import Past
     from appliance.temporal.workflows.slots import Slots
+    from appliance.temporal.workflows.telling import Telling
     from appliance.temporal.workflows.tries import Tries
     from appliance.temporal.workflows.turn import Turn
     from appliance.temporal.workflows.waits import Waits
@@ -134,8 +129,9 @@ class ExecuteAirflowDagWorkflow:
             await self._slots.end(self._facts)
             self._set_state("failed")
             await self._turn.over(RunState.FAILED, self._facts, self.task_states())
+            await self._telling.cancelled(_iso_now())
             raise
-        return await self._conclude(machine)
+        return await self._conclude()
 
     @workflow.query(name=messages.STATES_QUERY)
     def task_states(self) -> list[TaskRow]:
@@ -196,6 +192,7 @@ class ExecuteAirflowDagWorkflow:
     def _follow(self, machine: DagRun) -> Tries:
         self._tries = Tries(self._facts, machine, self._ledger, self._inbox.append)
         self._waits = self._tries.waits
+        self._telling = Telling(self._facts, machine, self._tries)
         return self._tries
 
     async def _begin(self, dag: DagAnswer, claim: Claim | None) -> tuple[DagRun, Tries]:
@@ -221,6 +218,7 @@ class ExecuteAirflowDagWorkflow:
             max_lost=dag.max_lost,
         )
         tries = self._follow(machine)
+        self._telling.begun()
         self._obey(machine.start(_now()))
         return machine, tries
 
@@ -357,22 +355,13 @@ class ExecuteAirflowDagWorkflow:
 
     # -- after the last task ----------------------------------------------------
 
-    async def _conclude(self, machine: DagRun) -> DagExecutionResult:
+    async def _conclude(self) -> DagExecutionResult:
         assert self._finish is not None  # noqa: S101  # the loop has ended
         rows = self.task_states()
         await self._turn.over(self._finish.state, self._facts, rows)
         result = concluded(self._facts, self._finish.state, rows, ended=_iso_now())
         self._set_state(result.state)
-        callback = Callback(
-            is_failure=result.state == "failed",
-            reason=self._finish.reason,
-            end_date=result.end_date,
-        )
-        if getattr(machine.plan, f"has_{callback.name}"):
-            about = callbacks.subject(
-                rows, callback.reason, upstreams_of=machine.direct_upstreams
-            )
-            await self._tries.call_back(callback, about)
+        await self._telling.ended(self._finish.reason, result, rows)
         if result.state == "failed":
             raise ApplicationError(
                 details.failure(self._finish.reason, rows),

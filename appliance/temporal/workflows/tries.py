@@ -26,12 +26,11 @@ from appliance.dagrun.events import (
 from appliance.dagrun.machine import DagRun
 from appliance.dagrun.tries import (
     ActivityTaskInput,
-    Callback,
     RunFacts,
     TaskExecutionResult,
 )
 from appliance.temporal import messages
-from appliance.temporal.messages import TaskRow, Whereabouts
+from appliance.temporal.messages import Whereabouts
 from appliance.temporal.workflows import details, outcomes
 from appliance.temporal.workflows.handover import CarriedTry
 from appliance.temporal.workflows.ledger import (
@@ -70,7 +69,7 @@ class Tries:
         self._report = report
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._spent_bytes = 0
-        self.waits = Waits(facts, machine.plan, ledger, report, self._call_back_soon)
+        self.waits = Waits(facts, machine.plan, ledger, report, self.call_back_soon)
         self._callbacks: set[asyncio.Task[None]] = set()
         self._parked: dict[
             tuple[str, int], tuple[ActivityTaskInput, TaskExecutionResult]
@@ -176,26 +175,13 @@ class Tries:
         if self._callbacks:
             await asyncio.wait(list(self._callbacks))
 
-    def _call_back_soon(self, task: ActivityTaskInput) -> None:
+    def call_back_soon(self, task: ActivityTaskInput) -> None:
         """Call the callbacks of a try while the run goes on."""
-        calling = asyncio.create_task(self._see_called(task))
+        calling = asyncio.create_task(self.call_back(task))
         self._callbacks.add(calling)
         calling.add_done_callback(self._callbacks.discard)
 
-    async def call_back(self, callback: Callback, about: TaskRow | None) -> None:
-        """Call the callbacks of the DAG."""
-        task = ActivityTaskInput(
-            run=self._facts,
-            task_id=about.task_id if about else "",
-            map_index=about.map_index if about else -1,
-            try_number=about.try_number if about else 0,
-            max_tries=0,
-            ti_id=str(workflow.uuid4()),
-            callback=callback,
-        )
-        await self._see_called(task)
-
-    async def _see_called(self, task: ActivityTaskInput) -> None:
+    async def call_back(self, task: ActivityTaskInput) -> None:
         """Have callbacks called, again when the call vanished with its worker; its end changes nothing."""
         for _ in range(_CALLS):
             if isinstance(await self._outcome(task), TaskExecutionResult):

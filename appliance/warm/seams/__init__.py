@@ -22,6 +22,7 @@ upgrade read this list against the new source:
   ``sdk.plugins_manager._get_plugins`` (plugins, and errors by file), ``sdk.log.load_remote_log_handler``, ``sdk.listener.get_listener_manager``: filled lazily.
 * ``sdk._shared.observability.metrics.stats._get_registry``: reads a YAML file on first use.
 * ``sdk._shared.secrets_masker.redact`` knows what ``Variable.get`` and ``Connection.get`` gave.
+* ``listeners.spec.dagrun`` has the hooks of the scheduler; ``models.dagrun.DagRun`` is what they are given.
 * ``dag_processing.processor._execute_callbacks`` takes a bag and requests, and asks
   ``task_runner.SUPERVISOR_COMMS``.
 * ``dag_processing.importers.python_importer.signal``: the module it sets handlers with;

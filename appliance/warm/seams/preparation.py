@@ -25,7 +25,7 @@ from airflow.sdk.observability.metrics import stats_utils
 from pydantic import JsonValue, TypeAdapter
 
 from appliance.warm import frames, integers, seams
-from appliance.warm.seams import remotelogs
+from appliance.warm.seams import listeners, remotelogs
 from appliance.warm.xcombackend import AIRFLOWS, XComBackend
 
 _LAZY_IMPORTS = (
@@ -232,6 +232,7 @@ def _memoise_hostname() -> None:
 def _fill_caches() -> None:
     client.getuser()
     get_listener_manager()
+    listeners.hooks()
     plugins_manager.integrate_macros_plugins()
     supervisor.ensure_secrets_backend_loaded()
     serde._register()  # noqa: SLF001 - a seam, listed in the package

@@ -73,6 +73,16 @@ def tells_of_timeout():
     endless(first())
 
 
+@dag(schedule=None)
+def waits_long():
+    @task
+    def wait():
+        time.sleep(3600)
+
+    wait()
+
+
 tells_of_success()
 tells_of_failure()
 tells_of_timeout()
+waits_long()
