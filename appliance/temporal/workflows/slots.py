@@ -146,10 +146,11 @@ class Slots:
         }
 
     def _widen(self, scarce: dict[str, PoolFacts]) -> None:
-        """Ask these pools, too, from now on: a worker has seen that they may run out of slots."""
-        if scarce.keys() <= self._pools.keys():
+        """Ask ``default_pool``, too, from now on: a worker has seen that it may run out of slots."""
+        facts = scarce.get(DEFAULT_POOL)
+        if facts is None or DEFAULT_POOL in self._pools:
             return
-        self._pools = {**scarce, **self._pools}
+        self._pools[DEFAULT_POOL] = facts
         self._needs = self._needed()
         self._report(PoolsScarce(self.groups, self.exempt))
 
