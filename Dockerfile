@@ -1,9 +1,11 @@
 # The appliance in one container: see README.md and docs/OPERATIONS.md. `make image` builds it.
+# Nothing in it can give anybody another user's rights: no file is setuid or setgid.
 
 FROM debian:trixie-slim AS base
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates python3 tini \
- && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/*.log
+ && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/*.log \
+ && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 
 # Packages are all in the lock: pip has nothing to resolve.
 FROM base AS packages

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
+from appliance.terminal import protect
+
 if TYPE_CHECKING:
     import click
 
@@ -55,6 +57,7 @@ def _run(find: Callable[[], "click.Command"], name: str) -> NoReturn:
     """
     code: object = 1
     _open_closed_streams()
+    protect()
     try:
         find()(prog_name=name)
     except SystemExit as ended:

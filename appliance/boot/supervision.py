@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from supervisor import events  # type: ignore[import-untyped]
-from supervisor.loggers import LevelsByName  # type: ignore[import-untyped]
+from supervisor.loggers import LevelsByName, Logger  # type: ignore[import-untyped]
 from supervisor.medusa import asyncore_25  # type: ignore[import-untyped]
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 from supervisor.states import SupervisorStates  # type: ignore[import-untyped]
 from supervisor.supervisord import Supervisor  # type: ignore[import-untyped]
 
 from appliance.boot.endurance import Endurance
+from appliance.terminal import ShownBytes
 
 
 def supervise(conf: Path, *, cannot_start: Callable[[], bool]) -> str | None:
@@ -36,7 +37,7 @@ def supervise(conf: Path, *, cannot_start: Callable[[], bool]) -> str | None:
     """
     for stream in (sys.stdout, sys.stderr):
         _append(stream.fileno())
-    options = ServerOptions()
+    options = _Options()
     options.realize(["--nodaemon", "--configuration", str(conf)])
     options.first, options.test = True, False
     supervision = _Supervision(options, cannot_start)
@@ -49,6 +50,26 @@ def supervise(conf: Path, *, cannot_start: Callable[[], bool]) -> str | None:
         options.close_httpservers()
         options.close_logger()
     return supervision.reason
+
+
+class _Options(ServerOptions):  # type: ignore[misc]
+    """supervisord's options: what programs print is passed on as it may be shown."""
+
+    def getLogger(self) -> Logger:  # noqa: N802 - supervisord's name
+        """Make what passes on one stream of one program."""
+        return _Passing()
+
+
+class _Passing(Logger):  # type: ignore[misc]
+    """One stream of one program, on its way to ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = ShownBytes()
+
+    def info(self, data: bytes) -> None:
+        """Pass on what came."""
+        super().info(self._shown(data))
 
 
 class _Forgiving(io.TextIOBase):

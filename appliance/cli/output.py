@@ -1,6 +1,6 @@
 """How results look: aligned columns with Airflow's names for people, one JSON value for programs.
 
-States are coloured on a terminal only (click strips colour elsewhere).
+States are coloured, on a terminal only.
 """
 
 import json
@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from appliance.terminal import coloured as painted
+from appliance.terminal import shown
 
 if TYPE_CHECKING:
     from appliance.temporal.messages import TaskRow
@@ -42,7 +45,7 @@ output_option = click.option(
 def coloured(state: str | None, width: int = 0) -> str:
     """Pad a state, then colour it."""
     name = state or NO_STATE
-    return click.style(name.ljust(width), fg=COLOURS.get(name))
+    return painted(name.ljust(width), COLOURS.get(name))
 
 
 def task_name(task_id: str, map_index: int) -> str:
@@ -106,7 +109,7 @@ def _task_cells(row: "TaskRow") -> dict[str, Any]:
 def _cell(column: str, value: Any) -> str:
     if value is None:
         return NO_STATE if column == "state" else ""
-    return str(value)
+    return shown(str(value))
 
 
 def _line(

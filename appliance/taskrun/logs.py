@@ -72,8 +72,9 @@ def _name_of(task: ActivityTaskInput) -> str:
 
 def echo_to_stdout(text: str) -> None:
     """Write whole lines to the process's stdout, whatever its encoding is."""
-    sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
-    sys.stdout.buffer.flush()
+    encoding = sys.stdout.encoding
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
 
 
 class TryLog:

@@ -303,8 +303,7 @@ def _pass_on(said: IO[bytes]) -> None:
     """Print what a zygote has said while it started."""
     said.seek(0)
     with suppress(OSError):
-        sys.stdout.flush()
-        sys.stdout.buffer.write(said.read())
+        sys.stdout.write(said.read().decode(errors="replace"))
         sys.stdout.flush()
 
 

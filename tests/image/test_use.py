@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.box import Ended
 from tests.conftest import ROOT
 from tests.image.container import (
     IMAGE,
@@ -77,6 +78,11 @@ def test_one_shot(words: tuple[str, ...], code: int, said: str, tmp_path: Path) 
         (tmp_path / file.name).write_text(file.read_text())
     done = run("-v", f"{tmp_path}:/dags:ro", words=("submit", *words))
     assert (done.code, said in done.stdout + done.stderr) == (code, True), done
+
+
+def test_no_file_gives_anybody_the_rights_of_another_user() -> None:
+    words = ("find", "/", "-xdev", "-type", "f", "-perm", "/6000")
+    assert run("--user", "0", words=words) == Ended(0, "", "")
 
 
 def test_other_words_are_commands() -> None:
