@@ -45,6 +45,8 @@ class Resumption:
     """Passed in addition to ``next_kwargs``: the event, or why the wait failed."""
     start_date: str | None = None
     """When the try began."""
+    is_answered: bool = False
+    """Whether it waited for a person, which no ``execution_timeout`` counts."""
 
 
 @dataclass(frozen=True, slots=True)

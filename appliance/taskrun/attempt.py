@@ -1,21 +1,6 @@
 """One try, supervised: start the child, answer it, keep its output, find out how it ended.
 
-How it ended is what the child reported *and* how its process ended:
-
-=================  =============================  ==============================================
-exit code          reported                       state
-=================  =============================  ==============================================
-0                  anything                       as reported
-0                  nothing                        success
-not 0              success, up_for_retry,         as reported: Airflow's server has acted on it
-                   up_for_reschedule, deferred,   already
-                   awaiting_input
-not 0              anything else, or nothing      up_for_retry if retries are left, else failed
-=================  =============================  ==============================================
-
 Nothing a cancelled try reports counts any more.
-
-Source: Airflow 3.3: ``airflow/sdk/execution_time/supervisor.py`` (ActivitySubprocess.final_state).
 """
 
 import asyncio
@@ -30,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from appliance.config.model import Secrets
-from appliance.dagrun.states import PARKED, TaskState
+from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
 from appliance.dagrun.waits import MASKS
 from appliance.taskrun import objects
@@ -49,10 +34,13 @@ from appliance.taskrun.startup import (
     startup_details,
 )
 from appliance.taskrun.vault import Vaults
+from appliance.taskrun.verdict import cause_of_death, final_state
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH
 from appliance.warm import datagrams, frames
 from appliance.warm.control import Exit, Zygote
 
+LOST = "lost"
+"""The message to cancel a try with that will be run again: nobody is told of its end."""
 OVERTIME_S = 20.0
 """Airflow's default of ``core.task_success_overtime``: what runs after the end was reported gets this long."""
 CALLBACKS_S = 50.0
@@ -63,45 +51,7 @@ _SILENT = (
     "its process ended with code 0 before it said how the task went (os._exit?); "
     "Airflow counts that as success"
 )
-_DIRECT = PARKED | {
-    TaskState.SUCCESS,
-    TaskState.UP_FOR_RETRY,
-    TaskState.UP_FOR_RESCHEDULE,
-}
 _FAILURES = frozenset((TaskState.FAILED, TaskState.UP_FOR_RETRY))
-
-
-def final_state(
-    code: int, reported: TaskState | None, *, is_retried: bool
-) -> TaskState:
-    """Return the state a try is in, by the table above."""
-    if code == 0:
-        return reported or TaskState.SUCCESS
-    if reported in _DIRECT:
-        return reported
-    return TaskState.UP_FOR_RETRY if is_retried else TaskState.FAILED
-
-
-def cause_of_death(ended: Exit) -> str | None:
-    """Say what became of a process that did not end by itself with 0."""
-    if ended.is_orphan:
-        return "killed: the process it was forked from died"
-    if ended.code > 0:
-        return f"its process exited with code {ended.code}"
-    if ended.code < 0:
-        return f"killed by {signal.Signals(-ended.code).name}{_hint(ended)}"
-    return None
-
-
-def _hint(ended: Exit) -> str:
-    match -ended.code:
-        case signal.SIGKILL:
-            used_mb = ended.maxrss_kb // 1024
-            return f" (out of memory? It used {used_mb} MB at most)"
-        case signal.SIGSEGV | signal.SIGBUS | signal.SIGILL | signal.SIGFPE:
-            return " (a crash in native code)"
-        case _:
-            return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +164,8 @@ class _Attempt:
         ]
         self._more_logs: list[socket.socket] = []
         self._last_word: asyncio.Future[Exit] = self._loop.create_future()
+        self._is_signalled = False
+        """Whether somebody else has sent it SIGTERM."""
         self._deadlines = Deadlines(
             self._child, self._log, grace_s=host.grace_s, overtime_s=host.overtime_s
         )
@@ -233,8 +185,8 @@ class _Attempt:
         try:
             await self._send_orders(orders, start_date)
             ended = await self._end()
-        except asyncio.CancelledError:
-            await self._stop()
+        except asyncio.CancelledError as cancelled:
+            await self._stop(is_lost=LOST in cancelled.args)
             raise
         finally:
             # The child was blocked until its last question was answered.
@@ -266,6 +218,8 @@ class _Attempt:
                 datagrams.send(self._channels.control, orders)
             return
         details = startup_details(self._task, conf=conf, start_date=start_date)
+        if (resume := self._task.resume) and not resume.is_answered:
+            orders["since"] = resume.start_date
         frame = frames.opening(details)
         with suppress(BrokenPipeError, ConnectionResetError):  # It died; _end says how.
             datagrams.send(self._channels.control, orders)
@@ -284,9 +238,12 @@ class _Attempt:
             pass
         return self._last_word.result() if self._last_word.done() else exited.result()
 
-    async def _stop(self) -> None:
+    async def _stop(self, *, is_lost: bool) -> None:
         """End the child, whatever it is doing."""
         self._log.say("warning", "cancelled: sending SIGTERM")
+        with suppress(OSError):  # It ended meanwhile.
+            why = "lost" if is_lost else "cancelled"
+            datagrams.send(self._channels.control, {"stopped": why})
         self._child.kill(signal.SIGTERM)
         try:
             with suppress(TimeoutError):
@@ -325,6 +282,8 @@ class _Attempt:
         if "code" in message:
             self._loop.remove_reader(self._channels.control.fileno())
             self._last_word.set_result(Exit(message["code"]))
+        elif "signalled" in message:
+            self._is_signalled = True
         else:
             self._deadlines.limited(message["limit_s"])
         return True
@@ -338,7 +297,12 @@ class _Attempt:
 
     def _result(self, ended: Exit, start_date: str) -> TaskExecutionResult:
         reported = self._replies.ending.state
-        state = final_state(ended.code, reported, is_retried=should_retry(self._task))
+        state = final_state(
+            ended.code,
+            reported,
+            is_retried=should_retry(self._task),
+            is_signalled=self._is_signalled,
+        )
         death = self._death(ended) if state != reported else None
         error = self._error(ended, death) if state in _FAILURES else None
         if death is not None:
@@ -358,7 +322,7 @@ class _Attempt:
         is_aborted = ended.code == -signal.SIGABRT or ended.code == -signal.SIGKILL
         if self._deadlines.reason is not None and is_aborted:
             return self._deadlines.reason
-        return cause_of_death(ended)
+        return cause_of_death(ended, is_signalled=self._is_signalled)
 
     def _error(self, ended: Exit, death: str | None) -> str | None:
         """Say why the try failed: a line, and below it the traceback if there is one.

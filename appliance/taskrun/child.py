@@ -2,9 +2,10 @@
 
 A try's descriptors are requests, stdout, stderr, logs and control, in this order. Over control the
 child is told what it may begin with (``{connections, variables}``, ids of what the run was
-submitted with; ``callback``, what to call instead of running a task), tells when a time limit begins or is
-over (``{limit_s}``), and sends ``{code}`` as its last word, when all output is written: ending a large process
-takes milliseconds, and its try is over before them.
+submitted with; ``since``, when the try began if it goes on after it was deferred; ``callback``, what to call instead
+of running a task), and that it is stopped (``{stopped}``: "lost" or "cancelled"). It tells when a time limit begins or
+is over (``{limit_s}``), that somebody else has sent SIGTERM (``{signalled}``), and sends ``{code}`` as its last word,
+when all output is written: ending a large process takes milliseconds, and its try is over before them.
 """
 
 import os
@@ -12,12 +13,13 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from appliance.taskrun.startup import LISTENERS
 from appliance.warm import datagrams, errands, seams
-from appliance.warm.seams import callbacks, listeners, remotelogs, xcoms
+from appliance.warm.seams import callbacks, execution, listeners, remotelogs, xcoms
 
 
 def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -32,21 +34,47 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     if orders is None:
         os._exit(0)  # A spare nobody needed: no example for others.
     _begin(orders[0])
-    itself = os.getpid()
-
-    def say(message: dict[str, Any]) -> None:
-        # Not in a process the task forked and let run on; and the task may have closed it.
-        if os.getpid() == itself:
-            with suppress(OSError):
-                datagrams.send(control, message)
-
-    seams.tell_time_limits(lambda limit_s: say({"limit_s": limit_s}))
+    supervisor = _Supervisor(control)
+    since = orders[0].get("since")
+    execution.put_right(supervisor, datetime.fromisoformat(since) if since else None)
     code = seams.exit_code_of(_work(orders[0]))
-    if os.getpid() == itself:
-        with suppress(OSError):
-            os.close(seams.LOG_FD)
-    say({"code": code})
+    supervisor.ended(code)
     sys.exit(code)
+
+
+class _Supervisor:
+    """Who supervises the try; for its process only, not for one the task forked and let run on."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._itself = os.getpid()
+
+    def limited(self, limit_s: float | None) -> None:
+        self._say({"limit_s": limit_s})
+
+    def signalled(self) -> None:
+        self._say({"signalled": True})
+
+    def ended(self, code: int) -> None:
+        if os.getpid() == self._itself:
+            with suppress(OSError):
+                os.close(seams.LOG_FD)
+        self._say({"code": code})
+
+    def stopped(self) -> Literal["lost", "cancelled"] | None:
+        self._control.setblocking(False)  # noqa: FBT003 - as the standard library has it
+        try:
+            heard = datagrams.receive(self._control)
+        except BlockingIOError:
+            return None
+        except OSError:  # The task has closed it.
+            return None
+        return "lost" if heard is None else heard[0]["stopped"]
+
+    def _say(self, message: dict[str, Any]) -> None:
+        if os.getpid() == self._itself:
+            with suppress(OSError):  # The task may have closed it.
+                datagrams.send(self._control, message)
 
 
 def store_xcom(_args: dict[str, Any], fds: list[int]) -> None:

@@ -53,6 +53,7 @@ class History:
             "GetPreviousDagRun": self._previous_run,
             "GetPreviousTI": self._previous_instance,
             "GetDag": self._dag,
+            "FindTasks": self._tasks,
         }
 
     async def _ti_count(self, body: Body) -> Reply:
@@ -184,6 +185,16 @@ class History:
             tags=list(seen.tags),
             next_dagrun=seen.next_run,
         )
+
+    async def _tasks(self, body: Body) -> Reply:
+        """Answer our own question (``warm.seams.execution``), as one for an XCom of Airflow's is answered."""
+        try:
+            tasks = await self._run.others.tasks(body["dag_id"])
+            groups = await self._run.others.groups(body["dag_id"])
+        except DagError as err:
+            return _unknown(str(err))
+        found = {"tasks": list(tasks), "groups": list(groups)}
+        return result("XComResult", key="tasks", value=found)
 
     async def _first_start(self, _body: Body) -> Reply:
         return result("TaskRescheduleStartDate", start_date=self._task.first_start)

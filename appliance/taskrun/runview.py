@@ -3,7 +3,7 @@
 Everything else a try needs was sent along with it; this is for what it could not know beforehand.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -83,6 +83,14 @@ class OtherRuns(Protocol):
 
         Raises:
             DagError: There is none.
+        """
+        ...
+
+    async def tasks(self, dag_id: str) -> Collection[str]:
+        """Return the ids of a DAG's tasks.
+
+        Raises:
+            DagError: There is no such DAG.
         """
         ...
 

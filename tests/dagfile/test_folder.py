@@ -358,6 +358,26 @@ async def test_the_timetable_gives_the_data_interval(box: Box) -> None:
         await box.folder.check(dag_id="one", logical_date="soon")
 
 
+async def test_a_manual_run_has_an_interval_where_the_clock_changes(box: Box) -> None:
+    """In the hour that is skipped, in the one that is repeated, and in one of half an hour."""
+    cases = [
+        ("America/New_York", 2, "2024-03-10T07:30", "2024-03-09T07", "2024-03-10T07"),
+        ("America/New_York", 1, "2024-11-03T05:30", "2024-11-01T05", "2024-11-02T05"),
+        ("Australia/Lord_Howe", 2, "2024-10-05T16", "2024-10-04T15:30", "2024-10-05T15:30"),
+    ]  # fmt: skip
+    dags = [
+        f'dag{n} = DAG("d{n}", schedule=CronDataIntervalTimetable("0 {hour} * * *", timezone="{zone}"))'
+        for n, (zone, hour, *_) in enumerate(cases)
+    ]
+    imports = "from airflow.sdk import DAG, CronDataIntervalTimetable"
+    box.write("clocks.py", "\n".join([imports, *dags]))
+
+    for n, (_, _, date, *expected) in enumerate(cases):
+        found = await box.folder.check(dag_id=f"d{n}", logical_date=f"{date}Z")
+        told = (found.data_interval_start, found.data_interval_end)
+        assert all(map(str.startswith, map(str, told), expected)), (n, told)
+
+
 VARIABLE = """
     from airflow.sdk import DAG, Variable
     dag = DAG("v_" + Variable.get("{key}", default="none"))

@@ -118,6 +118,20 @@ async def test_timetables_are_asked_in_a_child(box: Box) -> None:
     assert "CroniterBadCronError" in wrong["error"]
 
 
+async def test_no_run_is_due_before_its_time_where_the_clock_is_set_back(
+    box: Box,
+) -> None:
+    """What was due last is not what is due in the hour that comes again."""
+    asked = question("0 2 * * *", ask="due", now="2027-10-31T00:30:00+00:00")
+    asked["timetable"]["__var"]["run_immediately"] = True
+    (answer,) = await box.folder.ask_timetables([asked])
+
+    assert [slot["run_after"] for slot in answer["slots"]] == [
+        "2027-10-30T00:00:00+00:00",
+        "2027-10-31T01:00:00+00:00",
+    ]
+
+
 async def test_a_period_ends_before_now(box: Box) -> None:
     """A backfill makes no run that is not over, and gives Airflow's run ids."""
     asked = question(

@@ -77,6 +77,12 @@ class FakeNeighbours:
             raise DagError("no DAG")
         return DagView(is_paused=True, owners=("me",), tags=("t",))
 
+    async def tasks(self, dag_id: str) -> list[str]:
+        """Return the tasks of every DAG but one."""
+        if dag_id == "unknown":
+            raise DagError("no DAG")
+        return ["group.one", "group.two"]
+
     async def groups(self, _dag_id: str) -> dict[str, list[str]]:
         """Return one group."""
         return {"group": ["group.one", "group.two"]}

@@ -197,6 +197,23 @@ def test_a_sensor_fails_when_the_run_has(box: RunningBox) -> None:
     assert set(tasks.values()) == {"failed"}
 
 
+def test_a_sensor_fails_at_once_when_there_is_not_what_it_waits_for(
+    box: RunningBox,
+) -> None:
+    run(box, "child", "--logical-date", "2026-03-12")
+
+    date = ("--logical-date", "2026-03-12")
+    _, tasks = run(box, "checks", *date, "--run-id", "checked")
+
+    assert tasks.pop("there") == "success"
+    assert set(tasks.values()) == {"failed"}
+    log = box.appliance("logs", "checks", "checked").stdout
+    assert log.count("DagNotFoundError: The external DAG typo does not exist.") == 3
+    assert log.count("The external task typo in DAG child does not exist.") == 3
+    missing = "The external task group 'typo' in DAG 'child' does not exist."
+    assert log.count(missing) == 3
+
+
 def test_a_run_knows_its_predecessors(box: RunningBox) -> None:
     def ran(name: str, day: int, **conf: Any) -> dict[str, Any]:
         date = ("--run-id", name, "--logical-date", f"2026-04-{day:02}")

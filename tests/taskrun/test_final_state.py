@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.dagrun.states import TaskState
-from appliance.taskrun.attempt import cause_of_death, final_state
+from appliance.taskrun.verdict import cause_of_death, final_state
 from appliance.warm.control import Exit
 
 TABLE: list[tuple[int, TaskState | None, bool, TaskState]] = [

@@ -62,6 +62,18 @@ def test_a_wait_that_takes_too_long_fails_its_task(
     box.appliance("cancel", run.dag_id, run.run_id)
 
 
+def test_the_time_limit_of_a_task_ends_its_wait(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    run = Waiting(box, "is_limited", tmp_path / "file")
+
+    ended = box.appliance("runs", "wait", run.dag_id, run.run_id, "-o", "json")
+
+    assert json.loads(ended.stdout)["state"] == "failed"
+    assert "AirflowTaskTimeout" in history(box, run.workflow_id)
+    until("the trigger has ended", lambda: run.notes == ["began", "cleaned up"])
+
+
 def test_a_trigger_may_end_its_task(box: RunningBox) -> None:
     report = Report(box, "ends_tasks", "--logical-date", "2026-01-02")
 

@@ -22,6 +22,7 @@ from appliance.dagrun import names
 from appliance.dagrun.states import TaskState
 from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult, XComRow
 from appliance.errors import DagError
+from appliance.taskrun.attempt import LOST
 from appliance.temporal import limits, messages
 from appliance.temporal.messages import (
     DagAnswer,
@@ -210,9 +211,9 @@ class TryActivities:
             await self._hold_back_others()
         # Closed first: whoever opens it from now on gets a new try, not this one's end.
         if self._leases.close(task.ti_id):
-            running.cancel()
             # A worker that is being stopped has no time left: its zygote ends the child.
             is_stopping = why is not None and why.worker_shutdown
+            running.cancel(LOST if is_stopping else None)
             limit = LAST_WORDS_S if is_stopping else None
             await asyncio.wait((running,), timeout=limit)
         if why and why.worker_shutdown:

@@ -1,6 +1,6 @@
 """All runs of all DAGs, as a try may ask about them and start them (``appliance.taskrun.runview.OtherRuns``)."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -98,6 +98,14 @@ class Neighbours:
             owners=facts.owners,
             tags=facts.tags,
         )
+
+    async def tasks(self, dag_id: str) -> Collection[str]:
+        """Return the ids of a DAG's tasks.
+
+        Raises:
+            DagError: There is no such DAG.
+        """
+        return tuple((await self.facts(dag_id)).plan["tasks"])
 
     async def groups(self, dag_id: str) -> Mapping[str, Sequence[str]]:
         """Return the task ids of each task group of a DAG.

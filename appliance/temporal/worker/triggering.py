@@ -155,7 +155,7 @@ class TriggerActivities:
             done, _ = await asyncio.wait((fired,), timeout=pause_s)
             if done:
                 return
-            if _is_late(task):
+            if _is_late(task, by_s=_CLOCKS_DIFFER_S):
                 self._triggerer.close_wait(task.ti_id)
             activity.heartbeat()
 
@@ -168,7 +168,9 @@ class TriggerActivities:
         why = activity.cancellation_details()
         if why is not None and why.worker_shutdown:
             raise lost("its worker was stopped")
-        is_lapsed = why is not None and not (why.cancel_requested or _is_late(task))
+        # About its deadline it was taken from us for that, whatever our clock says.
+        is_over = _is_late(task, by_s=-_CLOCKS_DIFFER_S)
+        is_lapsed = why is not None and not (why.cancel_requested or is_over)
         if is_lapsed and await self._is_wanted():
             self._triggerer.abandon(task.ti_id)
         else:
@@ -180,9 +182,9 @@ class TriggerActivities:
         return await self._runs.goes_on(info.workflow_id or "", run_id)
 
 
-def _is_late(task: ActivityTaskInput) -> bool:
+def _is_late(task: ActivityTaskInput, *, by_s: float) -> bool:
     deadline = task.trigger.deadline if task.trigger else None
-    return deadline is not None and time.time() > deadline + _CLOCKS_DIFFER_S
+    return deadline is not None and time.time() > deadline + by_s
 
 
 def lost(why: str) -> ApplicationError:

@@ -220,7 +220,7 @@ class Waits:
         else:
             event = question.answered(self._answers.pop(wait.instance), _now())
         assert wait.deferral is not None  # noqa: S101  # it has the question
-        self._resume(wait, wait.deferral, {"event": event})
+        self._resume(wait, wait.deferral, {"event": event}, is_answered=True)
 
     async def _sleep(self, wait: Wait, deferral: Deferral, moment: float) -> None:
         is_timeout = wait.deadline is not None and wait.deadline < moment
@@ -309,9 +309,17 @@ class Waits:
         kwargs = {"error": error, "traceback": traceback}
         self._resume(wait, Deferral(FAIL), kwargs)
 
-    def _resume(self, wait: Wait, deferral: Deferral, kwargs: dict[str, Any]) -> None:
+    def _resume(
+        self,
+        wait: Wait,
+        deferral: Deferral,
+        kwargs: dict[str, Any],
+        *,
+        is_answered: bool = False,
+    ) -> None:
         start_date = self._ledger.start_of(wait.instance)
-        goes_on = Resumption(deferral.next_method, deferral.sealed, kwargs, start_date)
+        how = (deferral.next_method, deferral.sealed, kwargs)
+        goes_on = Resumption(*how, start_date, is_answered=is_answered)
         self._resumptions[wait.instance] = (wait.try_number, goes_on)
         self._forget(wait)
         self._report(TryResumed(wait.task_id, wait.map_index))

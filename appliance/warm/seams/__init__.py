@@ -14,7 +14,6 @@ upgrade read this list against the new source:
 * ``sdk.execution_time.supervisor``: ``_reset_signals``, ``_reopen_std_io_handles``,
   ``_configure_logs_over_json_channel``, ``block_orm_access``, ``ensure_secrets_backend_loaded``
   (imported by name, at each use, by Variable and Connection).
-* ``sdk.execution_time.timeout``: ``timeout``, imported by name at each use, is ``TimeoutPosix``.
 * ``sdk.execution_time.secrets.ExecutionAPISecretsBackend`` asks the supervisor.
 * ``sdk.configuration._secrets_backend_cache``: search path → backends.
 * ``sdk.api.client.get_hostname`` and ``task_runner.get_hostname``: resolve DNS at each call.
@@ -50,8 +49,7 @@ from airflow.dag_processing.importers import python_importer
 from airflow.sdk import configuration
 from airflow.sdk._shared import secrets_masker
 from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
-from airflow.sdk.exceptions import AirflowTaskTimeout
-from airflow.sdk.execution_time import comms, supervisor, task_runner, timeout
+from airflow.sdk.execution_time import comms, supervisor, task_runner
 from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.serialization.serialized_objects import LazyDeserializedDAG
@@ -86,7 +84,6 @@ _require(dagbag, "BundleDagBag")
 _require(python_importer, "signal")
 _require(collection, "_find_all_assets")
 _require(secrets_masker, "redact")
-_require(timeout, "timeout", "TimeoutPosix")
 _require(configuration, "_secrets_backend_cache")
 _require(
     supervisor,
@@ -255,32 +252,6 @@ def take_channels(
     supervisor._reopen_std_io_handles(requests, stdout, stderr)  # noqa: SLF001 - a seam, listed above
     # What kills an interpreter leaves a traceback in the log; a copy, as user code may close fd 2.
     faulthandler.enable(os.dup(stderr.fileno()))
-
-
-def tell_time_limits(tell: Callable[[float | None], None]) -> None:
-    """Call ``tell`` with the seconds when a time limit of Airflow's begins, with None when it is over.
-
-    It is over, too, when its interruption has reached Python code.
-    """
-
-    class Told(timeout.TimeoutPosix):  # type: ignore[misc]
-        def __enter__(self) -> Any:
-            tell(self.seconds)
-            return super().__enter__()
-
-        def handle_timeout(self, *signal_and_frame: Any) -> None:
-            tell(None)
-            try:
-                super().handle_timeout(*signal_and_frame)
-            except AirflowTaskTimeout as error:
-                error.add_note(f"The time limit was {self.seconds:g} s.")
-                raise
-
-        def __exit__(self, *error: object) -> None:
-            tell(None)
-            super().__exit__(*error)
-
-    timeout.timeout = Told
 
 
 def exit_code_of(target: Callable[[], None]) -> int:

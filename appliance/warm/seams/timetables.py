@@ -6,6 +6,8 @@
 * ``models.dagrun.DagRun.generate_run_id``.
 * ``timetables.events.EventsTimetable.deserialize`` reads ``_summary`` and takes dates to be in order; what 3.3.2 writes
   of ``airflow.sdk.EventsTimetable`` has neither, so that Airflow's own scheduler fails on it.
+* ``timetables._cron.CronMixin._get_prev``: where the clock changes, what 3.3.2 finds before a time may be that time, or
+  one after it, and a manual run has an interval of nothing (later versions are right: apache/airflow#70089).
 """
 
 import time
@@ -19,7 +21,7 @@ from airflow._shared.timezones import timezone
 from airflow.models.dagrun import DagRun
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
-from airflow.timetables import events, interval, trigger
+from airflow.timetables import _cron, events, interval, trigger
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.utils.types import DagRunType
 
@@ -41,6 +43,23 @@ def _deserialize_sdk_events(data: dict[str, Any]) -> Any:
 
 
 events.EventsTimetable.deserialize = staticmethod(_deserialize_sdk_events)
+
+_get_prev = _cron.CronMixin._get_prev  # noqa: SLF001 - a seam, listed above
+
+
+def _get_earlier(schedule: Any, current: Any) -> Any:
+    """Return the last time of a cron before ``current``, an hour that the clock skips or repeats notwithstanding."""
+    found = _get_prev(schedule, current)
+    if found < current:
+        return found
+    zone = schedule._timezone  # noqa: SLF001 - a seam, listed above
+    cron = _cron.croniter(schedule._expression, timezone.make_naive(current, zone))  # noqa: SLF001 - a seam, listed above
+    while found >= current:
+        found = timezone.make_aware(cron.get_prev(datetime), zone)
+    return timezone.convert_to_utc(found)
+
+
+_cron.CronMixin._get_prev = _get_earlier  # noqa: SLF001 - a seam, listed above
 
 
 @contextmanager

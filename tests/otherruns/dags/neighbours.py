@@ -202,6 +202,23 @@ def watcher():
 
 
 @dag(schedule=None)
+def checks():
+    checked = {"check_existence": True, "poke_interval": 1, "retries": 0}
+    for mode in ({}, {"mode": "reschedule"}, {"deferrable": True}):
+        (name,) = mode or ("poke",)
+        common = {**checked, **mode}
+        ExternalTaskSensor(task_id=f"dag_{name}", external_dag_id="typo", **common)
+        common["external_dag_id"] = "child"
+        ExternalTaskSensor(
+            task_id=f"task_{name}", external_task_ids=["says", "typo"], **common
+        )
+        ExternalTaskSensor(
+            task_id=f"group_{name}", external_task_group_id="typo", **common
+        )
+    ExternalTaskSensor(task_id="there", external_task_id="says", **common)
+
+
+@dag(schedule=None)
 def remembers():
     @task
     def fails_at_times(**context):
@@ -251,4 +268,5 @@ starts_without_a_date()
 starts_at_a_date()
 skips_what_is_there()
 watcher()
+checks()
 remembers()

@@ -91,6 +91,12 @@ with DAG("times_out"):
     Deferring(task_id="wait", path="{{ dag_run.conf['path'] }}", timeout=8)
     TimeDeltaSensor(task_id="goes_on", delta=timedelta(days=10_000), deferrable=True)
 
+with DAG("is_limited"):
+    limit = timedelta(seconds=5)
+    Deferring(
+        task_id="wait", path="{{ dag_run.conf['path'] }}", execution_timeout=limit
+    )
+
 
 def telling(name: str) -> Callable[[Any], None]:
     def tell(context: Any) -> None:
