@@ -29,6 +29,34 @@ _NAMES = "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES"
 _HIDE = "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS"
 _CONNECTION = "AIRFLOW_CONN_"
 _NAMED = (_CONNECTION, "AIRFLOW_VAR_", "AIRFLOW__")
+_SENSITIVE = frozenset(
+    f"AIRFLOW__{option}"
+    for option in (
+        "API__SECRET_KEY",
+        "API_AUTH__JWT_SECRET",
+        "ATLAS__PASSWORD",
+        "CELERY__BROKER_URL",
+        "CELERY__RESULT_BACKEND",
+        "CORE__ASSET_MANAGER_KWARGS",
+        "CORE__FERNET_KEY",
+        "CORE__SQL_ALCHEMY_CONN",
+        "DATABASE__SQL_ALCHEMY_CONN",
+        "DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+        "DATABASE__SQL_ALCHEMY_ENGINE_ARGS",
+        "LOGGING__REMOTE_TASK_HANDLER_KWARGS",
+        "OPENSEARCH__PASSWORD",
+        "SECRETS__BACKEND_KWARGS",
+        "SENTRY__SENTRY_DSN",
+        "WEBSERVER__SECRET_KEY",
+        "WORKERS__SECRETS_BACKEND_KWARGS",
+    )
+)
+"""Options that Airflow calls sensitive, whatever their name says."""
+_SENSITIVE_PARTS = (
+    "AIRFLOW__SECRETS__BACKEND_KWARG__",
+    "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARG__",
+)
+"""Parts of such options, each in a variable of its own."""
 _ESCAPES = (repr, json.dumps, partial(json.dumps, ensure_ascii=False))
 _QUOTES = (quote, partial(quote, safe=""), quote_plus)
 _LEAST_LINE = 8
@@ -108,7 +136,12 @@ def _of_environment(
     for variable, value in env:
         prefix = next((one for one in _NAMED if variable.startswith(one)), "")
         name = variable.removeprefix(prefix).rpartition("__")[2].lower()
-        is_secret = prefix == _CONNECTION or masker.should_hide_value_for_key(name)
+        is_secret = (
+            prefix == _CONNECTION
+            or variable in _SENSITIVE
+            or variable.startswith(_SENSITIVE_PARTS)
+            or masker.should_hide_value_for_key(name)
+        )
         if prefix and is_secret and len(value) >= masker.min_length_to_mask:
             _add(masker, value, None)
     return frozenset(masker.patterns), masker.replacer

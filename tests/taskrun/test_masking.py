@@ -136,3 +136,22 @@ def test_masking_does_not_import_airflow() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_option_that_airflow_calls_sensitive_is_hidden() -> None:
+    """Also those whose names do not say so, such as ``fernet_key``."""
+    ask = (
+        "from airflow.configuration import conf\n"
+        "from airflow.sdk._shared.configuration import parser\n"
+        "parts = [('secrets', 'backend_kwargs'), ('workers', 'secrets_backend_kwargs')]\n"
+        "print(*(f'AIRFLOW__{s}__{k}'.upper() for s, k in conf.sensitive_config_values),\n"
+        "      *(parser._build_kwarg_env_prefix(*one) + 'ROLE_ID' for one in parts))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask], capture_output=True, text=True, check=True
+    )
+    names = done.stdout.splitlines()[-1].split()
+    masker = Masker({name: f"<{name}>" for name in names})
+
+    assert "AIRFLOW__CORE__FERNET_KEY" in names
+    assert [name for name in names if masker.hide(f"<{name}>") != "***"] == []
