@@ -4,7 +4,7 @@
 # make parity N=5000 SEED=1
 N := 300
 
-.PHONY: help demo up down test test-oldest test-kills test-mixture parity check format bench image test-image lock clean linux
+.PHONY: help demo up down test test-oldest test-kills test-mixture test-attacks parity check format bench image test-image lock clean linux
 
 IMAGE := appliance
 VENV := .venv
@@ -55,6 +55,10 @@ test-kills: $(DEV) ## Kill any part of a box at random, over LIVES=20, and check
 MIXTURE := 3
 test-mixture: $(DEV) ## The same every 5 s, over MIXTURE=3 lives, with pools, a schedule and deferrals
 	$(BIN)/python -m tests.faults.mixture $(MIXTURE)
+
+ATTACKS := 5000
+test-attacks: $(DEV) ## Send a box ATTACKS=5000 crafted inputs, by every way there is
+	ATTACKS=$(ATTACKS) $(BIN)/pytest tests/attacks
 
 bench: $(DEV) ## Measure, against bare Temporal and Airflow where they compare; prints a table
 	$(BIN)/python -m tests.bench

@@ -12,7 +12,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from appliance.dagrun.events import (
     AskSlots,
@@ -217,7 +217,7 @@ class Slots:
                 retry_policy=_RETURN_TRIES,
                 summary=f"give back slots of {given.pool}"[:200],
             )
-        except ActivityError as err:
+        except (ActivityError, ApplicationError) as err:
             workflow.logger.error(
                 "slots of %s were not given back: %s", given.pool, err
             )

@@ -110,8 +110,8 @@ class Turn:
                 retry_policy=RetryPolicy(maximum_attempts=_CLOSE_TRIES),
                 summary="tell the DAG how the run ended",
             )
-        except ActivityError as err:
-            workflow.logger.error("how the run ended is not remembered: %s", err.cause)
+        except (ActivityError, ApplicationError) as err:
+            workflow.logger.error("how the run ended is not remembered: %s", err)
 
     async def _wait(self, entry: Entry) -> None:
         """Wait for the signal; meanwhile an activity that leaves no events reminds the DAG of the run."""
