@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from appliance.config.model import Secrets
-from appliance.dagrun.tries import ActivityTaskInput
+from appliance.dagrun.tries import ActivityTaskInput, RunFacts
 from appliance.taskrun import objects
 from appliance.taskrun.channels import MAX_EVENT_BYTES, Channels, Lines, open_channels
 from appliance.taskrun.logs import echo_to_stdout
@@ -57,7 +57,7 @@ class Triggerer:
         secrets: Callable[[], Secrets],
         airflow_env: Mapping[str, str],
         vaults: Vaults,
-        run_of: Callable[[str], RunView],
+        run_of: Callable[[RunFacts], RunView],
         remote_logs: RemoteLogs | None = None,
         unclaimed_s: float = UNCLAIMED_S,
     ) -> None:
@@ -70,7 +70,7 @@ class Triggerer:
             secrets: Gives the connections and Variables of the configuration in force.
             airflow_env: Airflow's settings.
             vaults: Where what triggers write is kept.
-            run_of: Gives the run that is this workflow.
+            run_of: Gives the run a wait is told of.
             remote_logs: Uploads what triggers write, if that is to be.
             unclaimed_s: How long a wait goes on that nobody claims.
         """
@@ -339,7 +339,7 @@ class Triggerer:
 
         return Replies(
             task,
-            run=self._run_of(task.run.workflow_id),
+            run=self._run_of(task.run),
             secrets=self._secrets(),
             masker=masker,
             store=store,

@@ -11,7 +11,7 @@ from appliance.dagrun.tries import XComRow
 from appliance.temporal.keyring import Keyring
 from appliance.temporal.messages import XComQuestion
 from appliance.temporal.worker.runs import Run
-from tests.fakes.runs import FakeNeighbours
+from tests.fakes.runs import RUN, FakeNeighbours
 
 
 class FakeHandle:
@@ -39,7 +39,7 @@ class FakeClient:
 
 def run_asking(handle: FakeHandle) -> Run:
     client = cast(Client, FakeClient(handle))
-    return Run(client, "dag-x-y", cast(Keyring, None), FakeNeighbours())
+    return Run(client, RUN, cast(Keyring, None), FakeNeighbours())
 
 
 async def test_many_tries_that_ask_the_same_cost_one_answer() -> None:

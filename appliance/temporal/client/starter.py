@@ -107,7 +107,8 @@ class Starter:
         check_workflow_id(name)
         sealed = None
         if request.secrets is not None:
-            sealed = seal(request.secrets, name, Keyring(self._config.key_file))
+            keys = Keyring(self._config.key_file)
+            sealed = seal(request.secrets, name, keys, dag_id=request.dag_id)
         given = DagExecutionInput(
             dag_id=request.dag_id,
             run_id=run_id,

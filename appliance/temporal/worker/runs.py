@@ -17,7 +17,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Secrets
-from appliance.dagrun.tries import XComRow
+from appliance.dagrun.tries import RunFacts, XComRow
 from appliance.taskrun.runview import InstanceRow, OtherRuns
 from appliance.temporal import messages
 from appliance.temporal.keyring import Keyring
@@ -42,12 +42,13 @@ class Run:
     """One run, as the tries of this worker see it."""
 
     def __init__(
-        self, client: Client, workflow: str, keys: Keyring, others: OtherRuns
+        self, client: Client, run: RunFacts, keys: Keyring, others: OtherRuns
     ) -> None:
         """Nothing is asked yet."""
         self.others = others
-        self._handle = client.get_workflow_handle(workflow)
-        self._workflow = workflow
+        self._handle = client.get_workflow_handle(run.workflow_id)
+        self._workflow = run.workflow_id
+        self._dag_id = run.dag_id
         self._keys = keys
         self._facts: asyncio.Task[RunSecretsAndConf] | None = None
         self._xcoms = Coalescing(each_once(self._query_xcoms))
@@ -74,7 +75,9 @@ class Run:
     async def secrets(self) -> Secrets | None:
         """Return the connections and variables the run was given for itself alone."""
         sealed = (await self._given()).sealed
-        return unseal(sealed, self._workflow, self._keys) if sealed else None
+        if not sealed:
+            return None
+        return unseal(sealed, self._workflow, self._keys, dag_id=self._dag_id)
 
     def seal_json(self, value: Any) -> str:
         """Return text that only a worker can open, for this run."""
@@ -116,17 +119,18 @@ class Runs:
         self._others = others
         self._client = client
         self._keys = keys
-        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._runs: OrderedDict[tuple[str, str], Run] = OrderedDict()
 
-    def of(self, workflow: str) -> Run:
-        """Return the run that is this workflow."""
-        run = self._runs.get(workflow)
+    def of(self, facts: RunFacts) -> Run:
+        """Return the run a try is told of."""
+        name = (facts.workflow_id, facts.dag_id)
+        run = self._runs.get(name)
         if run is None:
-            run = Run(self._client, workflow, self._keys, self._others)
-            self._runs[workflow] = run
+            run = Run(self._client, facts, self._keys, self._others)
+            self._runs[name] = run
             if len(self._runs) > _KEEP_RUNS:
                 self._runs.popitem(last=False)
-        self._runs.move_to_end(workflow)
+        self._runs.move_to_end(name)
         return run
 
     async def goes_on(self, workflow: str, run: str) -> bool:

@@ -97,7 +97,7 @@ class TriggerActivities:
         """Begin the wait unless it is here; return, too, how a task goes on that never ran."""
         trigger = task.trigger
         assert trigger is not None  # noqa: S101  # of a wait, it is set
-        run = self._runs.of(task.run.workflow_id)
+        run = self._runs.of(task.run)
         start: dict[str, Any] = {}
         if trigger.classpath is None:
             workload, start = await self._start(task, run.conf)
@@ -138,7 +138,7 @@ class TriggerActivities:
         )
         sealed = continuation.seal(
             task,
-            self._runs.of(task.run.workflow_id),
+            self._runs.of(task.run),
             {"next_kwargs": found["next_kwargs"]},
             next_method=found["next_method"],
             classpath=None,

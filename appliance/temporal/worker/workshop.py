@@ -201,7 +201,7 @@ class Workshop:
         )
 
         async def run_try(task: ActivityTaskInput) -> TaskExecutionResult:
-            run = runs.of(task.run.workflow_id)
+            run = runs.of(task.run)
             if task.run.conf is None:
                 task = replace(task, run=replace(task.run, conf=await run.conf()))
             for _ in range(_FORK_ATTEMPTS):
