@@ -1,6 +1,8 @@
 """The callbacks of a DAG are called when its run has ended, with what Airflow tells them."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from appliance.temporal.messages import TaskRow
 from appliance.temporal.workflows.callbacks import subject
 from tests.box import Ended, RunningBox, running_box
-from tests.faults.processes import until
+from tests.faults.processes import the_one, until
 
 DAGS = Path(__file__).parent / "dags"
 
@@ -193,3 +195,27 @@ def test_listeners_hear_that_somebody_has_ended_a_run(
     failed = lines(heard)[1]
     assert failed["msg"] == "Dag Run's state was manually set to `failed`."
     assert (failed["hook"], failed["state"]) == ("failed", "failed")
+
+
+@pytest.mark.needs_server
+@pytest.mark.timeout(180)
+def test_a_try_that_is_lost_with_its_worker_is_told_as_a_retry(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    run_id = ("tells_of_loss", "lost")
+    conf = json.dumps({"told": str(told)})
+    box.submit(run_id[0], "--run-id", run_id[1], "--conf", conf)
+    until("the task has begun", told.exists)
+
+    os.kill(the_one(box.process.pid, "-m appliance worker"), signal.SIGKILL)
+    done = box.appliance("runs", "wait", *run_id, "-o", "json", timeout_s=100)
+
+    assert done.json["state"] == "success"
+    notes = [json.loads(line) for line in told.read_text().splitlines()]
+    assert sorted(notes) == [
+        ["begins", 1],
+        ["begins", 2],
+        ["on_retry_callback", 1],
+        ["on_success_callback", 2],
+    ]

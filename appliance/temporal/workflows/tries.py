@@ -24,8 +24,10 @@ from appliance.dagrun.events import (
     WaitEnded,
 )
 from appliance.dagrun.machine import DagRun
+from appliance.dagrun.states import FINISHED, TaskState
 from appliance.dagrun.tries import (
     ActivityTaskInput,
+    Callback,
     RunFacts,
     TaskExecutionResult,
 )
@@ -263,7 +265,10 @@ class Tries:
     ) -> TryLost | None:
         this = (task.task_id, task.map_index, task.try_number)
         if outcome is outcomes.Gone.LOST or isinstance(outcome, outcomes.Lease):
-            return None if _is_stopped() else TryLost(*this)
+            if _is_stopped():
+                return None
+            self._tell_of_loss(task)
+            return TryLost(*this)
         if _is_stopped():
             self._machine.never_began(*this)
             return None
@@ -272,6 +277,35 @@ class Tries:
             self.waits.resume_later(instance, task.try_number, task.resume)
         self._report(TryResumed(task.task_id, task.map_index, has_begun=False))
         return None
+
+    def _tell_of_loss(self, task: ActivityTaskInput) -> None:
+        """Have the callbacks called of a task whose try was lost, as Airflow has of one without a heartbeat."""
+        spec = self._machine.plan.tasks[task.task_id]
+        is_told = spec.has_on_retry_callback or spec.has_on_failure_callback
+        before = self._row(task)
+        if is_told and before[2] not in FINISHED and workflow.patched("told-losses"):
+            telling = asyncio.create_task(self._tell_when_known(task, before))
+            self._callbacks.add(telling)
+            telling.add_done_callback(self._callbacks.discard)
+
+    async def _tell_when_known(
+        self, task: ActivityTaskInput, before: tuple[Any, ...]
+    ) -> None:
+        await workflow.wait_condition(lambda: self._row(task) != before)
+        if (state := self._row(task)[2]) not in FINISHED:
+            state = TaskState.UP_FOR_RETRY
+        elif state != TaskState.FAILED:
+            return  # Its run has ended meanwhile.
+        callback = Callback(
+            is_failure=True, reason=str(state), end_date=_iso_now(), is_of_try=True
+        )
+        if getattr(self._machine.plan.tasks[task.task_id], f"has_{callback.name}"):
+            told = replace(task, resume=None, poke_at=None, callback=callback)
+            await self.call_back(replace(told, ti_id=str(workflow.uuid4())))
+
+    def _row(self, task: ActivityTaskInput) -> tuple[Any, ...]:
+        this = (task.task_id, task.map_index)
+        return next(row for row in self._machine.rows() if row[:2] == this)
 
     def _is_watched(self, task: ActivityTaskInput, result: TaskExecutionResult) -> bool:
         """Tell whether a sensor's further pokes may be retries of one activity, which leave no events.

@@ -82,6 +82,29 @@ def waits_long():
     wait()
 
 
+def note(name):
+    def tell_of_try(context):
+        told = Path(context["dag_run"].conf["told"])
+        with told.open("a") as file:
+            file.write(json.dumps([name, context["ti"].try_number]) + "\n")
+
+    return tell_of_try
+
+
+@dag(schedule=None)
+def tells_of_loss():
+    kinds = ("on_failure_callback", "on_retry_callback", "on_success_callback")
+
+    @task(retries=1, **{kind: note(kind) for kind in kinds})
+    def lost_once(**context):
+        note("begins")(context)
+        if context["ti"].try_number == 1:
+            time.sleep(600)
+
+    lost_once()
+
+
+tells_of_loss()
 tells_of_success()
 tells_of_failure()
 tells_of_timeout()
