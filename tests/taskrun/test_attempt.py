@@ -151,6 +151,24 @@ async def test_long_lines_are_cut_in_linear_time(box: Box) -> None:
     assert any("[2000000 bytes cut]" in line for line in lines)
 
 
+async def test_all_that_is_printed_is_logged_in_its_order(box: Box) -> None:
+    """Also what programs and forks of the task print, and a logger of the user's own says at INFO."""
+    result = await box.run("says_all")
+
+    said = [json.loads(line)["event"] for line in box.log(result).splitlines()]
+    ours = ("line ", "program ", "of a ")
+    expected = []
+    for number in range(10_000):
+        expected.append(f"line {number}")
+        if number % 1000 == 0:
+            expected.append(f"program {number}")
+    expected += ["of a logger of its own", "of a fork"]
+    printed = [line for line in said if line.startswith(ours)]
+    assert sorted(printed) == sorted(expected)
+    own = [line for line in expected if line != "of a logger of its own"]
+    assert [line for line in printed if line in set(own)] == own
+
+
 async def test_secrets_of_two_runs_never_mix(box: Box) -> None:
     def run(word: str) -> FakeRun:
         return FakeRun(own=Secrets({"db": db("db", f"pass-{word}-")}, {"word": word}))

@@ -159,6 +159,18 @@ with DAG(
     def score():
         return int(Path("/proc/self/oom_score_adj").read_text())
 
+    @task
+    def says_all():
+        for number in range(10_000):
+            print("line", number)
+            if number % 1000 == 0:
+                subprocess.run(["echo", f"program {number}"], check=True)
+        logging.getLogger("mine.own").info("of a logger of its own")
+        if (pid := os.fork()) == 0:
+            print("of a fork", flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+
     noop()
     answer()
     fails()
@@ -181,6 +193,7 @@ with DAG(
     reads("{{ dag_run.conf.task_id }}")
     pid()
     score()
+    says_all()
     Endless(task_id="endless")
     task(noop.function, task_id="slow_callback", on_success_callback=slow_callback)()
     BashOperator(
