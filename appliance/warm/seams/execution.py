@@ -58,10 +58,7 @@ class Supervisor(Protocol):
 
 
 class Terminated(BaseException):
-    """Somebody who is not its worker has sent the process of a task SIGTERM; the task may be retried."""
-
-    def __init__(self) -> None:
-        super().__init__("the process of the task was sent SIGTERM from outside")
+    """The process of a task was sent SIGTERM; the task may be retried."""
 
 
 class FindTasks(BaseModel):
@@ -186,19 +183,24 @@ class _Termination:
             return execute(context, ti, log)
         except _GOOD_ENDS as end:
             if self._is_sent:
-                raise Terminated from end
+                raise self._terminated() from end
             raise
         finally:
             self._is_executing = False
 
     def _succeed(self, succeed: Any, context: Any, ti: Any) -> Any:
         if self._is_sent:
-            raise Terminated
+            raise self._terminated()
         return succeed(context, ti)
 
     def _finalize(self, finalize: Any, *args: Any, **kwargs: Any) -> None:
         if self._stopped != "lost":
             finalize(*args, **kwargs)
+
+    def _terminated(self) -> Terminated:
+        if self._stopped is not None:
+            return Terminated("the task was stopped")
+        return Terminated("the process of the task was sent SIGTERM from outside")
 
     def _hear(self, ti: Any) -> None:
         if self._is_sent or os.getpid() != self._itself:
@@ -211,7 +213,7 @@ class _Termination:
         # Not in the middle of a question: whoever asks next would be given its answer.
         is_asking = task_runner.SUPERVISOR_COMMS._thread_lock.locked()  # noqa: SLF001 - a seam, listed above
         if self._stopped is None and self._is_executing and not is_asking:
-            raise Terminated
+            raise self._terminated()
 
 
 def _check_existence() -> None:
