@@ -23,6 +23,7 @@ from supervisor.supervisord import Supervisor  # type: ignore[import-untyped]
 
 from appliance.boot.endurance import Endurance
 from appliance.terminal import ShownBytes
+from appliance.warm.kin import adopt_orphans, kill_children
 
 
 def supervise(conf: Path, *, cannot_start: Callable[[], bool]) -> str | None:
@@ -41,12 +42,14 @@ def supervise(conf: Path, *, cannot_start: Callable[[], bool]) -> str | None:
     options.realize(["--nodaemon", "--configuration", str(conf)])
     options.first, options.test = True, False
     supervision = _Supervision(options, cannot_start)
+    adopt_orphans()
     try:
         with redirect_stderr(_Forgiving(sys.stderr)):
             supervision.main()
     except asyncore_25.ExitNow:
         pass  # How supervisord ends its loop.
     finally:
+        supervision.end_strangers()
         options.close_httpservers()
         options.close_logger()
     return supervision.reason
@@ -109,6 +112,7 @@ class _Supervision(Supervisor):  # type: ignore[misc]
         events.subscribe(events.ProcessStateFatalEvent, self._on_fatal)
         events.subscribe(events.ProcessStateExitedEvent, self._on_exited)
         events.subscribe(events.ProcessStateBackoffEvent, self._on_backoff)
+        events.subscribe(events.Tick5Event, self.end_strangers)
         super().runforever()
 
     def _on_fatal(self, event: Any) -> None:
@@ -131,6 +135,10 @@ class _Supervision(Supervisor):  # type: ignore[misc]
         why = self._endurance.ended(part, now_s=time.monotonic())
         if why:
             self._give_up(part, f"{why}, at last with exit code {_exit_code(event)}")
+
+    def end_strangers(self, _event: Any = None) -> None:
+        """Kill what tasks of a worker have left behind that was killed and could not do so itself."""
+        kill_children(but=self.options.pidhistory)
 
     def _give_up(self, part: str, why: str) -> None:
         self.reason = self.reason or f"{part} cannot stay up: {why}"

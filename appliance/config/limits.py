@@ -41,6 +41,34 @@ def machine(
     return Machine(cpus=min(cpus), memory_bytes=min(memory))
 
 
+def memory_left(
+    *, cgroups: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc")
+) -> float:
+    """Return the part of the memory of this container or machine that could be had at once, 0 to 1."""
+    told = dict(
+        line.split(":", 1) for line in _text(proc / "meminfo").splitlines() if line
+    )
+    if not {"MemTotal", "MemAvailable"} <= told.keys():
+        return 0.0
+    total, free = (int(told[key].split()[0]) for key in ("MemTotal", "MemAvailable"))
+    parts = [free / total]
+    for folder in _folders(cgroups, proc):
+        limits = [limit for limit in _memory_limit(folder) if limit]
+        parts += [1 - _memory_used(folder) / limit for limit in limits]
+    return max(0.0, min(parts))
+
+
+def _memory_used(folder: Path) -> int:
+    """Return what a cgroup uses, without what the kernel would give back: files not looked at lately."""
+    stats = dict(
+        line.split(" ", 1) for line in _text(folder / "memory.stat").splitlines()
+    )
+    names = ("memory.current", "memory.usage_in_bytes")
+    used = sum(int(text) for name in names if (text := _text(folder / name)).isdigit())
+    given_back = stats.get("inactive_file", stats.get("total_inactive_file", "0"))
+    return max(0, used - int(given_back))
+
+
 def _cpu_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

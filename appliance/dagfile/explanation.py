@@ -3,6 +3,7 @@
 Works on text, because text is what Airflow's DagBag keeps. Child side.
 """
 
+import ast
 import importlib.util
 import re
 from collections.abc import Sequence
@@ -67,6 +68,33 @@ def explain(
     if hint := _hint(lines):
         lines.append(hint)
     return FileError(file, own[-1].line if own else None, "\n".join(lines))
+
+
+def files_in(text: str) -> set[str]:
+    """Return the files a traceback goes through."""
+    return {match["path"] for match in _FRAME.finditer(text)}
+
+
+def lines_of(dag_id: str, content: bytes) -> list[int]:
+    """Return the lines of a file in which a DAG is made with this very id; none, if the id is computed."""
+    try:
+        nodes = ast.walk(ast.parse(content))
+    except (SyntaxError, ValueError):
+        return []  # An archive.
+    return sorted(
+        node.lineno
+        for node in nodes
+        if isinstance(node, ast.Call) and _names(node, dag_id)
+    )
+
+
+def _names(call: ast.Call, dag_id: str) -> bool:
+    """Whether a call is of ``DAG`` or ``dag`` and gets this id."""
+    made = ast.unparse(call.func).rpartition(".")[2].lower()
+    given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "dag_id")]
+    return made == "dag" and any(
+        isinstance(one, ast.Constant) and one.value == dag_id for one in given
+    )
 
 
 def crash_line(output: str, path: Path) -> int | None:

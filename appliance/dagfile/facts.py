@@ -55,12 +55,21 @@ class ListedDag:
 
 @dataclass(frozen=True, slots=True)
 class FileError:
-    """Why (a part of) a file could not be read. ``file`` is relative to the DAG folder."""
+    """Why (a part of) a file, or a folder, could not be read."""
 
     file: str
+    """Relative to the DAG folder; absolute for that itself."""
     line: int | None
     error: str
     """The exception, below it the failing source line, below that a hint."""
+
+    def hides(self, file: str) -> bool:
+        """Whether a file that is not there may be, but for this error."""
+        return (
+            file == self.file
+            or self.file.startswith("/")
+            or file.startswith(f"{self.file}/")
+        )
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"

@@ -2,66 +2,40 @@
 
 The worker's side; everything that runs a line of the user's runs in a child
 (``appliance.dagfile.readers``). The processes that have a file read are replaced as soon as
-anything in the folders has changed, and after ``max_age_s``.
+anything in the folders has changed, and after ``max_age_s``. While the folder is not there, or does not
+answer, all stays what it was: tries go on, no DAG is lost.
 """
 
 import asyncio
-from collections import OrderedDict
+import math
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from appliance.config.limits import machine
 from appliance.config.model import DagSettings
 from appliance.dagfile import inside, refused
 from appliance.dagfile.facts import (
     CheckedDag,
     DagFacts,
-    ListedDag,
+    FileError,
     Listing,
     OpenFile,
     Refusal,
 )
-from appliance.dagfile.index import Index
+from appliance.dagfile.held import HeldFiles, LateError, most_held
+from appliance.dagfile.index import Index, Known, combined
+from appliance.dagfile.looking import Lookout, in_time
 from appliance.dagfile.readers import Answers, ReaderError, Readers
 from appliance.dagfile.walk import Walk, walk
 from appliance.dagrun.conf import objection
 from appliance.errors import DagError
-from appliance.warm.control import Zygote
+from appliance.warm.control import ForkError, Zygote, ZygoteLostError
 
 _FRESH_S = 0.5
 """How old a look at the folder may be when a try opens a file."""
-_MOST_OPEN = 16
-_RETIRE_AFTER_S = 5.0
-"""Who was given an ``OpenFile`` has this long to fork from it once it has been replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A file held open, or on its way there."""
-
-    digest: str
-    opened_at: float
-    opening: "asyncio.Task[OpenFile]"
-
-    def opened(self, digest: str) -> OpenFile | None:
-        """Return what can still be forked from, if it is of this version of the folders."""
-        if self.digest != digest or not (self.opening.done() and self.is_usable):
-            return None
-        return self.opening.result()
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether it is being opened, or was and can still be forked from."""
-        if not self.opening.done():
-            return True
-        if self.opening.cancelled() or self.opening.exception() is not None:
-            return False
-        return not self.opening.result().zygote.closed.done()
-
-
-class _Late(DagError):
-    """A file has not changed, and could not be read again in time."""
 
 
 class DagFolder:
@@ -100,8 +74,20 @@ class DagFolder:
             max_age_s=settings.max_age_s,
             clock=clock,
         )
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._walk: Walk | None = None
+        self._held = HeldFiles(
+            max_age_s=settings.max_age_s,
+            most=most_held(machine()),
+            clock=clock,
+        )
+        folders = (
+            self._root,
+            settings.plugins_folder.absolute(),
+            self._root.parent / "include",
+        )
+        # A package installed there may be what a file lacks.
+        packages = Path(sysconfig.get_path("purelib"))
+        self._lookout = Lookout(lambda now: walk(folders, now, packages), clock=clock)
+        self._refreshing: asyncio.Task[None] | None = None
 
     def replace_zygote(self, zygote: Zygote) -> None:
         """Fork from this base zygote from now on; what came from the old one is dropped."""
@@ -110,9 +96,9 @@ class DagFolder:
 
     def close(self) -> None:
         """End every process that has a file read, and its tries."""
-        for kept in self._kept.values():
-            kept.opening.add_done_callback(_close)
-        self._kept.clear()
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        self._held.close()
 
     async def open(self, file: str) -> OpenFile:
         """Open a file for a try, as it was half a second ago at most.
@@ -122,27 +108,38 @@ class DagFolder:
         """
         return await self._open(file, await self._look(_FRESH_S))
 
-    async def listing(self, max_age_s: float | None = None) -> Listing:
-        """Read whatever changed and return all DAGs and all errors.
+    async def listing(self, *, is_for_people: bool = True) -> Listing:
+        """Return all DAGs and all errors: what is known, and of what has changed, anew.
 
-        Args:
-            max_age_s: How long a file is trusted of which nothing has changed, when that
-                is not ``dags.max_age``.
+        What is to be read again for its age is read afterwards: for people all, else broken files alone.
         """
-        now = await self._look(0)
+        now = await self._lookout.look(0)
+        if now is None:
+            return Listing((), self._troubles())
         files = await self._index.files(now)
-        known = await self._index.know_all(files, now, max_age_s)
-        dags: dict[str, ListedDag] = {}
-        errors = [error for item in known.values() for error in item.errors]
-        for file, item in sorted(known.items()):
-            for dag_id, dag in item.dags.items():
-                first = dags.setdefault(dag_id, dag)
-                if first is not dag:
-                    errors.append(refused.duplicate(dag_id, file, first.file))
+        known = await self._index.know_all(files, now, math.inf)
+        self._refresh(files, now, only_broken=not is_for_people)
+        found = combined(known)
+        errors = (*found.errors, *self._index.errors, *self._troubles())
         return Listing(
-            tuple(dags[dag_id] for dag_id in sorted(dags)),
+            found.dags,
             tuple(sorted(errors, key=lambda error: (error.file, error.line or 0))),
         )
+
+    def _troubles(self) -> tuple[FileError, ...]:
+        why = self._lookout.trouble
+        return () if why is None else (FileError(str(self._root), None, why),)
+
+    def _refresh(self, files: Sequence[str], now: Walk, *, only_broken: bool) -> None:
+        """Have files read again that are due for their age, once nobody waits for it."""
+        if self._lookout.trouble or (self._refreshing and not self._refreshing.done()):
+            return
+
+        async def read_again() -> None:
+            with suppress(ForkError, ZygoteLostError):  # Others start another.
+                await self._index.refresh(files, now, only_broken=only_broken)
+
+        self._refreshing = asyncio.create_task(read_again())
 
     def weights(self) -> dict[str, int]:
         """Return how many slots tasks take of each pool, as far as files were read."""
@@ -150,7 +147,9 @@ class DagFolder:
 
     async def version(self) -> str:
         """Return a text that is another one as soon as any file has changed."""
-        return (await self._look(0)).digest
+        now = await self._lookout.look(0)
+        self._held.tidy()
+        return f"{now.digest if now else ''} {self._lookout.trouble or ''}"
 
     async def ask_timetables(
         self, questions: Sequence[dict[str, Any]]
@@ -193,11 +192,12 @@ class DagFolder:
         """
         if (why := objection(conf or {})) is not None:
             raise DagError(f"its conf cannot be passed on: {why}")
-        now = await self._look(0)
+        now = await self._look_at_all()
         if dag_file is None:
             file = await self._find(dag_id, now)
         else:
-            file = refused.relative(dag_file, self._root)
+            named = dag_file
+            file = await in_time(lambda: refused.relative(named, self._root))
         opened = await self._open(file, now)
         facts = opened.dags.get(dag_id)
         if facts is None:
@@ -221,7 +221,7 @@ class DagFolder:
         Raises:
             DagError: There is none.
         """
-        now = await self._look(0)
+        now = await self._look_at_all()
         opened = await self._open(await self._find(dag_id, now), now)
         if dag_id not in opened.dags:
             raise refused.not_in_file(dag_id, opened)
@@ -247,10 +247,11 @@ class DagFolder:
 
     async def _find(self, dag_id: str, now: Walk) -> str:
         files = await self._index.files(now)
-        likely = await asyncio.to_thread(self._index.likely, dag_id, files)
+        likely = await in_time(lambda: self._index.likely(dag_id, files, now))
         if len(likely) == 1:  # the usual case: what reads it now is what runs it
             await self._open_quietly(likely[0], now)
-        known = await self._index.know_all(likely, now)
+        max_age_s = self._settings.max_age_s
+        known = await self._index.know_all(likely, now, max_age_s)
         holders = [file for file, item in known.items() if dag_id in item.dags]
         if not holders:
             known = await self._index.know_all(files, now)
@@ -264,6 +265,7 @@ class DagFolder:
             raise DagError("\n".join(map(str, broken)))
         ids = [other for item in known.values() for other in item.dags]
         errors = [error for item in known.values() for error in item.errors]
+        errors += self._index.errors
         raise refused.unknown(dag_id, ids, errors, self._root)
 
     async def _open_quietly(self, file: str, now: Walk) -> None:
@@ -272,60 +274,44 @@ class DagFolder:
         except DagError:
             return  # What is known of the file says it, beside what else is wrong.
 
-    # --- what is known of files
+    # --- the folders as they are
 
     async def _look(self, max_age_s: float) -> Walk:
-        now = self._clock()
-        if self._walk is None or now - self._walk.taken_at >= max_age_s:
-            folders = (
-                self._root,
-                self._settings.plugins_folder.absolute(),
-                self._root.parent / "include",
-            )
-            self._walk = await asyncio.to_thread(walk, folders, now)
-        return self._walk
+        """Return how the folders are, or were when they were to be seen last.
+
+        Raises:
+            DagError: They were not yet.
+        """
+        now = await self._lookout.look(max_age_s)
+        if now is None:
+            raise self._unseen()
+        return now
+
+    async def _look_at_all(self) -> Walk:
+        """Return how the folders are now.
+
+        Raises:
+            DagError: That cannot be seen.
+        """
+        now = await self._lookout.look(0)
+        if now is None or self._lookout.trouble is not None:
+            raise self._unseen()
+        return now
+
+    def _unseen(self) -> DagError:
+        return DagError(f"{self._root}: {self._lookout.trouble}")
 
     # --- files held open
 
     async def _open(self, file: str, now: Walk) -> OpenFile:
-        kept = self._kept.get(file)
-        if (
-            kept is None
-            or kept.digest != now.digest
-            or self._clock() - kept.opened_at >= self._settings.max_age_s
-            or not kept.is_usable
-        ):
-            if kept is not None and (before := kept.opened(now.digest)) is not None:
-                start = self._renew(before, now)
-            else:
-                self._drop(file)
-                start = self._start(file, now)
-            opening = asyncio.create_task(start)
-            opening.add_done_callback(_notice)
-            kept = self._kept[file] = _Kept(now.digest, self._clock(), opening)
-        self._kept.move_to_end(file)
-        while len(self._kept) > _MOST_OPEN:
-            self._drop(next(iter(self._kept)))
-        return await asyncio.shield(kept.opening)
-
-    async def _renew(self, before: OpenFile, now: Walk) -> OpenFile:
-        """Read a file again of which nothing has changed; when that takes too long, the one there is goes on."""
-        try:
-            opened = await self._start(before.file, now)
-        except _Late:
-            if not before.zygote.closed.done():
-                return before
-            raise
-        except DagError:
-            _retire_soon(before.zygote)
-            raise
-        _retire_soon(before.zygote)
-        return opened
+        return await self._held.open(file, now.digest, lambda: self._start(file, now))
 
     async def _start(self, file: str, now: Walk) -> OpenFile:
+        if self._lookout.trouble is not None:
+            raise LateError(str(self._unseen()))
         await inside.require(file, self._root, lambda: self._index.files(now))
         path = self._root / file
-        if not path.is_file():
+        if not await in_time(path.is_file):
             raise DagError(
                 f"{file}: there is no such file in the DAG folder {self._root}"
             )
@@ -333,14 +319,13 @@ class DagFolder:
             reading = await self._readers.read(file, is_kept=True)
         except ReaderError as death:
             known = self._index.remember_death(file, death, now)
-            kind = _Late if known.is_kept else DagError
-            raise kind("\n".join(map(str, known.errors))) from death
+            raise _of(known) from death
         known = self._index.remember(file, reading, now)
         if reading.zygote is None:
             raise AssertionError("a kept reading has a zygote")
         if known.is_kept:
             reading.zygote.retire()
-            raise _Late("\n".join(map(str, known.errors)))
+            raise _of(known)
         return OpenFile(
             file=file,
             path=str(path),
@@ -351,31 +336,10 @@ class DagFolder:
             parse_each_try=reading.reasons,
         )
 
-    def _drop(self, file: str) -> None:
-        """Retire what has a file read, once nobody can be about to fork from it."""
-        kept = self._kept.pop(file, None)
-        if kept is not None:
-            kept.opening.add_done_callback(_retire)
 
-
-def _notice(opening: "asyncio.Task[OpenFile]") -> None:
-    """Keep asyncio from complaining of an error whose every reader was cancelled."""
-    if not opening.cancelled():
-        opening.exception()
-
-
-def _retire(opening: "asyncio.Task[OpenFile]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        _retire_soon(opening.result().zygote)
-
-
-def _retire_soon(zygote: Zygote) -> None:
-    asyncio.get_running_loop().call_later(_RETIRE_AFTER_S, zygote.retire)
-
-
-def _close(opening: "asyncio.Task[OpenFile]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().zygote.close()
+def _of(known: Known) -> DagError:
+    kind = LateError if known.is_kept else DagError
+    return kind("\n".join(map(str, known.errors)))
 
 
 def _facts(dag_id: str, raw: Mapping[str, Any]) -> DagFacts:

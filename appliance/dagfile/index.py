@@ -2,10 +2,13 @@
 
 A file is read again when it, one of the user's files it imported, or a file that is no DAG file
 changed, and after ``max_age_s``: data files and settings decide what is in it, too. One that has
-not changed and cannot be read again in time stays what it was: a box may be busy for a while.
+not changed and cannot be read again in time stays what it was: a box may be busy for a while. One
+that is broken and does not change is read again after a minute, then two, four, up to an hour: what it
+lacked may be there by then.
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,12 +17,13 @@ from typing import Any
 
 from appliance.config.model import DEFAULT_POOL
 from appliance.dagfile import refused
-from appliance.dagfile.facts import FileError, ListedDag, Refusal
+from appliance.dagfile.facts import FileError, ListedDag, Listing, Refusal
 from appliance.dagfile.readers import ReaderError, ReaderLate, Readers, Reading
 from appliance.dagfile.walk import Walk
-from appliance.errors import DagError
 
 _LOG = logging.getLogger(__name__)
+_LEAST_S = 30.0
+_MOST_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,21 @@ class Known:
     basis: str
     """Sum of everything it depends on."""
     read_at: float
+    failures: int = 0
+    """How often it was read in vain since it changed, unless it asked for what may be there the next time."""
     is_kept: bool = False
     """Whether it could not be read again in time: all but the error is of an earlier reading."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether nothing in it can be run."""
+        return bool(self.errors) and not self.dags
+
+    def trusted_s(self, max_age_s: float) -> float:
+        """Return how long it is good for, as long as nothing changes that is watched."""
+        if not self.failures:
+            return max_age_s
+        return min(_MOST_S, max(max_age_s, _LEAST_S) * 2.0**self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +61,11 @@ class _Listed:
     digest: str
     """Of the walk it belongs to."""
     files: tuple[str, ...]
+    errors: tuple[FileError, ...]
     support: str
     """Sum of all files that are no DAG files."""
+    names: str
+    """Sum of the names of those that are."""
 
 
 class Index:
@@ -68,32 +88,54 @@ class Index:
         self._learning: dict[tuple[str, str], asyncio.Task[Known]] = {}
 
     async def files(self, now: Walk) -> tuple[str, ...]:
-        """Return the files Airflow would read, relative to the DAG folder.
-
-        Raises:
-            DagError: Airflow itself cannot list them.
-        """
+        """Return the files Airflow would read, relative to the DAG folder; those of before if there is no new list."""
         if self._listed is None or self._listed.digest != now.digest:
-            try:
-                files = await self._readers.list_files()
-            except ReaderError as death:
-                error = self._readers.file_error(str(self._root), death)
-                raise DagError(str(error)) from death
-            support = now.stamps.keys() - {str(self._root / file) for file in files}
-            self._listed = _Listed(now.digest, files, now.digest_of(support))
-            listed = frozenset(files)
-            self._known = {f: k for f, k in self._known.items() if f in listed}
+            self._listed = await self._list(now)
         return self._listed.files
 
-    def likely(self, dag_id: str, files: Iterable[str]) -> list[str]:
-        """Return the files that had this id, or have it somewhere in their text."""
+    async def _list(self, now: Walk) -> _Listed:
+        try:
+            files, errors = await self._readers.list_files()
+        except ReaderError as death:
+            error = self._readers.file_error(str(self._root), death)
+            files = self._listed.files if self._listed else ()
+            return _Listed("", files, (error,), now.digest, now.digest)
+        support = now.stamps.keys() - {str(self._root / file) for file in files}
+        listed = frozenset(files)
+        self._known = {f: k for f, k in self._known.items() if f in listed}
+        names = hashlib.sha256(repr(files).encode()).hexdigest()
+        return _Listed(now.digest, files, errors, now.digest_of(support), names)
+
+    @property
+    def errors(self) -> tuple[FileError, ...]:
+        """What of the folder could not be looked at when it was listed last."""
+        return self._listed.errors if self._listed else ()
+
+    def likely(self, dag_id: str, files: Iterable[str], now: Walk) -> list[str]:
+        """Return the files that have this id, or may have it by their text."""
         needle = dag_id.encode()
-        return [
-            file
-            for file in files
-            if ((known := self._known.get(file)) and dag_id in known.dags)
-            or _mentions(self._root / file, needle)
-        ]
+        return [file for file in files if self._may_have(file, dag_id, needle, now)]
+
+    def _may_have(self, file: str, dag_id: str, needle: bytes, now: Walk) -> bool:
+        known = self._known.get(file)
+        if known and dag_id in known.dags:
+            return True
+        if known and not known.errors and self._is_current(file, known, now):
+            return False
+        return _mentions(self._root / file, needle)
+
+    def _is_current(self, file: str, known: Known, now: Walk) -> bool:
+        basis = self._basis(file, known.sources, now, is_broken=known.is_broken)
+        return known.basis == basis
+
+    async def refresh(
+        self, files: Iterable[str], now: Walk, *, only_broken: bool
+    ) -> None:
+        """Read those again, one by one, that are due for their age."""
+        for file in files:
+            known = self._known.get(file)
+            if known and (known.is_broken or not only_broken):
+                await self._know(file, now, None)
 
     def weights(self) -> dict[str, int]:
         """Return how many slots tasks take of each pool, as far as files were read."""
@@ -106,11 +148,17 @@ class Index:
     async def know_all(
         self, files: Iterable[str], now: Walk, max_age_s: float | None = None
     ) -> dict[str, Known]:
-        """Return what is known of each, reading those that may have changed."""
+        """Return what is known of each, reading those that may have changed.
+
+        Args:
+            files: Relative to the DAG folder.
+            now: The folders as they are.
+            max_age_s: How long each is trusted that has not changed; None: as long as it is
+                by what it was the last time.
+        """
         names = list(files)
-        limit_s = self._max_age_s if max_age_s is None else max_age_s
         found = await asyncio.gather(
-            *(self._know(file, now, limit_s) for file in names)
+            *(self._know(file, now, max_age_s) for file in names)
         )
         return dict(zip(names, found, strict=True))
 
@@ -137,7 +185,10 @@ class Index:
         if reading.is_late and (before := self._unchanged(file, now)):
             return self._keep_on(file, before, errors)
         weights = heaviest(facts["plan"] for facts in report["dags"].values())
-        return self._keep(file, dags, errors, sources, now, weights)
+        known = self._keep(file, dags, errors, sources, now, weights)
+        if reading.has_asked and known.failures:
+            known = self._known[file] = replace(known, failures=0)
+        return known
 
     def remember_death(self, file: str, death: ReaderError, now: Walk) -> Known:
         """Keep that reading it ended the process."""
@@ -151,7 +202,7 @@ class Index:
         known = self._known.get(file)
         if known is None or not known.dags:
             return None
-        return known if known.basis == self._basis(file, known.sources, now) else None
+        return known if self._is_current(file, known, now) else None
 
     def _keep_on(
         self, file: str, before: Known, errors: tuple[FileError, ...]
@@ -174,26 +225,40 @@ class Index:
         now: Walk,
         weights: Mapping[str, int] | None = None,
     ) -> Known:
-        basis = self._basis(file, sources, now)
+        is_broken = bool(errors) and not dags
+        basis = self._basis(file, sources, now, is_broken=is_broken)
+        before = self._known.get(file)
+        failures = before.failures if before and before.basis == basis else 0
         known = self._known[file] = Known(
-            dags, errors, weights or {}, sources, basis, self._clock()
+            dags,
+            errors,
+            weights or {},
+            sources,
+            basis,
+            self._clock(),
+            failures + 1 if is_broken else 0,
         )
         return known
 
-    def _basis(self, file: str, sources: Iterable[str], now: Walk) -> str:
-        """Sum up what decides what is in a file; of an unlisted walk, everything does."""
+    def _basis(
+        self, file: str, sources: Iterable[str], now: Walk, *, is_broken: bool
+    ) -> str:
+        """Sum up what decides what is in a file; of an unlisted walk, everything does.
+
+        What a broken file lacks may be a module that is a DAG file, too, and was not there.
+        """
         is_listed = self._listed is not None and self._listed.digest == now.digest
         support = self._listed.support if self._listed and is_listed else now.digest
-        return support + now.digest_of([str(self._root / file), *sources])
+        names = self._listed.names if self._listed and is_broken else ""
+        return support + names + now.digest_of([str(self._root / file), *sources])
 
-    async def _know(self, file: str, now: Walk, max_age_s: float) -> Known:
+    async def _know(self, file: str, now: Walk, max_age_s: float | None) -> Known:
         known = self._known.get(file)
-        if (
-            known is not None
-            and self._clock() - known.read_at < max_age_s
-            and known.basis == self._basis(file, known.sources, now)
-        ):
-            return known
+        if known is not None and self._is_current(file, known, now):
+            own_s = known.trusted_s(self._max_age_s)
+            limit_s = own_s if max_age_s is None else max_age_s
+            if self._clock() - known.read_at < limit_s:
+                return known
         return await self._once((file, now.digest), self._learn(file, now))
 
     async def _learn(self, file: str, now: Walk) -> Known:
@@ -214,6 +279,20 @@ class Index:
         else:
             learning.close()
         return await asyncio.shield(task)
+
+
+def combined(known: Mapping[str, Known]) -> Listing:
+    """Return the DAGs of some files, each id once, and the errors, ids in several files among them."""
+    holders: dict[str, list[ListedDag]] = {}
+    for _, item in sorted(known.items()):
+        for dag_id, dag in item.dags.items():
+            holders.setdefault(dag_id, []).append(dag)
+    errors = [error for item in known.values() for error in item.errors]
+    for dags in holders.values():
+        errors += [refused.duplicate(dag, dags) for dag in dags[1:]]
+    return Listing(
+        tuple(holders[dag_id][0] for dag_id in sorted(holders)), tuple(errors)
+    )
 
 
 def _refusal(file: str, dag_id: str, told: Iterable[Mapping[str, Any]]) -> str | None:

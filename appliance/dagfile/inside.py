@@ -7,6 +7,7 @@ folder when links are followed, or if Airflow's own listing of the folder finds 
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path, PurePosixPath
 
+from appliance.dagfile.looking import in_time
 from appliance.dagrun.names import shown
 from appliance.errors import DagError
 
@@ -27,8 +28,10 @@ async def require(
     Raises:
         DagError: it is refused.
     """
-    if is_plain(file) and (_lies_below(file, root) or file in await listed()):
-        return
+    if is_plain(file):
+        is_below = await in_time(lambda: _lies_below(file, root))
+        if is_below or file in await listed():
+            return
     raise DagError(
         f"{shown(file)}: refused, as it is no file of the DAG folder {root}; a worker opens "
         "no other"

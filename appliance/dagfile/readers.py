@@ -94,6 +94,8 @@ class Reading:
     reasons: tuple[str, ...]
     """Why tries must read the file themselves."""
     zygote: Zygote | None
+    has_asked: bool = False
+    """Whether the file asked for a Variable or anything else that can be answered otherwise."""
 
     @property
     def is_late(self) -> bool:
@@ -127,15 +129,16 @@ class Readers:
         self._limit = asyncio.Semaphore(os.cpu_count() or 2)
         self._place = {"root": str(root), "plugins": str(settings.plugins_folder)}
 
-    async def list_files(self) -> tuple[str, ...]:
-        """Return the files Airflow would read, relative to the DAG folder.
+    async def list_files(self) -> tuple[tuple[str, ...], tuple[FileError, ...]]:
+        """Return the files Airflow would read, relative to the DAG folder, and what cannot be looked at.
 
         Raises:
             ReaderError: There is no list.
         """
         entry = "appliance.dagfile.discovery:list_files"
         told = await self._ask(self.zygote, entry, {}, _LISTING_S, is_asking=False)
-        return tuple(told.report["files"])
+        errors = tuple(FileError(**error) for error in told.report["errors"])
+        return tuple(told.report["files"]), errors
 
     async def read(self, file: str, *, is_kept: bool) -> Reading:
         """Read a file; ``is_kept``: for tries to be forked from what read it.
@@ -155,16 +158,16 @@ class Readers:
         async with self._limit:
             told = await self._ask(self.zygote, entry, args, timeout_s)
         reasons = tuple(told.report["reasons"])
+        has_asked = told.has_asked or told.report["has_asked"]
         if told.has_asked and not reasons:
             reasons = ("asks the worker",)
         if not is_kept:
-            return Reading(told.report, reasons, None)
+            return Reading(told.report, reasons, None, has_asked)
         if not reasons:
-            return Reading(told.report, (), told.zygote)
+            return Reading(told.report, (), told.zygote, has_asked)
         told.zygote.retire()
-        return Reading(
-            told.report, reasons, await self._stand_in(told.report["imports"])
-        )
+        stand_in = await self._stand_in(told.report["imports"])
+        return Reading(told.report, reasons, stand_in, has_asked)
 
     async def check(
         self, zygote: Zygote, file: str, question: dict[str, Any]

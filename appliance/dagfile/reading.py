@@ -11,6 +11,7 @@ for at the top of the file. What was found goes over the control channel as the 
     reasons             why tries must read the file themselves, "the file ..."
     sources             the user's own files it imported
     imports             the other modules it imported, in order
+    has_asked           whether it asked for a Variable or Connection
     is_late             whether Airflow interrupted it, as it took too long
 
 Source: Airflow 3.3: ``dag_processing/processor.py``.
@@ -35,8 +36,8 @@ from typing import Any, NoReturn
 
 from airflow.serialization.serialized_objects import DagSerialization
 
-from appliance.dagfile import params, timetables
-from appliance.dagfile.explanation import explain
+from appliance.dagfile import params, refused, timetables
+from appliance.dagfile.explanation import explain, files_in, lines_of
 from appliance.dagfile.facts import FileError
 from appliance.dagfile.leftovers import Leftovers
 from appliance.dagfile.place import Place, output_to
@@ -108,9 +109,18 @@ def _read(
     began = time.monotonic()
     content = place.path.read_bytes()
     leftovers = Leftovers(place.user_roots)
-    with seams.questions_to(questions), seams.lookups() as asked:
-        bag, errors = _bag(place)
+    with (
+        seams.questions_to(questions),
+        seams.lookups() as asked,
+        seams.twins() as twins,
+    ):
+        bag, texts = _bag(place)
+        errors = [_explain(text, file, place) for file, text in texts.items()]
         is_late = bool(errors) and time.monotonic() - began >= timeout_s
+        for dag_id in sorted(twins):
+            bag.dags.pop(dag_id, None)
+            lines = lines_of(dag_id, content)
+            errors.append(refused.twins(dag_id, place.file, lines))
         dags = dict(_dags(bag, errors, place))
     reasons = leftovers.found()
     if asked:
@@ -121,23 +131,26 @@ def _read(
         "dags": dags,
         "errors": [asdict(error) for error in errors],
         "reasons": reasons,
-        "sources": [source for _, module in new if (source := _own(module, place))],
+        "sources": [
+            *(source for _, module in new if (source := _own(module, place))),
+            *(one for text in texts.values() for one in _in_traceback(text, place)),
+        ],
         "imports": [name for name, module in new if not _own(module, place)],
         "is_late": is_late,
+        "has_asked": bool(asked),
     }
 
 
-def _bag(place: Place) -> tuple[Any, list[FileError]]:
-    """Let Airflow read the file; what escapes even Airflow is the file's error too."""
+def _bag(place: Place) -> tuple[Any, dict[str, str]]:
+    """Let Airflow read the file; what escapes even Airflow is an error of the file, too: file → traceback."""
     try:
         bag = seams.read_file(place.path, place.root)
     except BaseException:  # noqa: BLE001 - SystemExit in an archive, and the like
         bag = seams.empty_bag(place.path, place.root)
-        return bag, [_explain(traceback.format_exc(), place.file, place)]
-    return bag, [
-        _explain(text, _relative(name, place), place)
-        for name, text in bag.import_errors.items()
-    ]
+        return bag, {place.file: traceback.format_exc()}
+    return bag, {
+        _relative(name, place): text for name, text in bag.import_errors.items()
+    }
 
 
 def _dags(
@@ -196,6 +209,11 @@ def _own(module: ModuleType, place: Place) -> str | None:
     """Return the file of a module of the user's own; None for anybody else's."""
     file = getattr(module, "__file__", None)
     return file if file and _is_below(file, (*place.user_roots, place.path)) else None
+
+
+def _in_traceback(text: str, place: Place) -> list[str]:
+    """Return the user's own files an error went through: modules that were not imported for it."""
+    return [path for path in files_in(text) if _is_below(path, place.user_roots)]
 
 
 def _is_below(path: str, roots: Sequence[Path]) -> bool:

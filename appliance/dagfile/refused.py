@@ -1,11 +1,13 @@
 """Why a DAG is not run, in the words people see."""
 
 import difflib
+import os
+import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from appliance.dagfile.facts import FileError, OpenFile, Refusal
+from appliance.dagfile.facts import FileError, ListedDag, OpenFile, Refusal
 from appliance.dagrun.names import shown
 from appliance.errors import DagError
 
@@ -57,23 +59,47 @@ def not_in_file(dag_id: str, opened: OpenFile) -> DagError:
 
 
 def ambiguous(dag_id: str, files: Sequence[str]) -> DagError:
-    """Name all files that have this DAG."""
-    return DagError(
+    """Name all files that have this DAG, and how to run each."""
+    lines = [
         f'DAG id "{dag_id}" is in {len(files)} files: {", ".join(files)}. '
-        "Rename one, or say which by --dag-file."
+        "Rename all but one, or say which:"
+    ]
+    lines += [f"  {_run(dag_id, file)}" for file in files]
+    return DagError("\n".join(lines))
+
+
+def _run(dag_id: str, file: str) -> str:
+    return shlex.join(["submit", dag_id, "--dag-file", file])
+
+
+def duplicate(dag: ListedDag, dags: Sequence[ListedDag]) -> FileError:
+    """Say of a file that others have the same DAG."""
+    others = ", ".join(one.file for one in dags if one is not dag)
+    return FileError(
+        dag.file,
+        None,
+        f'DAG id "{dag.dag_id}" is also in {others}; rename one, or run this one by: {_run(dag.dag_id, dag.file)}\n'
+        f"    By a schedule runs that of {dags[0].file}.",
     )
 
 
-def duplicate(dag_id: str, file: str, first: str) -> FileError:
-    """Say of a file that another one has the same DAG."""
-    return FileError(file, None, f'DAG id "{dag_id}" is also in {first}; rename one')
+def twins(dag_id: str, file: str, lines: Sequence[int]) -> FileError:
+    """Say of a file that it has two DAGs of one id."""
+    where = f", in lines {', '.join(map(str, lines))}" if len(lines) > 1 else ""
+    return FileError(
+        file,
+        lines[-1] if lines else None,
+        f'DAG id "{dag_id}" is twice in this file{where}. Airflow would run one of them, whichever; rename one, or put '
+        "it into a file of its own and say which file by --dag-file",
+    )
 
 
 def relative(dag_file: str, root: Path) -> str:
     """Return a file as the DAG folder calls it.
 
     Args:
-        dag_file: Absolute, or relative to the DAG folder or to the folder it is in.
+        dag_file: Absolute, or relative to the DAG folder or to the folder it is in. A name that is a link stays that
+            name; one that leads to the folder by another way is followed.
         root: The DAG folder, absolute.
 
     Raises:
@@ -81,9 +107,10 @@ def relative(dag_file: str, root: Path) -> str:
     """
     for base in (root, root.parent):
         with suppress(OSError, ValueError):  # No path of a file can be so.
-            path = Path(base, dag_file).resolve()
-            if path.is_file() and path.is_relative_to(root.resolve()):
-                return path.relative_to(root.resolve()).as_posix()
+            path = Path(os.path.normpath(Path(base, dag_file)))
+            for named, folder in ((path, root), (path.resolve(), root.resolve())):
+                if named.is_relative_to(folder) and named.is_file():
+                    return named.relative_to(folder).as_posix()
     raise DagError(f"{shown(dag_file)}: there is no such file in the DAG folder {root}")
 
 

@@ -28,12 +28,12 @@ class Wanted:
 
 def unreadable(listing: Listing, known: Iterable[Known]) -> set[str]:
     """Return the ids of DAGs that were scheduled before and may be in a file that cannot be read now."""
-    broken = {error.file for error in listing.errors}
+    broken = listing.errors
     ids = {dag.dag_id for dag in listing.dags}
     return {
         one.dag_id
         for one in known
-        if one.source in broken
+        if any(error.hides(one.source) for error in broken)
         or (broken and one.is_configured and one.dag_id not in ids)
     }
 

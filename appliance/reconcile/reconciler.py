@@ -46,7 +46,7 @@ class Reconciler:
         is_old = time.monotonic() - self._passed_at >= _AGAIN_S
         if now == self._seen and not is_old:
             return
-        await self._pass(await folder.listing(max_age_s=math.inf), config)
+        await self._pass(await folder.listing(is_for_people=False), config)
         self._seen, self._passed_at = now, time.monotonic()
 
     async def _pass(self, listing: Listing, config: Config) -> None:

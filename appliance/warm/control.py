@@ -17,10 +17,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Self, TypeVar
 
-from appliance.warm import datagrams
+from appliance.warm import datagrams, kin
 
 _PR_SET_DUMPABLE = 4
 _T = TypeVar("_T")
+_LOOK_S = 0.2
+_LOOKS_AFTER = 10
 
 
 class ZygoteLostError(Exception):
@@ -118,6 +120,8 @@ class Zygote:
         """Done when the zygote is gone, for whatever reason."""
         self.retired: asyncio.Future[None] = loop.create_future()
         """Done when it takes no more work: on ``retire`` and, at the latest, when closed."""
+        self.ended: asyncio.Future[None] = loop.create_future()
+        """Of one that was started: done some time after ``closed``, when its process is no more."""
         loop.add_reader(channel, self._listen)
 
     @classmethod
@@ -148,7 +152,8 @@ class Zygote:
             )
             theirs.close()
             zygote = cls(ours)
-            zygote.closed.add_done_callback(lambda _: _reap_soon(process))
+            _PIDS.add(process.pid)
+            zygote.closed.add_done_callback(lambda _: zygote._reap_soon(process))
             try:
                 await zygote.ready()
             except ZygoteRefusedError:
@@ -221,6 +226,11 @@ class Zygote:
             theirs.close()
         return child, Zygote.adopt(ours)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a child of it is running."""
+        return bool(self._children)
+
     def retire(self) -> None:
         """Take no more work; the process exits after its last child."""
         _settle(self.retired, None)
@@ -250,6 +260,14 @@ class Zygote:
                 return datagrams.send(self._channel, message, fds)
             except BlockingIOError:
                 await self._writable()
+
+    def _reap_soon(self, process: "subprocess.Popen[bytes]") -> None:
+        async def reap() -> None:
+            await asyncio.to_thread(process.wait)
+            _PIDS.discard(process.pid)
+            _settle(self.ended, None)
+
+        _keep(self._loop.create_task(reap()))
 
     def _send_soon(self, message: dict[str, Any]) -> None:
         async def send() -> None:
@@ -291,6 +309,15 @@ class Zygote:
                 del self._children[message["token"]]
 
 
+async def end_strangers() -> None:
+    """Kill what a base zygote that was killed leaves to this process, which has adopted its orphans."""
+    idle = 0
+    while idle < _LOOKS_AFTER:
+        # The kernel ends a zygote's children one after another.
+        idle = 0 if kin.kill_children(but=_PIDS) else idle + 1
+        await asyncio.sleep(_LOOK_S)
+
+
 def shield_from_children() -> None:
     """Keep processes of the same user from reading this one's memory and environment.
 
@@ -307,13 +334,6 @@ def _pass_on(said: IO[bytes]) -> None:
         sys.stdout.flush()
 
 
-def _reap_soon(process: "subprocess.Popen[bytes]") -> None:
-    async def reap() -> None:
-        await asyncio.to_thread(process.wait)
-
-    _keep(asyncio.ensure_future(reap()))
-
-
 def _keep(task: "asyncio.Task[None]") -> None:
     """Hold on to a task nobody waits for; the loop itself only knows it weakly."""
     _KEPT.add(task)
@@ -321,6 +341,8 @@ def _keep(task: "asyncio.Task[None]") -> None:
 
 
 _KEPT: "set[asyncio.Task[None]]" = set()
+_PIDS: set[int] = set()
+"""Of the base zygotes of this process that were not reaped yet."""
 
 
 def _settle(future: "asyncio.Future[_T]", value: _T) -> None:

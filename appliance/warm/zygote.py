@@ -13,10 +13,11 @@ Messages on the channel (``appliance.warm.datagrams``), ours on the right:
      is_ahead} + fds                                      {op: spawned, token, pid}
                                                       {op: failed, token, error}
                                                       {op: exited, token, pid, code, maxrss_kb, cpu_s}
-    {op: kill, token, signal}       to the child's process group and whom it started outside that;
-                                    what is left of them is killed when the child has ended
+    {op: kill, token, signal}       to the child's process group and whom it started outside that
     {op: retire}                    exit after the last child
     end of file                     SIGTERM to every child's group, a short grace, SIGKILL, exit
+
+What a child leaves behind is ended after it (``appliance.warm.orphans``), at once if the child was killed.
 
 A child calls ``function(args, fds)`` and exits: with 0 when it returns, else with the code it gives
 ``sys.exit``. A child forked ahead of need (``is_ahead``) first readies its memory. A function that ends in
@@ -36,12 +37,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
 from appliance.warm import datagrams, kin, pages, startfault
+from appliance.warm.orphans import Orphans
 
 EXPENDABLE = 800
 """``oom_score_adj`` of children: out of memory must hit a try, never a zygote or the server."""
@@ -49,6 +50,8 @@ EXPENDABLE = 800
 _PR_SET_PDEATHSIG = 1
 _CRASHED = 123
 _LAST_WORDS_S = 1.0
+_BURIAL_S = 1.0
+"""Killed processes take milliseconds to end."""
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 Entry = Callable[[dict[str, Any], list[int]], object]
@@ -81,18 +84,23 @@ class _Nursery:
     poller: select.poll = field(default_factory=select.poll)
     is_retired: bool = False
     footprints: pages.Footprints = field(default_factory=pages.Footprints)
-    strays: dict[str, list[int]] = field(default_factory=dict)
-    """Token of a child that was signalled → pidfds of whom it started outside its group."""
+    signalled: set[str] = field(default_factory=set)
+    """Tokens of children that were told to end."""
+    orphans: Orphans = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.orphans = Orphans(self.poller)
 
     def watch(self) -> None:
-        """Serve until the channel ends, or until retired and childless."""
+        """Serve until the channel ends, or until retired and childless; then who is above looks after the orphans."""
         self.poller.register(self.channel, select.POLLIN)
         while not (self.is_retired and not self.children):
-            for fd, _ in self.poller.poll():
-                if fd in self.children:
+            for fd, _ in self.poller.poll(self.orphans.patience_ms()):
+                if fd in self.children or fd in self.orphans:
                     self.reap(fd)
                 elif not self.obey():
                     return
+            self.orphans.remind()
 
     def obey(self) -> bool:
         """Do what the next message asks; False when there is nobody to ask any more."""
@@ -137,8 +145,9 @@ class _Nursery:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             _OOM_SCORE.write_text(str(EXPENDABLE))
+            kin.adopt_orphans()
             self.channel.close()
-            for pidfd in (*self.children, *chain(*self.strays.values())):
+            for pidfd in (*self.children, *self.orphans):
                 os.close(pidfd)
             code = self.call(message, fds)
         except BaseException:  # noqa: BLE001 - the last frame of a process: say it and end
@@ -163,15 +172,17 @@ class _Nursery:
         """Signal a child not reaped yet, so never a stranger with its old pid."""
         for pid, owner in self.children.values():
             if owner == token:
-                strays = kin.signal_family(pid, number)
-                self.strays.setdefault(token, []).extend(strays)
+                kin.signal_family(pid, number)
+                self.signalled.add(token)
 
     def reap(self, pidfd: int) -> None:
+        if pidfd in self.orphans:
+            self.orphans.bury(pidfd)
+            self.find_orphans(at_once=False)
+            return
         pid, token = self.children.pop(pidfd)
         self.poller.unregister(pidfd)
         os.close(pidfd)
-        if token in self.strays:
-            kin.end_family(pid, self.strays.pop(token))
         _, status, usage = os.wait4(pid, 0)
         self.report(
             {
@@ -183,6 +194,12 @@ class _Nursery:
                 "cpu_s": usage.ru_utime + usage.ru_stime,
             }
         )
+        self.find_orphans(at_once=token in self.signalled)
+        self.signalled.discard(token)
+
+    def find_orphans(self, *, at_once: bool) -> None:
+        known = [pid for pid, _ in self.children.values()]
+        self.orphans.find(known, at_once=at_once)
 
     def report(self, message: dict[str, Any]) -> None:
         try:
@@ -197,12 +214,22 @@ class _Nursery:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGTERM)
         self.poller.unregister(self.channel)
-        deadline = time.monotonic() + grace_s
-        while self.children and (left_s := deadline - time.monotonic()) > 0:
-            for fd, _ in self.poller.poll(left_s * 1000):
-                self.reap(fd)
+        self.orphans.end()
+        self.wait_for_ends(grace_s)
         for _, token in self.children.values():
             self.kill(token, signal.SIGKILL)
+        self.wait_for_ends(_BURIAL_S)
+
+    def wait_for_ends(self, most_s: float) -> None:
+        """Reap children, and kill what they leave behind, until none is there or time is up."""
+        deadline = time.monotonic() + most_s
+        self.find_orphans(at_once=True)
+        while (self.children or len(self.orphans)) and (
+            left_s := deadline - time.monotonic()
+        ) > 0:
+            for fd, _ in self.poller.poll(left_s * 1000):
+                self.reap(fd)
+            self.find_orphans(at_once=True)
 
 
 def _entry(name: str) -> Entry:
@@ -214,6 +241,7 @@ def _entry(name: str) -> Entry:
 def main() -> NoReturn:
     """Become the base zygote: import, warm, report ready, serve."""
     die_with_parent()
+    kin.adopt_orphans()
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     with _speaking_to(int(sys.argv[2])):

@@ -76,10 +76,10 @@ async def _look(place: Path, files: int) -> Looks:
         clock=time.monotonic,
     )
     before_mb = pss_mb([os.getpid()])
-    listing, first = await _timed(folder.listing(math.inf))
-    _, unchanged = await _timed(folder.listing(math.inf))
+    listing, first = await _timed(folder.listing())
+    _, unchanged = await _timed(folder.listing())
     (dags / "many_0.py").write_text(DAG.format(0, 7))
-    _, saved = await _timed(folder.listing(math.inf))
+    _, saved = await _timed(folder.listing())
     declared = wanted(listing, config).declarations
     more_mb = pss_mb([os.getpid()]) - before_mb
     assert len(declared) == files, f"{len(declared)} schedules of {files} files"

@@ -11,6 +11,7 @@ from appliance.config.model import DagSettings
 from appliance.errors import DagError
 from appliance.warm.control import Zygote
 from tests.dagfile.conftest import Box
+from tests.warm.test_zygote import is_running, until
 
 pytestmark = [
     pytest.mark.needs_airflow,
@@ -202,6 +203,37 @@ async def test_a_file_that_forks_is_read_once(box: Box) -> None:
     assert opened.parse_each_try == ("starts processes",)
     child = await opened.zygote.fork("tests.fakes.entries:leave", {"code": 7}, [])
     assert (await child.exited()).code == 7
+
+
+async def test_a_daemon_that_a_file_starts_ends_with_what_read_it(box: Box) -> None:
+    """Airflow's DAG processor leaves one more behind each time it reads the file."""
+    pids = box.project / "pids"
+    box.write(
+        "one.py",
+        f"""
+        import os, time
+        from airflow.sdk import DAG
+        dag = DAG("one")
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                with open({str(pids)!r}, "a") as file:
+                    file.write(f"{{os.getpid()}}\\n")
+                time.sleep(3600)
+            os._exit(0)
+        os.wait()
+        """,
+    )
+
+    for word in ("one", "two", "three"):
+        box.write("words.txt", word)
+        await box.folder.check(dag_id="one", dag_file="one.py")
+    opened = await box.folder.open("one.py")
+    assert opened.parse_each_try == ("starts processes",)
+
+    await until(lambda: len(pids.read_text().split()) >= 3)
+    started = [int(pid) for pid in pids.read_text().split()]
+    await until(lambda: not any(is_running(pid) for pid in started))
 
 
 async def test_a_file_that_leaves_its_process_group_kills_nobody_else(box: Box) -> None:

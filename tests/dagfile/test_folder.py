@@ -224,16 +224,52 @@ async def test_an_unknown_priority_strategy_is_an_error_of_the_file(box: Box) ->
         await box.folder.check(dag_id="one")
 
 
-async def test_an_id_in_two_files_names_both(box: Box) -> None:
-    box.write("a.py", ONE.format(dag_id="same", task="first"))
-    box.write("b.py", ONE.format(dag_id="same", task="first"))
-    with pytest.raises(DagError, match=r'"same" is in 2 files: a\.py, b\.py'):
+async def test_an_id_in_several_files_names_all_and_how_to_run_each(box: Box) -> None:
+    for file in ("a.py", "b.py", "c d.py"):
+        box.write(file, ONE.format(dag_id="same", task="first"))
+    with pytest.raises(DagError) as refused:
         await box.folder.check(dag_id="same")
+    assert str(refused.value).splitlines() == [
+        'DAG id "same" is in 3 files: a.py, b.py, c d.py. Rename all but one, or say which:',
+        "  submit same --dag-file a.py",
+        "  submit same --dag-file b.py",
+        "  submit same --dag-file 'c d.py'",
+    ]
     assert (await box.folder.check(dag_id="same", dag_file="b.py")).file == "b.py"
     listing = await box.folder.listing()
-    assert [str(e) for e in listing.errors] == [
-        'b.py: DAG id "same" is also in a.py; rename one'
+    assert [dag.file for dag in listing.dags] == ["a.py"]
+    assert [str(error) for error in listing.errors] == [
+        'b.py: DAG id "same" is also in a.py, c d.py; rename one, or run this one by: '
+        "submit same --dag-file b.py\n    By a schedule runs that of a.py.",
+        'c d.py: DAG id "same" is also in a.py, b.py; rename one, or run this one by: '
+        "submit same --dag-file 'c d.py'\n    By a schedule runs that of a.py.",
     ]
+
+
+async def test_an_id_twice_in_one_file_names_both_lines(box: Box) -> None:
+    """Airflow runs either, whichever its hashes put last."""
+    box.write(
+        "a.py",
+        """
+        from airflow.sdk import DAG, task
+        first = DAG("same", tags=["first"])
+
+        with DAG(dag_id="same") as second:
+            pass
+        other = DAG("other")
+        """,
+    )
+    listing = await box.folder.listing()
+    assert [dag.dag_id for dag in listing.dags] == ["other"]
+    (error,) = listing.errors
+    assert str(error).startswith(
+        'a.py:4: DAG id "same" is twice in this file, in lines 2, 4. '
+    )
+    with pytest.raises(DagError, match="in lines 2, 4"):
+        await box.folder.check(dag_id="same")
+    with pytest.raises(DagError, match="in lines 2, 4"):
+        await box.folder.check(dag_id="same", dag_file="a.py")
+    assert (await box.folder.check(dag_id="other")).file == "a.py"
 
 
 async def test_an_unknown_id_names_the_nearest(box: Box) -> None:

@@ -51,6 +51,11 @@ class Project(Box):
             "    tell()\n"
         )
 
+    async def refreshed(self) -> None:
+        """Wait for what is read after a list."""
+        if self.folder._refreshing is not None:
+            await self.folder._refreshing
+
     async def tell(self) -> Any:
         """Run a try and return what its task does."""
         opened = await self.folder.open("one.py")
@@ -141,6 +146,60 @@ async def test_what_nobody_can_watch_is_read_again_after_max_age(
     project.now += 1.0
 
     assert await project.tell() == "after"
+
+
+COUNTED = """
+import pathlib
+from airflow.sdk import DAG, Variable
+with pathlib.Path({reads!r}).open("a") as file:
+    file.write("x")
+"""
+COUNTS: dict[str, tuple[str, float]] = {
+    # what a file ends with → after how long it is read again for a list, in max_age
+    "a DAG": ("dag = DAG('one')", 1),
+    "a broken line": ("1 / 0", 2),
+    "a Variable that is not there": ("Variable.get('nothing')", 1),
+}
+
+
+@pytest.mark.parametrize("what", COUNTS)
+async def test_a_list_says_what_is_known_and_is_made_anew_afterwards(
+    project: Project, settings: DagSettings, what: str
+) -> None:
+    end, ages = COUNTS[what]
+    reads = (
+        project.project / "one.reads"
+    )  # not in the folder: a change there would count
+    project.write("one.py", COUNTED.format(reads=str(reads)) + end)
+    first = await project.folder.listing()
+    assert reads.read_text() == "x"
+
+    project.now += settings.max_age_s * ages - 1
+    assert await project.folder.listing() == first
+    await project.refreshed()
+    assert reads.read_text() == "x"
+
+    project.now += 1
+    assert await project.folder.listing() == first
+    await project.refreshed()
+    assert reads.read_text() == "xx"
+
+
+async def test_a_broken_file_is_read_again_when_what_it_lacks_is_there(
+    project: Project, settings: DagSettings
+) -> None:
+    """What it lacks may be another DAG file, or broken itself."""
+    project.write("one.py", "from airflow.sdk import DAG\nimport helper\n")
+    first = await project.folder.listing()
+    project.write("helper.py", "import airflow # dag\n1 / 0\n")
+    second = await project.folder.listing()
+    project.write("helper.py", "import airflow # dag\n")
+    third = await project.folder.listing()
+
+    assert "No module named 'helper'" in first.errors[0].error
+    assert [error.file for error in second.errors] == ["helper.py", "one.py"]
+    assert "ZeroDivisionError" in second.errors[1].error
+    assert third.errors == ()
 
 
 HANGS = {

@@ -1,6 +1,5 @@
 """What decides when a DAG runs, and what timetables say of it."""
 
-import math
 from typing import Any
 
 import pytest
@@ -94,15 +93,13 @@ async def test_no_file_is_read_twice_for_nothing(box: Box) -> None:
         return [len((box.project / f"{n}.reads").read_text()) for n in ("a", "b")]
 
     for _ in range(3):
-        await box.folder.listing(math.inf)
+        await box.folder.listing()
     assert reads() == [1, 1]
     box.write("b.py", (box.root / "b.py").read_text() + "# saved\n")
     version = await box.folder.version()
-    await box.folder.listing(math.inf)
+    await box.folder.listing()
     assert reads() == [1, 2]
     assert await box.folder.version() == version
-    await box.folder.listing(0.0)
-    assert reads() == [2, 3]
 
 
 async def test_timetables_are_asked_in_a_child(box: Box) -> None:

@@ -80,3 +80,23 @@ def dawdle(_args: dict[str, Any], fds: list[int]) -> None:
 def leave_errand(_args: dict[str, Any], _fds: list[int]) -> NoReturn:
     """End without an answer."""
     sys.exit(3)
+
+
+def leave_behind(args: dict[str, Any], _fds: list[int]) -> None:
+    """Start a process as ``args["how"]`` says and write its pid to ``args["file"]``; sleep if it ``stays``, else end."""
+    file = args["file"]
+    write = f"echo $$ > {file}.new; mv {file}.new {file}"
+    go_on = "exec sleep 60"
+    if args["how"] == "stubbornly":
+        go_on = "trap '' TERM; while true; do sleep 1; done"
+    if args["how"] == "for a moment":
+        go_on = f"sleep 0.3; touch {file}.last"
+    script = f"{write}; {go_on}"
+    if args["how"] == "outside its group":
+        subprocess.Popen(["sh", "-c", script], start_new_session=True)
+    elif args["how"] == "by a daemon":
+        subprocess.run(["setsid", "sh", "-c", 'sh -c "$0" &', script], check=True)
+    else:
+        subprocess.Popen(["sh", "-c", script])
+    while args["stays"] or not Path(file).exists():
+        time.sleep(0.01)

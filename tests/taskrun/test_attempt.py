@@ -3,8 +3,6 @@
 import ast
 import asyncio
 import json
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from appliance.taskrun.spares import Spares
 from appliance.warm.control import Zygote
 from tests.fakes.runs import FakeRun
 from tests.taskrun.conftest import NOON, Box, a_try, zygote_env
+from tests.warm.test_zygote import is_running
 
 pytestmark = [
     pytest.mark.needs_airflow,
@@ -136,7 +135,7 @@ async def test_process_left_behind_does_not_hold_up_the_try(
     assert result.state == TaskState.SUCCESS
     assert time.monotonic() - begin < 5
     assert "left it running" in box.log(result)
-    os.kill(int(mark.read_text()), signal.SIGKILL)
+    await until(lambda: not is_running(int(mark.read_text())))
 
 
 async def test_long_lines_are_cut_in_linear_time(box: Box) -> None:

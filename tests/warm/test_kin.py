@@ -1,6 +1,5 @@
 """A child's family is told once each, wherever its members went."""
 
-import os
 import select
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.warm.kin import end_family, signal_family
+from appliance.warm.kin import signal_family
 
 TELL = """
 import os, signal, sys, time
@@ -32,8 +31,7 @@ def family(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     wait_for(tmp_path / "near", "ready")
     wait_for(tmp_path / "far", "ready")
     yield root
-    strays = signal_family(root.pid, signal.SIGKILL)
-    end_family(root.pid, strays)
+    signal_family(root.pid, signal.SIGKILL)
     root.wait()
 
 
@@ -48,11 +46,9 @@ def wait_for(file: Path, word: str) -> None:
 def test_each_is_signalled_once(
     family: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    strays = signal_family(family.pid, signal.SIGTERM)
+    signal_family(family.pid, signal.SIGTERM)
     wait_for(tmp_path / "near", "told")
     wait_for(tmp_path / "far", "told")
-    for pidfd in strays:
-        os.close(pidfd)
 
     assert (tmp_path / "near").read_text() == "ready\ntold\n"
     assert (tmp_path / "far").read_text() == "ready\ntold\n"

@@ -51,7 +51,9 @@ from appliance.warm.control import (
     Zygote,
     ZygoteLostError,
     ZygoteRefusedError,
+    end_strangers,
 )
+from appliance.warm.kin import adopt_orphans
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ _CHILD = "appliance.taskrun.child"
 _NO_AIRFLOW = "Airflow cannot be imported: %s; trying again"
 _RESTART_PAUSE_S = 1.0
 _FORK_ATTEMPTS = 3
+_LAST_WORDS_S = 1.5
+"""For the zygote to end what tries have left behind: it is killed when this process ends."""
 
 
 class Workshop:
@@ -84,6 +88,7 @@ class Workshop:
             self._remote_logs = RemoteLogs(
                 self._config.data, self._live_zygote, self._answers
             )
+        adopt_orphans()
         self._keeper = asyncio.create_task(self._keep())
         return self
 
@@ -101,6 +106,8 @@ class Workshop:
             self._folder.close()
         if self._zygote is not None:
             self._zygote.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._zygote.ended, _LAST_WORDS_S)
 
     def reconfigure(self, config: Config) -> None:
         """Answer tries and parses that begin from now on by this configuration."""
@@ -134,7 +141,11 @@ class Workshop:
 
     async def listing(self) -> Listing:
         """Return every DAG of the folder, and every file and plugin that cannot be read."""
-        found = await self._steadily(lambda folder: folder.listing())
+        try:
+            found = await self._steadily(lambda folder: folder.listing())
+        except DagError as err:  # The folder itself: who only lists it goes on.
+            folder = str(self._config.dags.folder.absolute())
+            found = Listing((), (FileError(folder, None, str(err)),))
         return replace(found, errors=(*found.errors, *self._plugin_errors))
 
     async def weights(self) -> dict[str, int]:
@@ -299,6 +310,7 @@ class Workshop:
             self._ready.set()
             await asyncio.shield(zygote.closed)
             _LOG.error("the process tasks are forked from died; starting another")
+            self._spares.keep(end_strangers())
 
     async def _start(self) -> Zygote:
         airflow_env = airflow_environment(self._config)

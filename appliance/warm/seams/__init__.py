@@ -24,6 +24,8 @@ upgrade read this list against the new source:
 * ``listeners.spec.dagrun`` has the hooks of the scheduler; ``models.dagrun.DagRun`` is what they are given.
 * ``dag_processing.processor._execute_callbacks`` takes a bag and requests, and asks
   ``task_runner.SUPERVISOR_COMMS``.
+* ``dag_processing.importers.python_importer``: ``PythonDagImporter._process_modules`` takes the DAGs of a file's modules, and
+  those of ``DagContext.autoregistered_dags``; of two with one id either is kept.
 * ``dag_processing.importers.python_importer.signal``: the module it sets handlers with;
   ``serialization.encoders.coerce_to_core_timetable``.
 * ``dag_processing.collection._find_all_assets`` of ``LazyDeserializedDAG``: what it would register.
@@ -38,6 +40,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,9 +49,10 @@ from typing import Any
 
 from airflow.dag_processing import collection, dagbag
 from airflow.dag_processing.importers import python_importer
-from airflow.sdk import configuration
+from airflow.sdk import DAG, configuration
 from airflow.sdk._shared import secrets_masker
 from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
+from airflow.sdk.definitions._internal.contextmanager import DagContext
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend
 from airflow.serialization.encoders import coerce_to_core_timetable
@@ -63,7 +67,7 @@ LOG_FD = 63
 _DIED_ODDLY = 126
 
 
-def _require(module: ModuleType, *names: str) -> None:
+def _require(module: Any, *names: str) -> None:
     missing = [name for name in names if not hasattr(module, name)]
     if missing:
         raise ImportError(
@@ -81,7 +85,8 @@ _require(task_runner, "main", "DagBundlesManager", "TypeAdapter", "get_hostname"
 _require(comms, "CommsDecoder", "ToTask", "TypeAdapter", "msgspec", "_FrameMixin")
 _require(comms, "_new_encoder", "_msgpack_enc_hook")
 _require(dagbag, "BundleDagBag")
-_require(python_importer, "signal")
+_require(python_importer, "signal", "PythonDagImporter")
+_require(python_importer.PythonDagImporter, "_process_modules")
 _require(collection, "_find_all_assets")
 _require(secrets_masker, "redact")
 _require(configuration, "_secrets_backend_cache")
@@ -132,6 +137,27 @@ def read_file(path: Path, root: Path) -> Any:
         safe_mode=False,
         load_op_links=False,
     )
+
+
+@contextmanager
+def twins() -> Iterator[set[str]]:
+    """Yield what becomes the ids of DAGs of which a file has more than one."""
+    importer = python_importer.PythonDagImporter
+    process = importer._process_modules  # noqa: SLF001 - a seam, listed above
+    found: set[str] = set()
+
+    def noted(self: Any, path: str, modules: list[ModuleType], *rest: Any) -> None:
+        made = [one for module in modules for one in vars(module).values()]
+        made += [dag for dag, _ in DagContext.autoregistered_dags]
+        dags = {id(one): one.dag_id for one in made if isinstance(one, DAG)}
+        found.update(dag_id for dag_id, n in Counter(dags.values()).items() if n > 1)
+        process(self, path, modules, *rest)
+
+    importer._process_modules = noted  # noqa: SLF001 - a seam, listed above
+    try:
+        yield found
+    finally:
+        importer._process_modules = process  # noqa: SLF001 - a seam, listed above
 
 
 def empty_bag(path: Path, root: Path) -> Any:

@@ -4,7 +4,7 @@ On an upgrade read this list against the new source:
 
 * ``jobs.triggerer_job_runner``: ``TriggerRunner.run`` serves the fd 0 until SIGTERM, and asks with
   ``TriggerStateChanges`` for what to do; ``process_trigger_events`` empties ``events`` into that message, and
-  ``failed_triggers``; ``_RequestFrame`` is looked up in the module, once a question;
+  ``failed_triggers``; ``triggers`` has those that run, by id; ``_RequestFrame`` is looked up in the module, once a question;
   ``run_trigger`` binds ``trigger_id`` in structlog's context variables.
 * ``sdk.execution_time.comms``: a request's third element is a dict of texts that a supervisor may read;
   ``_new_encoder`` writes what crosses the wire.
@@ -26,6 +26,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from structlog.contextvars import get_contextvars
 
 from appliance.warm import integers
+from appliance.warm.orphans import Suspects
 
 ASKED_BY = "trigger_id"
 
@@ -45,9 +46,14 @@ def run_triggers() -> None:
 
 
 class _Runner(TriggerRunner):  # type: ignore[misc]
-    """Writes payloads as they are kept, where their classes are known."""
+    """Writes payloads as they are kept, where their classes are known; ends what triggers leave behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._suspects = Suspects()
 
     def process_trigger_events(self, finished_ids: list[int]) -> Any:
+        self._suspects.look(self.triggers)
         for _ in range(len(self.events)):
             entry = self.events.popleft()
             try:

@@ -157,6 +157,16 @@ def leaves_a_daemon_with_its_pipes():
     tell(process.pid)
 
 
+def leaves_a_daemon_forked_twice():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            tell(os.getpid())
+            time.sleep(60)
+        os._exit(0)
+    os.wait()
+
+
 def leaves_a_fork_of_itself():
     pid = os.fork()
     if pid == 0:
@@ -228,6 +238,7 @@ WAYS = [
     cannot_be_shown,
     returns_200_mb,
     leaves_a_daemon_with_its_pipes,
+    leaves_a_daemon_forked_twice,
     leaves_a_fork_of_itself,
     changes_its_group,
     ignores_sigterm,
