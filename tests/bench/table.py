@@ -96,7 +96,7 @@ def _compared(f: Figures) -> tuple[Row, ...]:
             ),
         ),
         (
-            "idle memory (PSS), fresh; after the runs above",
+            "idle memory (PSS), fresh; after the runs above, one DAG file held open",
             _cell("{:.0f} MB; {:.0f} MB", f.memory_mb, f.memory_used_mb),
             _cell(
                 "{:.0f} MB; {:.0f} MB", f.airflow_memory_mb, f.airflow_memory_used_mb
