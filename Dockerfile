@@ -3,13 +3,13 @@
 
 FROM debian:trixie-slim AS base
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates python3 tini \
+ && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv tini \
  && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/*.log \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 
 # Packages are all in the lock: pip has nothing to resolve.
 FROM base AS packages
-RUN apt-get update && apt-get install -y --no-install-recommends binutils python3-venv
+RUN apt-get update && apt-get install -y --no-install-recommends binutils
 RUN python3 -m venv /opt/appliance
 COPY requirements.lock /build/
 RUN /opt/appliance/bin/pip install --disable-pip-version-check --no-cache-dir --no-compile \

@@ -103,6 +103,20 @@ def settings(box: RunningBox) -> Any:
     return row["value"]
 
 
+def test_tasks_run_in_virtual_environments_with_our_packages_or_none(
+    box: RunningBox,
+) -> None:
+    """Also when ours are in one themselves, and nothing is fetched that is here."""
+    run = box.submit("virtual_environments", "--run-id", "one", "--wait", "-o", "json")
+    assert run.code == 0, run.stdout
+    rows = box.appliance("xcoms", "virtual_environments", "one", "-o", "json").json
+    assert {row["task_id"]: row["value"] for row in rows} == {
+        "alone": [2, True, False],
+        "with_airflow": [True, "red"],
+        "elsewhere": [[2, True, False], "red"],
+    }
+
+
 def until(fact: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not fact():

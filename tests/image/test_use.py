@@ -23,6 +23,7 @@ from tests.image.container import (
 pytestmark = [pytest.mark.needs_image, pytest.mark.timeout(180)]
 
 DAGS = Path(__file__).parent / "dags"
+ENVIRONMENTS = ROOT / "tests" / "boot" / "dags"
 PROJECT = Path(__file__).parent / "project"
 TMP = "/tmp"  # noqa: S108  # a mount of the container
 SUCCESS = "success: 2 succeeded, 0 failed of 2 tasks"
@@ -159,6 +160,15 @@ def test_the_compose_file_starts_it(tmp_path: Path) -> None:
         assert docker("exec", name, "touch", "/dags/x").code != 0
     finally:
         docker(*compose, "down", "--volumes")
+
+
+def test_virtual_environments_are_made_without_a_network_and_restricted() -> None:
+    restricted = ("--network", "none", "--read-only", "--tmpfs", "/tmp")  # noqa: S108
+    options = (*restricted, "-v", f"{ENVIRONMENTS}:/dags:ro")
+    colour = ("-e", "AIRFLOW_VAR_COLOUR=red")
+    words = ("submit", "virtual_environments", "--wait")
+    done = run(*options, *colour, words=words)
+    assert done.code == 0, done.stdout + done.stderr
 
 
 def test_the_image_has_no_build_tools_and_is_not_root() -> None:

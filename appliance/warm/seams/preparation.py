@@ -25,7 +25,7 @@ from airflow.sdk.observability.metrics import stats_utils
 from pydantic import JsonValue, TypeAdapter
 
 from appliance.warm import frames, integers, seams
-from appliance.warm.seams import listeners, remotelogs
+from appliance.warm.seams import listeners, remotelogs, virtualenvs
 from appliance.warm.xcombackend import AIRFLOWS, XComBackend
 
 _LAZY_IMPORTS = (
@@ -62,6 +62,7 @@ def prepare() -> dict[str, str]:
     _fill_caches()
     _set_up_logs()
     supervisor.block_orm_access()
+    virtualenvs.take_from_here()
     _check_store()
     _leave_airflows_backend()
     for _ in range(_REHEARSALS):
