@@ -12,8 +12,8 @@ def virtual_environments():
         import importlib.util
         import sys
 
-        has_airflow = importlib.util.find_spec("airflow") is not None
-        return [number + 1, sys.prefix != sys.base_prefix, has_airflow]
+        has_ours = importlib.util.find_spec("structlog") is not None
+        return [number + 1, sys.prefix != sys.base_prefix, has_ours]
 
     @task.virtualenv(system_site_packages=True, requirements=["structlog"])
     def with_airflow():
