@@ -38,10 +38,8 @@ async def health(
     parts = {"temporal": answer.server}
     if config.runs_worker:
         parts["worker"] = answer.worker
-        if answer.room is not None:
-            parts["room"] = answer.room
-    if answer.ui is not None:
-        parts["ui"] = answer.ui
+        more = {"room": answer.room, "state": answer.state}
+        parts |= {name: part for name, part in more.items() if part is not None}
     lines = [f"{name:<9} {_line(part)}" for name, part in parts.items()]
     return Health(all(part.ok for part in parts.values()), tuple(lines))
 

@@ -127,6 +127,8 @@ def _make(
         print_json(asdict(ended))
     else:
         shown(ended)
+    for error in ended.errors:
+        click.echo(error, err=True)
     if ended.failed:
         raise click.exceptions.Exit(1)
 

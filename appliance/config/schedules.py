@@ -1,5 +1,6 @@
 """The schedules of appliance.yaml: runs of a DAG by the clock, whatever its file says of a schedule."""
 
+import json
 import re
 import zoneinfo
 from collections.abc import Mapping
@@ -27,6 +28,9 @@ _KEYS = frozenset(
 )
 _NAME = re.compile(r"[A-Za-z0-9_.~:+-]{1,100}")  # it becomes a part of run ids
 _ACTIVE_RUNS = 16
+_CONF_BYTES = 250_000
+_ALL_CONF_BYTES = 1_000_000
+"""The workflow that makes the runs remembers them all, in 2 MB with all else."""
 _MOST_RUNS = 10_000
 _MOST_S = 366 * 86400.0
 
@@ -58,7 +62,15 @@ def schedules(
 ) -> tuple[ScheduleSettings, ...]:
     """Read every schedule; one that is wrong is left out and told in ``problems``."""
     found = [_schedule(name, value, problems) for name, value in written.items()]
-    return tuple(one for one in found if one is not None)
+    read = tuple(one for one in found if one is not None)
+    size = sum(_size(one.conf) for one in read)
+    if size > _ALL_CONF_BYTES:
+        largest = max(written, key=lambda name: len(repr(written[name].data)))
+        what = f"conf of all schedules is {size / 1000:.0f} kB as JSON, at most "
+        advice = "put the largest in a file and pass its name"
+        place = written[largest].key_place
+        problems.add(place, f"{what}{_ALL_CONF_BYTES / 1000:.0f}: {advice}")
+    return read
 
 
 def _schedule(name: str, value: Value, problems: Problems) -> ScheduleSettings | None:
@@ -181,4 +193,12 @@ def _conf(value: Value | None, problems: Problems) -> dict[str, Any]:
         problems.add(value.place, fields.wrong_type(value, "a mapping"))
         return {}
     found: dict[str, Any] = fields.plain(value)
+    size = _size(found)
+    if size > _CONF_BYTES:
+        what = f"{value.name} is {size / 1000:.0f} kB as JSON, at most {_CONF_BYTES / 1000:.0f}"
+        problems.add(value.place, f"{what}: put it in a file and pass its name")
     return found
+
+
+def _size(conf: dict[str, Any]) -> int:
+    return len(json.dumps(conf, default=str))

@@ -179,12 +179,14 @@ class Agenda:
         if _timing(entry.declaration) == _timing(question.declaration):
             entry.coming, entry.error, entry.asked_at = list(slots), error, now
 
-    def ended(self, name: str, run_id: str, *, is_success: bool) -> None:
-        """Take that a run ended."""
+    def ended(self, name: str, run_id: str, *, is_success: bool | None) -> None:
+        """Take that a run ended; ``is_success`` is None: nobody knows how, which counts neither way."""
         entry = self._entries.get(name)
         if entry is None or run_id not in entry.active:
             return
         entry.active.remove(run_id)
+        if is_success is None:
+            return
         entry.failures = 0 if is_success else entry.failures + 1
         most = entry.declaration.max_failures
         if most and entry.failures >= most and not entry.is_paused:
@@ -204,6 +206,29 @@ class Agenda:
         if entry.last is None or _order(slot) > _order(entry.last):
             entry.last = slot
             entry.forget()
+
+    def made(self, dag_id: str, slot: Slot) -> None:
+        """Take that a run of a schedule was made, from somebody who remembers only that."""
+        entry = self._whose(dag_id, slot.run_id)
+        if entry is None:
+            return
+        if entry.counts_runs and slot.run_id not in entry.active:
+            entry.active.append(slot.run_id)
+        if entry.last is None or _order(slot) > _order(entry.last):
+            entry.last = slot
+            entry.forget()
+
+    def ordered(self, dag_id: str, slot: Slot) -> None:
+        """Take that it is not known whether a run that was made has been started."""
+        entry = self._whose(dag_id, slot.run_id)
+        if entry is not None:
+            self._taken.append(Start(entry.declaration, slot))
+
+    def seen(self, dag_id: str, run_id: str, *, is_success: bool | None) -> None:
+        """Take that a run of a DAG ended."""
+        entry = self._whose(dag_id, run_id)
+        if entry is not None:
+            self.ended(entry.declaration.name, run_id, is_success=is_success)
 
     # -- what is to be done
 
@@ -261,7 +286,33 @@ class Agenda:
             and (entry.is_full(now) or entry.must_be_counted)
         }
 
+    def _whose(self, dag_id: str, run_id: str) -> Entry | None:
+        """Return the schedule that made a run: those of the configuration write their names into the run id."""
+        for entry in self._entries.values():
+            told = entry.declaration
+            if (
+                told.is_configured
+                and told.dag_id == dag_id
+                and run_id.endswith(f"__{told.name}")
+            ):
+                return entry
+        own = self._entries.get(dag_id)
+        return None if own is None or own.declaration.is_configured else own
+
     # -- for a later process
+
+    def lighter(self) -> "Agenda | None":
+        """Return the same with less: of schedules that vanished, then what timetables say again; None: nothing is left."""
+        known = self.to_json()
+        gone = list(known["gone"].items())
+        if gone:
+            known["gone"] = dict(gone[(len(gone) + 1) // 2 :])
+        elif any(row["coming"] for row in known["entries"]):
+            for row in known["entries"]:
+                row.update(coming=[], asked_at=None, error=None)
+        else:
+            return None
+        return Agenda.from_json(known)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON."""

@@ -7,8 +7,11 @@ Source: Airflow 3.3: ``SchedulerJobRunner._executable_task_instances_to_queued``
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+MOST_WAITING = 5000
+"""Who wants slots and is remembered. Who comes beyond them waits all the same, and asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,15 @@ class Pool:
         if held is None or held.asks < lease.asks:
             self.held.pop(lease.lease_id, None)
             (self.held if has_begun else self.waiting)[lease.lease_id] = lease
+        if len(self.waiting) > MOST_WAITING:
+            del self.waiting[max(self.waiting.values(), key=_order).lease_id]
+
+    def lighter(self) -> "Pool | None":
+        """Return the same without half of those who would get slots last; None: nobody waits."""
+        waiting = sorted(self.waiting.values(), key=_order)
+        gone = {lease.lease_id for lease in waiting[len(waiting) // 2 :]}
+        kept = {i: lease for i, lease in self.waiting.items() if i not in gone}
+        return replace(self, waiting=kept) if gone else None
 
     def give_back(self, lease_ids: Iterable[str]) -> None:
         """Take back slots, or forget who wanted them."""

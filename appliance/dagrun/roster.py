@@ -8,12 +8,15 @@ Source: Airflow 3.3: ``SchedulerJobRunner._start_queued_dagruns``, ``DagRun.get_
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from appliance.dagrun.states import RunState
 
+_T = TypeVar("_T")
 MOST_CLOSED = 2000
 """Runs that have ended and are remembered."""
+MOST_OPEN = 2000
+"""Runs that wait or go on and are remembered. Who waits beyond them is told to wait, and is let in when it asks again."""
 MOST_TASKS_CHARS = 512 * 1024
 """What may be remembered of their task instances; the oldest go first."""
 
@@ -90,7 +93,9 @@ class Roster:
         self.open[card.run_id] = replace(card, state=state)
         if state is RunState.QUEUED:
             self._admit_next(card.lane)
-        return self.open[card.run_id].state is RunState.RUNNING
+        self._keep_bound()
+        known = self.open.get(card.run_id)
+        return known is not None and known.state is RunState.RUNNING
 
     def admit(self) -> list[RunCard]:
         """Let everybody run who may now, and return them."""
@@ -140,6 +145,26 @@ class Roster:
             del found[question.most :]
         return found
 
+    def lighter(self) -> "Roster | None":
+        """Return the same with less: of the past the oldest first, then who would be let in last; None: nothing is left.
+
+        Of those that go on nothing is left out but their conf, and who waits asks again.
+        """
+        opened = self.open.items()
+        waiting = {card.run_id for card in self.queued[len(self.queued) // 2 :]}
+        if self.tasks:
+            return replace(self, tasks=_newer_half(self.tasks))
+        if any(card.conf for card in self.closed.values()):
+            return replace(self, closed=_without_conf(self.closed))
+        if self.closed:
+            return replace(self, closed=_newer_half(self.closed))
+        if any(card.conf for _, card in opened):
+            return replace(self, open=_without_conf(self.open))
+        if waiting:
+            kept = {run_id: card for run_id, card in opened if run_id not in waiting}
+            return replace(self, open=kept)
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """Write everything as plain JSON values."""
         return {
@@ -176,12 +201,25 @@ class Roster:
         self.closed.pop(run_id, None)
         self.tasks.pop(run_id, None)
 
+    def _keep_bound(self) -> None:
+        """Forget who waits and would be let in last, when there are too many."""
+        while len(self.open) > MOST_OPEN and (waiting := self.queued):
+            del self.open[waiting[-1].run_id]
+
     def _trim(self) -> None:
         while len(self.closed) > MOST_CLOSED:
             self._forget(next(iter(self.closed)))
         chars = sum(map(len, self.tasks.values()))
         while chars > MOST_TASKS_CHARS and len(self.tasks) > 1:
             chars -= len(self.tasks.pop(next(iter(self.tasks))))
+
+
+def _newer_half(known: dict[str, _T]) -> dict[str, _T]:
+    return dict(list(known.items())[(len(known) + 1) // 2 :])
+
+
+def _without_conf(cards: dict[str, RunCard]) -> dict[str, RunCard]:
+    return {run_id: replace(card, conf=None) for run_id, card in cards.items()}
 
 
 def _fits(card: RunCard, asked: RunQuestion) -> bool:

@@ -1,7 +1,9 @@
 """Watches the DAG folder and the configuration, and tells the scheduler what has changed.
 
 A part of every worker. That several say the same does no harm: each says only what differs from what the scheduler
-knows, and saying it twice changes nothing. Nothing is remembered here that a restart would lose.
+knows, and saying it twice changes nothing. Where they differ, as while a new version is rolled out, what changed last
+counts: a worker speaks up when something has changed for it or it has just started, not because another one thinks
+otherwise. Nothing is remembered here that a restart would lose.
 """
 
 import logging
@@ -43,18 +45,30 @@ class Reconciler:
         folder = await site.folder()
         config = site.config
         now = (await folder.version(), config)
+        has_changed = now != self._seen
         is_old = time.monotonic() - self._passed_at >= _AGAIN_S
-        if now == self._seen and not is_old:
+        if not (has_changed or is_old):
             return
-        await self._pass(await folder.listing(is_for_people=False), config)
+        if has_changed or await self._is_alone():
+            await self._pass(await folder.listing(is_for_people=False), config)
         self._seen, self._passed_at = now, time.monotonic()
+
+    async def _is_alone(self) -> bool:
+        """Whether no other worker has told the scheduler something since, which may be what counts now."""
+        known = await self._site.schedules.declared()
+        if not known:
+            return True
+        by = next(iter(known.values())).by
+        return await self._site.schedules.has_left(by)
 
     async def _pass(self, listing: Listing, config: Config) -> None:
         schedules = self._site.schedules
         known = await schedules.declared()
-        if not known:  # There is none, which may come to remember what one that was terminated knew.
+        if (
+            known is None
+        ):  # The next one may come to remember what one that was terminated knew.
             await schedules.declare([], [], self._problems or ())
-            known = await schedules.declared()
+            known = await schedules.declared() or {}
         kept = unreadable(listing, known.values())
         found = wanted(listing, config, kept)
         declarations = {one.name: one for one in found.declarations}

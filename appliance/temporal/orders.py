@@ -39,6 +39,8 @@ class SchedulerState:
 
     packed: str = ""
     problems: list[str] = field(default_factory=list)
+    by: str = ""
+    """The worker that declared something last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Declare:
     removed: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What of the files and the configuration cannot be scheduled."""
+    by: str = ""
+    """The worker that says so: its identity on the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Known:
     digest: str
     dag_id: str = ""
     is_configured: bool = False
+    by: str = ""
+    """The worker that told something last, of this schedule or another; empty when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +176,8 @@ class RunOrder:
     dag_id: str
     slot: Slot
     run_type: str = RUN_TYPE
-    conf: dict[str, Any] = field(default_factory=dict)
+    conf: dict[str, Any] | None = field(default_factory=dict)
+    """None: that of the first run it is sent along with, which may be large."""
     lane: str = ""
     max_active_runs: int | None = None
     ignores_past: bool = False
@@ -193,6 +200,8 @@ class Sighting:
 
     run: RunName
     is_success: bool
+    is_known: bool = True
+    """False: its history is gone and nobody remembers how it ended."""
 
 
 def due(question: Question, now: str) -> TimetableQuestion:
@@ -267,6 +276,8 @@ class BackfillProgress:
     failed: int
     skipped: int
     """There had been a run already."""
+    errors: list[str] = field(default_factory=list)
+    """Why runs could not be started, each reason once with the first run it was told for."""
 
 
 @dataclass(frozen=True, slots=True)

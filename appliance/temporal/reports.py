@@ -121,5 +121,7 @@ class ProbeResult:
     worker: PartHealth
     room: PartHealth | None = None
     """None when nobody looked."""
+    state: PartHealth | None = None
+    """Whether what DAGs, pools and schedules know can be read; None when nobody looked."""
     ui: PartHealth | None = None
     """None when nobody looked, or the box has none."""

@@ -172,3 +172,17 @@ def test_airflows_setting_must_be_a_boolean(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, "", **{variable: "perhaps"})
     assert str(caught.value).startswith(f"{variable}: expected True or False")
+
+
+def test_a_conf_that_is_too_large_is_told_at_the_start(tmp_path: Path) -> None:
+    """One alone, or all of them together."""
+    one = "schedules:\n  a: {dag: d, every: 1h, conf: {x: %s}}\n"
+    with pytest.raises(ConfigError, match=r"yaml:2:\d+: .*conf is 300 kB as JSON"):
+        loaded(tmp_path, one % ("x" * 300_000))
+
+    rows = (
+        f"  n{i}: {{dag: d, every: 1h, conf: {{x: {'x' * 240_000}}}}}\n"
+        for i in range(5)
+    )
+    with pytest.raises(ConfigError, match="conf of all schedules is 1200 kB as JSON"):
+        loaded(tmp_path, "schedules:\n" + "".join(rows))

@@ -106,7 +106,7 @@ def test_it_does_not_remember_runs_for_ever() -> None:
 def test_failures_in_a_row_pause_it() -> None:
     """A success between them begins the count anew."""
     agenda = Agenda()
-    agenda.declare([replace(HOURLY, max_failures=2)])
+    agenda.declare([replace(HOURLY, max_failures=2, catchup=True)])
     for hour, is_success in ((1, False), (2, True), (3, False), (4, False)):
         answer(agenda, (hour - 0.5) * HOUR_S, hour)
         assert started(agenda, hour * HOUR_S) == [f"{hour:02}"]
@@ -250,3 +250,41 @@ def test_a_timetable_that_fails_is_asked_again_later() -> None:
     wake = agenda.wake_at(1.0)
     assert wake is not None
     assert len(agenda.questions(wake)) == 1
+
+
+def test_a_run_of_which_nobody_knows_how_it_ended_counts_neither_way() -> None:
+    """It is no failure, and no success that makes up for failures."""
+    agenda = Agenda()
+    agenda.declare([replace(HOURLY, max_failures=2, catchup=True)])
+    answer(agenda, 0.0, 1, 2, 3)
+    assert started(agenda, 3 * HOUR_S) == ["01", "02", "03"]
+
+    (entry,) = agenda
+    for hour, is_success in ((1, False), (2, None), (3, False)):
+        assert not entry.is_paused
+        agenda.ended("a", slot(hour).run_id, is_success=is_success)
+
+    assert (entry.is_paused, entry.active) == (True, [])
+
+
+def test_what_is_too_much_to_go_on_with_is_asked_again() -> None:
+    """After schedules that are gone; how far each has come is kept."""
+    agenda = Agenda()
+    agenda.declare([HOURLY, replace(HOURLY, name="b"), replace(HOURLY, name="c")])
+    agenda.remove(["b", "c"])
+    answer(agenda, 0.0, 1, 2)
+    assert started(agenda, HOUR_S) == ["01"]
+
+    steps = [agenda]
+    while (lighter := steps[-1].lighter()) is not None:
+        steps.append(lighter)
+
+    _, half, none, least = (one.to_json() for one in steps)
+    assert [len(one["gone"]) for one in (half, none, least)] == [1, 0, 0]
+    assert [len(one["entries"][0]["coming"]) for one in (half, none, least)] == [
+        1,
+        1,
+        0,
+    ]
+    (asked,) = steps[-1].questions(HOUR_S)
+    assert asked.last == slot(1)

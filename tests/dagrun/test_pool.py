@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+import pytest
+
+from appliance.dagrun import pool as pool_module
 from appliance.dagrun.events import (
     PoolsScarce,
     SlotsAwaited,
@@ -252,3 +255,20 @@ def test_who_has_asked_for_less_asks_again_when_a_pool_becomes_scarce() -> None:
 
     scarce = PoolsScarce({"a": "p, q", "b": "p, q"}, frozenset())
     assert run.receive(scarce) == ["hold a", "ask b 1"]
+
+
+def test_who_waits_beyond_the_bound_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that would get slots last are not remembered."""
+    monkeypatch.setattr(pool_module, "MOST_WAITING", 2)
+    pool = Pool()
+    assert wants(pool, lease("holder"), 1)
+    for priority in (1, 3, 2):
+        assert not wants(pool, lease(str(priority), priority=priority), 1)
+
+    assert [*pool.waiting] == ["3", "2"]
+    lighter = pool.lighter()
+    assert lighter is not None
+    assert ([*lighter.held], [*lighter.waiting]) == (["holder"], ["3"])
+    pool.give_back(["holder", "3", "2"])
+    assert wants(pool, lease("1", priority=1), 1)
+    assert pool.lighter() is None

@@ -1,6 +1,7 @@
 """Which runs of a DAG may run, and what is remembered of them."""
 
 import json
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from appliance.dagrun import roster
 from appliance.dagrun.roster import Roster, RunCard, RunQuestion
 from appliance.dagrun.states import RunState
+from appliance.temporal.workflows import packing
 
 
 def card(run_id: str, **facts: Any) -> RunCard:
@@ -164,3 +166,72 @@ def test_a_run_that_announces_itself_again_brings_no_old_limit_back() -> None:
     assert runs.limits == {"": 2}
     runs.close(ended("a"), "")
     assert ids(runs.admit()) == ["c"]
+
+
+def test_who_waits_beyond_the_bound_is_let_in_when_it_asks_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that would be let in last are not remembered; none that runs is forgotten."""
+    monkeypatch.setattr(roster, "MOST_OPEN", 3)
+    runs = Roster()
+    assert runs.announce(card("runs"), 1)
+    for name, after in (("d", "4"), ("c", "3"), ("b", "2"), ("a", "1")):
+        assert not runs.announce(card(name, run_after=after), 1)
+    assert ids(runs.queued) == ["a", "b"]
+    assert not runs.announce(card("late", run_after="9"), 1)
+    assert ids(runs.queued) == ["a", "b"]
+
+    runs.close(ended("late"), "")  # one that is cancelled while it is not remembered
+    runs.close(ended("runs"), "")
+    assert ids(runs.admit()) == ["a"]
+    assert not runs.announce(card("c", run_after="3"), 1)
+    assert ids(runs.queued) == ["b", "c"]
+
+
+def test_what_is_too_much_to_go_on_with_is_past_first() -> None:
+    """In the end those who would be let in last; who runs stays."""
+    runs = Roster()
+    for name in ("a", "b", "c", "d"):
+        runs.announce(card(name, conf={"x": 1}), 1)
+    for name in ("e", "f"):
+        runs.close(ended(name, conf={"x": 1}), "tasks")
+    seen = []
+    lighter = runs
+    while (less := lighter.lighter()) is not None:
+        lighter = less
+        seen.append(
+            (
+                [*lighter.tasks],
+                [*lighter.closed],
+                [*lighter.open],
+                sum(one.conf is not None for one in lighter.find(RunQuestion())),
+            )
+        )
+
+    assert seen == [
+        (["f"], ["e", "f"], ["a", "b", "c", "d"], 6),
+        ([], ["e", "f"], ["a", "b", "c", "d"], 6),
+        ([], ["e", "f"], ["a", "b", "c", "d"], 4),
+        ([], ["f"], ["a", "b", "c", "d"], 4),
+        ([], [], ["a", "b", "c", "d"], 4),
+        ([], [], ["a", "b", "c", "d"], 0),
+        ([], [], ["a", "b"], 0),
+        ([], [], ["a"], 0),
+    ]
+    assert len(runs.open) == 4
+
+
+def test_all_that_is_remembered_at_most_fits_into_one_message() -> None:
+    """With confs of which nothing can be spared."""
+    runs = Roster()
+    for number in range(roster.MOST_OPEN):
+        runs.announce(card(token_hex(100), conf={"x": token_hex(250)}), number % 9)
+    for _ in range(roster.MOST_CLOSED):
+        runs.close(ended(token_hex(100), conf={"x": token_hex(250)}), token_hex(130))
+
+    text = packing.packed_state(runs)
+
+    assert len(text) <= packing.MOST_STATE_BYTES
+    kept = Roster.from_json(packing.unpacked(text))
+    assert kept.open.keys() == runs.open.keys()
+    assert kept.limits == runs.limits

@@ -1,4 +1,6 @@
-"""Records the histories that ``test_a_recorded_run_can_be_replayed`` replays: ``python -m tests.temporal.record``.
+"""Records the histories that ``test_a_recorded_workflow_can_be_replayed`` replays: ``python -m tests.temporal.record runs``.
+
+``standing`` instead of ``runs``: those of the workflows that are no run.
 
 Record anew only when a change of the workflow that is not versioned is meant, and say so in CHANGELOG.
 """
@@ -17,9 +19,11 @@ from tests.box import RunningBox, running_box
 from tests.faults.processes import the_one
 from tests.faults.test_faults import DAGS as GATED
 from tests.faults.test_faults import WORKER, Run
+from tests.reconcile.looking import Looker, until
 
 ROOT = Path(__file__).parents[2]
 DAGS = Path(__file__).parent / "dags"
+STANDING = Path(__file__).parent / "standing" / "dags"
 HISTORIES = Path(__file__).parents[1] / "histories"
 SHAPES = (
     "passes_values",
@@ -36,9 +40,95 @@ SHAPES = (
 )
 
 
-def main() -> None:
+SCHEDULER = "airflow-scheduler-airflow-tasks"
+
+
+def record_standing() -> None:
+    """Let runs wait for each other, pools, schedules and a backfill; write the histories of who stands for these."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        told = folder / "appliance.yaml"
+        told.write_text("dags: {schedules: active}\npools: {narrow: 1}\n")
+        environ = {"APPLIANCE_CONF": str(told)}
+        with running_box(dags=STANDING, folder=folder, environ=environ) as box:
+            look = Looker(box)
+            _record_schedules(box, look)
+            _record_backfills(box, look)
+            _record_queues(box, look)
+
+
+def _record_schedules(box: RunningBox, look: Looker) -> None:
+    until(lambda: len(look.executions("caught_up")) == 6)
+    box.appliance("schedules", "pause", "past")
+    box.appliance("schedules", "resume", "past")
+    box.appliance("schedules", "trigger", "caught_up", "--conf", '{"a": 1}')
+    until(lambda: len(look.executions("caught_up")) == 7)
+    until(lambda: look.ask_temporal(_page) >= {"caught_up", "past"})
+    look.ask_temporal(_press)
+    until(lambda: look.ask_temporal(_actions))
+    _save(box, "action", *look.ask_temporal(_actions)[0])
+    box.appliance("schedules", "pause", "past")
+    look.terminate(SCHEDULER)
+    _save(box, "scheduler", SCHEDULER)
+    box.appliance("schedules", "resume", "past")
+    until(lambda: look.schedules().get("past", {}).get("state") == "active")
+    _save(box, "scheduler_again", SCHEDULER)
+
+
+async def _page(client: Client) -> set[str]:
+    listed = [one.id async for one in await client.list_schedules()]
+    return {
+        one.removeprefix("airflow-schedule-").removesuffix("@airflow-tasks")
+        for one in listed
+    }
+
+
+async def _press(client: Client) -> None:
+    name = "airflow-schedule-past@airflow-tasks"
+    await client.get_schedule_handle(name).trigger()
+
+
+async def _actions(client: Client) -> list[tuple[str, str]]:
+    query = "WorkflowType = 'AirflowScheduleAction' AND ExecutionStatus = 'Completed'"
+    return [(one.id, one.run_id) async for one in client.list_workflows(query)]
+
+
+def _record_backfills(box: RunningBox, look: Looker) -> None:
+    words = (
+        "--from",
+        "2026-03-01",
+        "--to",
+        "2026-03-01T06:00:00",
+        "--conf",
+        '{"b": 2}',
+    )
+    box.appliance("backfill", "past", *words, "--max-active-runs", "3")
+    _save(box, "backfill", "airflow-backfill-past")
+    again = ("--reprocess", "completed", "--max-active-runs", "2", "--detach")
+    box.appliance("backfill", "past", *words, *again)
+    until(lambda: "running" in look.states("past"))
+    box.appliance("backfill", "past", "--cancel")
+    until(lambda: look.status("airflow-backfill-past") == "CANCELED")
+    _save(box, "backfill_cancelled", "airflow-backfill-past")
+
+
+def _record_queues(box: RunningBox, look: Looker) -> None:
+    for i in range(5):
+        box.submit("narrow", "--run-id", f"r{i}")
+    rows = look.ask(lambda client: client.runs("narrow"))
+    look.terminate(next(row.workflow_id for row in rows if row.state == "running"))
+    until(lambda: len(look.executions("narrow")) >= 4)
+    _save(box, "pool", "airflow-pool-narrow")
+    _save(box, "dag", "airflow-dag-narrow")
+    look.terminate("airflow-pool-narrow")
+    look.terminate("airflow-dag-narrow")
+    box.submit("narrow", "--wait")
+    _save(box, "pool_again", "airflow-pool-narrow")
+    _save(box, "dag_again", "airflow-dag-narrow")
+
+
+def record_runs() -> None:
     """Run each shape once, lose a worker and cancel a run; write their histories."""
-    HISTORIES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with running_box(dags=DAGS, folder=folder) as box:
@@ -61,10 +151,13 @@ def main() -> None:
             _save(box, "cancelled", f"dag-gated-{cancelled.run_id}")
 
 
-def _save(box: RunningBox, name: str, workflow_id: str) -> None:
+def _save(
+    box: RunningBox, name: str, workflow_id: str, run_id: str | None = None
+) -> None:
     async def fetch() -> str:
         client = await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
-        history = await client.get_workflow_handle(workflow_id).fetch_history()
+        handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+        history = await handle.fetch_history()
         return history.to_json()
 
     text = asyncio.run(fetch())
@@ -79,4 +172,5 @@ def _save(box: RunningBox, name: str, workflow_id: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    HISTORIES.mkdir(exist_ok=True)
+    {"runs": record_runs, "standing": record_standing}[sys.argv[1]]()

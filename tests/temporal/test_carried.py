@@ -1,18 +1,25 @@
 """What crosses over when a run goes on in a fresh workflow run."""
 
 from dataclasses import asdict, replace
-from secrets import token_hex
+from datetime import timedelta
+
+import pytest
+from temporalio import workflow
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from appliance.dagrun.events import StartTask
 from appliance.dagrun.machine import DagRun
 from appliance.dagrun.states import TaskState
-from appliance.dagrun.tries import TaskExecutionResult, XComRow
+from appliance.dagrun.tries import TaskExecutionResult
 from appliance.temporal import limits
 from appliance.temporal.messages import DagExecutionInput
-from appliance.temporal.workflows.handover import Carried, CarriedTry
+from appliance.temporal.workflows.handover import Carried, CarriedTry, is_too_large
 from appliance.temporal.workflows.ledger import Ledger
 from tests.dagrun.builders import plan
 from tests.fakes.runs import NOON, RUN
+from tests.temporal.servers import serving
+
+PLAIN = UnsandboxedWorkflowRunner()
 
 REQUEST = DagExecutionInput("shop", run_id="manual__1", conf={"day": 1})
 
@@ -29,7 +36,6 @@ def test_a_run_is_the_same_after_it() -> None:
     before = carried()
     fresh = before.onto(REQUEST)
 
-    assert fresh is not None
     assert replace(fresh, carried=None) == REQUEST
     assert fresh.carried is not None
     after = Carried.of(fresh.carried, before.machine.plan)
@@ -49,15 +55,42 @@ def test_a_wide_run_fits() -> None:
 
     fresh = before.onto(REQUEST)
 
-    assert fresh is not None
     assert limits.size_of(asdict(fresh)) < limits.PAYLOAD_BYTES / 4
 
 
-def test_a_run_too_large_to_send_stays_where_it_is() -> None:
-    before = carried()
-    noise = token_hex(1_200_000)
-    row = XComRow("a", -1, "k", noise)
-    result = TaskExecutionResult(TaskState.SUCCESS, NOON, NOON, xcoms=(row,))
-    before.ledger.ended(("a", -1), result)
+@workflow.defn
+class HandsOver:
+    """Hands itself over once if it is not too large, and sleeps before and after it has decided."""
 
-    assert before.onto(replace(REQUEST, conf={"noise": noise})) is None
+    @workflow.run
+    async def run(self, given: DagExecutionInput) -> str:
+        if given.carried is None and not is_too_large(given):
+            workflow.continue_as_new(replace(given, carried="yes"))
+        await workflow.sleep(timedelta(milliseconds=1))
+        return "stayed" if given.carried is None else "went"
+
+
+@pytest.mark.needs_server
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("is_large", [True, False], ids=["large", "small"])
+async def test_a_run_too_large_to_send_stays_where_it_is_in_a_replay_as_well(
+    monkeypatch: pytest.MonkeyPatch, *, is_large: bool
+) -> None:
+    """Though another zlib makes more of it, or less."""
+    small, large = limits.PAYLOAD_BYTES, 10
+    monkeypatch.setattr(limits, "PAYLOAD_BYTES", large if is_large else small)
+    async with (
+        serving() as client,
+        Worker(client, task_queue="q", workflows=[HandsOver], workflow_runner=PLAIN),
+    ):
+        handle = await client.start_workflow(
+            HandsOver.run, REQUEST, id="run", task_queue="q"
+        )
+        assert await handle.result() == ("stayed" if is_large else "went")
+        first = client.get_workflow_handle("run", run_id=handle.first_execution_run_id)
+        history = await first.fetch_history()
+
+    replayer = Replayer(workflows=[HandsOver], workflow_runner=PLAIN)
+    for limit in (small, large):
+        monkeypatch.setattr(limits, "PAYLOAD_BYTES", limit)
+        await replayer.replay_workflow(history)

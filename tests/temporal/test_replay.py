@@ -1,4 +1,4 @@
-"""Runs recorded by earlier versions can be continued by this one."""
+"""Workflows recorded by earlier versions can be continued by this one."""
 
 from pathlib import Path
 
@@ -6,10 +6,23 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from appliance.temporal.workflows.action import AirflowScheduleAction
+from appliance.temporal.workflows.backfill import AirflowBackfill
+from appliance.temporal.workflows.dag import AirflowDag
+from appliance.temporal.workflows.pool import AirflowPool
 from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
+from appliance.temporal.workflows.scheduler import AirflowScheduler
 from appliance.temporal.workflows.vault import AirflowVault
 
-WORKFLOWS = [ExecuteAirflowDagWorkflow, AirflowVault]
+WORKFLOWS = [
+    ExecuteAirflowDagWorkflow,
+    AirflowDag,
+    AirflowPool,
+    AirflowScheduler,
+    AirflowScheduleAction,
+    AirflowBackfill,
+    AirflowVault,
+]
 RECORDED = {
     path.stem: path.read_text()
     for path in sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
@@ -17,13 +30,13 @@ RECORDED = {
 
 
 @pytest.mark.parametrize("name", RECORDED)
-async def test_a_recorded_run_can_be_replayed(name: str) -> None:
+async def test_a_recorded_workflow_can_be_replayed(name: str) -> None:
     history = WorkflowHistory.from_json(name, RECORDED[name])
 
     await Replayer(workflows=WORKFLOWS).replay_workflow(history)
 
 
-def test_the_recordings_cover_what_a_run_can_go_through() -> None:
+def test_the_recordings_cover_every_workflow_and_what_a_run_can_go_through() -> None:
     assert {
         "retries_once",
         "lost_worker",
@@ -31,4 +44,13 @@ def test_the_recordings_cover_what_a_run_can_go_through() -> None:
         "maps",
         "reschedules",
         "vault",
+        "action",
+        "backfill",
+        "backfill_cancelled",
+        "dag",
+        "dag_again",
+        "pool",
+        "pool_again",
+        "scheduler",
+        "scheduler_again",
     } <= set(RECORDED)

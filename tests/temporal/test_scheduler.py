@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -23,6 +24,7 @@ from appliance.temporal.client.schedules import Schedules, scheduler_id
 from appliance.temporal.messages import trigger_queue
 from appliance.temporal.orders import (
     BackfillPlan,
+    BackfillProgress,
     BackfillRequest,
     BackfillState,
     Covered,
@@ -64,6 +66,11 @@ class Desk:
         """Whether starting waits for room in one attempt."""
         self.error: str | None = None
         self.started: list[str] = []
+        self.given: list[dict[str, Any] | None] = []
+        self.batches: list[int] = []
+        self.ended: set[str] = set()
+        self.looked_at: list[list[RunName]] = []
+        self.planned = 9
         self.abandoned: list[str] = []
         self.covered: list[str] = []
 
@@ -75,6 +82,8 @@ class Desk:
 
     @activity.defn(name=orders.START_RUNS)
     async def start(self, wanted: list[RunOrder]) -> list[str | None]:
+        self.given += [order.conf for order in wanted]
+        self.batches.append(len(wanted))
         self.starting.set()
         if self.is_patient:
             await self.room.wait()
@@ -85,12 +94,21 @@ class Desk:
 
     @activity.defn(name=orders.PLAN_BACKFILL)
     async def plan(self, _request: BackfillRequest) -> BackfillPlan:
-        runs = [PlannedRun(Slot(PAST, f"backfill__{i}", PAST, PAST)) for i in range(9)]
+        runs = [
+            PlannedRun(Slot(PAST, f"backfill__{i}", PAST, PAST))
+            for i in range(self.planned)
+        ]
         return BackfillPlan(runs)
 
     @activity.defn(name=orders.FIND_ENDED_RUNS)
-    async def find_ended(self, _runs: list[RunName]) -> list[Sighting]:
-        raise not_yet("all of them are running")
+    async def find_ended(self, runs: list[RunName]) -> list[Sighting]:
+        self.looked_at.append(runs)
+        ended = [
+            Sighting(run, is_success=True) for run in runs if self.ended == {"all"}
+        ]
+        if not ended:
+            raise not_yet("all of them are running")
+        return ended
 
     @activity.defn(name=orders.CANCEL_QUEUED)
     async def cancel_queued(self, runs: list[RunName]) -> None:
@@ -160,7 +178,7 @@ async def test_one_that_was_terminated_comes_back_and_forgets_nothing(
 
     await until(is_made)
     await server.get_workflow_handle(scheduler_id(queue)).terminate()
-    assert await schedules.declared() == {}
+    assert await schedules.declared() is None
     assert (await schedules.schedules()).rows == []
 
     await schedules.covered(Covered("c", []))  # whoever has to do with it starts it
@@ -274,3 +292,91 @@ async def test_a_backfill_that_is_cancelled_ends_the_runs_it_made(
     ids = [f"backfill__{i}" for i in range(3)]
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
     assert (desk.started, desk.abandoned, desk.covered) == (ids, ids, ids)
+
+
+async def test_a_backfill_tells_why_runs_were_not_started(
+    server: Client, desk: Desk, queue: str
+) -> None:
+    """Each reason once, with the first run it was told for; nobody else says it."""
+    desk.error = "Temporal does not take it: too large"
+    progress = await server.execute_workflow(
+        orders.BACKFILL_WORKFLOW,
+        args=[BackfillRequest("a", PAST, PAST), BackfillState()],
+        id=f"backfill-{queue}",
+        task_queue=queue,
+        result_type=BackfillProgress,
+    )
+
+    assert progress.failed == 9
+    assert progress.errors == [f"backfill__0: {desk.error}"]
+
+
+async def test_a_backfill_of_many_runs_with_a_large_conf_is_started(
+    server: Client, desk: Desk, queue: str
+) -> None:
+    """Its conf is sent once with many runs, however many there are at once."""
+    desk.planned, desk.ended = 600, {"all"}
+    conf = {"x": "x" * 900_000}
+    request = BackfillRequest("a", PAST, PAST, max_active_runs=600, conf=conf)
+    progress = await server.execute_workflow(
+        orders.BACKFILL_WORKFLOW,
+        args=[request, BackfillState()],
+        id=f"backfill-{queue}",
+        task_queue=queue,
+        result_type=BackfillProgress,
+    )
+
+    assert (progress.succeeded, desk.batches) == (600, [250, 250, 100])
+    assert [given for given in desk.given if given is not None] == [conf] * 3
+
+
+async def test_late_runs_with_a_large_conf_are_started_in_parts(
+    schedules: Schedules, desk: Desk
+) -> None:
+    """More than one message takes; others are not held up."""
+    large = {"x": "x" * 240_000}
+    paused = replace(HOURLY, is_paused=True, conf=large)
+    many = [replace(paused, name=f"n{i}", dag_id=f"n{i}") for i in range(12)]
+    await schedules.declare(many, [], [])
+    await schedules.steer("resume", [one.name for one in many])
+
+    async def is_made() -> bool:
+        return len(desk.started) == 12
+
+    await until(is_made)
+    assert max(desk.batches) == 4
+    assert desk.given == [large] * 12
+
+
+async def test_every_run_that_is_waited_for_is_looked_at(
+    schedules: Schedules, desk: Desk
+) -> None:
+    """However many there are, and whichever schedule they are of: those of each come early."""
+    strict = [
+        replace(HOURLY, name=f"n{i:03}", dag_id=f"n{i:03}", max_failures=9)
+        for i in range(700)
+    ]
+    await schedules.declare(strict, [], [])
+
+    async def are_looked_at() -> bool:
+        return bool(desk.looked_at) and len(desk.looked_at[-1]) == 700
+
+    await until(are_looked_at)
+    desk.ended = {"all"}
+
+
+async def test_problems_and_schedules_are_told_however_many_there_are(
+    schedules: Schedules, desk: Desk
+) -> None:
+    """What one message cannot hold is told in several, or counted."""
+    many = [replace(HOURLY, name=f"n{i}", is_paused=True) for i in range(300)]
+    await schedules.declare(many, [], ["x" * 3000] * 1000)
+    known = await schedules.schedules()
+
+    assert len(known.rows) == 300
+    assert known.problems[0] == "x" * 3000
+    assert known.problems[-1] == "and 934 more: see `appliance dags errors`"
+    await schedules.declare([], [one.name for one in many], [])
+    assert await schedules.declared() == {}
+    with pytest.raises(DagError, match=r"its conf is 1\.5 MB as JSON"):
+        await schedules.steer("trigger", ["n1"], {"x": "x" * 1_500_000})

@@ -3,12 +3,20 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+    Interceptor,
+    OutboundInterceptor,
+    StartWorkflowUpdateInput,
+    WorkflowUpdateHandle,
+)
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer, Worker
 
 from appliance.config.model import Config, Secrets, TemporalSettings
@@ -235,6 +243,69 @@ async def test_what_there_is_no_room_for_is_refused_alone(appliance: Appliance) 
     await vaults.variables.put("a", "now small")
     await vaults.variables.put("b", big)
     assert await vaults.variables.get("c") == Kept("small")
+
+
+async def test_expired_state_makes_room(appliance: Appliance) -> None:
+    vault = (await appliance.vaults()).of_run("dag-expiring-1")
+    await vault.put("old", "x" * 700_000, expires_at=time.time() - 1)
+    await vault.put("new", "x" * 700_000)
+    await vault.put("old", "x" * 200_000, expires_at=time.time() - 1)
+    with pytest.raises(DagError, match="no room"):
+        await vault.put("large", "x" * 700_000)
+    await vault.put("new, too", "x" * 200_000)
+    assert (await vault.items()).keys() == {"new", "new, too"}
+
+
+class LosesOneAnswer(Interceptor):
+    """The network: the answer to one update is lost after ``meanwhile``."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self.meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return _Losing(next, self)
+
+
+class _Losing(OutboundInterceptor):
+    def __init__(self, next: OutboundInterceptor, once: LosesOneAnswer) -> None:
+        super().__init__(next)
+        self._once = once
+
+    async def start_workflow_update(
+        self, input: StartWorkflowUpdateInput
+    ) -> WorkflowUpdateHandle[Any]:
+        found = await super().start_workflow_update(input)
+        meanwhile, self._once.meanwhile = self._once.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+            raise RPCError("its answer is lost", RPCStatusCode.UNAVAILABLE, b"")
+        return found
+
+
+@pytest.mark.parametrize("is_long", [False, True], ids=["short", "continued"])
+async def test_a_write_whose_answer_was_lost_is_not_done_again(
+    appliance: Appliance, *, is_long: bool
+) -> None:
+    """It would overwrite what another worker has written since, in the same workflow run or the next one."""
+    asset = f"is {'long' if is_long else 'short'}"
+    other = (await appliance.vaults()).of_asset(asset)
+    await other.put("cursor", "0")
+    name = f"asset-state-{asset}"
+    handle = appliance.client.get_workflow_handle(name)
+    first = (await handle.describe()).run_id
+
+    async def meanwhile() -> None:
+        await other.put("cursor", "2")
+        while is_long and (await handle.describe()).run_id == first:
+            await other.put("large", "x" * 1_000_000)
+
+    settings = appliance.client.config()
+    settings["interceptors"] = [LosesOneAnswer(meanwhile)]
+    vaults = Vaults(appliance.config(()))
+    await vaults.open(Client(**settings), Keyring(appliance.key_file))
+    await vaults.of_asset(asset).put("cursor", "1")
+
+    assert await other.get("cursor") == Kept("2")
 
 
 async def test_an_unused_vault_ends(client: Client) -> None:

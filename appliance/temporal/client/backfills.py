@@ -12,7 +12,7 @@ from appliance.errors import DagError
 from appliance.temporal import orders
 from appliance.temporal.client import cancelling
 from appliance.temporal.client.asking import Asker
-from appliance.temporal.limits import shortened
+from appliance.temporal.limits import CONF_BYTES, check_conf, shortened
 from appliance.temporal.orders import (
     BackfillPlan,
     BackfillProgress,
@@ -44,6 +44,7 @@ class Backfills:
         Raises:
             DagError: the DAG cannot be backfilled so.
         """
+        check_conf(request.conf, CONF_BYTES)
         plan = await self._asker.ask(orders.PLAN_BACKFILL, request, BackfillPlan)
         if plan.refusal is not None:
             raise DagError(plan.refusal)
@@ -53,8 +54,9 @@ class Backfills:
         """Start it and return its workflow id.
 
         Raises:
-            DagError: the DAG is being backfilled already.
+            DagError: the DAG is being backfilled already, or the conf is too large.
         """
+        check_conf(request.conf, CONF_BYTES)
         name = backfill_id(request.dag_id)
         period = f"{request.from_date} to {request.to_date}"
         try:

@@ -1,7 +1,9 @@
 """The scheduler as the rest of the appliance sees it: what is declared to it, and what people ask of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
 from temporalio.client import (
@@ -14,8 +16,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.dagrun.slots import Declaration, Slot
 from appliance.errors import DagError
-from appliance.temporal import orders
+from appliance.temporal import limits, orders
 from appliance.temporal.client.asking import Asker
+from appliance.temporal.client.probing import pollers
+from appliance.temporal.limits import CONF_BYTES, check_conf
 from appliance.temporal.orders import (
     Covered,
     Declare,
@@ -32,6 +36,8 @@ from appliance.temporal.orders import (
 from appliance.temporal.standing import Standing
 
 _AT_ONCE = 100
+_PART_BYTES = 500_000
+_PROBLEMS_BYTES = 200_000
 
 
 def scheduler_id(queue: str) -> str:
@@ -54,10 +60,17 @@ class Schedules:
         )
         self._asker = asker
 
-    async def declared(self) -> dict[str, Known]:
-        """Return what was declared, by name; nothing when there is no scheduler yet."""
-        found = await self._query(orders.DECLARED_QUERY, list[Known])
-        return {one.name: one for one in found or ()}
+    async def declared(self) -> dict[str, Known] | None:
+        """Return what was declared, by name; None when there is no scheduler."""
+        found: list[Known] | None = await self._query(
+            orders.DECLARED_QUERY, list[Known]
+        )
+        return None if found is None else {one.name: one for one in found}
+
+    async def has_left(self, worker: str) -> bool:
+        """Tell whether a worker, which is not this one, has not asked for work for some minutes."""
+        is_this = worker == self._client.identity
+        return is_this or worker not in await pollers(self._client, self._queue)
 
     async def declare(
         self,
@@ -66,12 +79,15 @@ class Schedules:
         problems: Sequence[str],
     ) -> None:
         """Say what is to be scheduled; starts the scheduler if there is none."""
-        first = 0
-        while first == 0 or first < len(changed):
-            part = list(changed[first : first + _AT_ONCE])
-            told = Declare(part, [] if first else list(removed), list(problems))
+        gone = limits.parts(removed, _PART_BYTES)
+        new = limits.parts(changed, _PART_BYTES, most=_AT_ONCE)
+        declare = Declare(problems=_told(problems), by=self._client.identity)
+        parts = [
+            replace(declare, removed=names or [], changed=part or [])
+            for names, part in zip_longest(gone, new)
+        ]
+        for told in parts or [declare]:
             await self._update(orders.DECLARE_UPDATE, told)
-            first += _AT_ONCE
 
     async def schedules(self, name: str | None = None) -> ScheduleList:
         """Return all schedules, or the one of this name; none while no worker has told of its DAG folder."""
@@ -107,6 +123,7 @@ class Schedules:
         Raises:
             DagError: a schedule is not known, or its run cannot be started.
         """
+        check_conf(conf, CONF_BYTES)
         told = Steer(verb, list(names), conf, at)
         try:
             done: Steered = await self._update(
@@ -176,3 +193,11 @@ class Schedules:
             asked=told,
             result_type=result_type,
         )
+
+
+def _told(problems: Sequence[str]) -> list[str]:
+    """Return as many problems as can be sent along; `appliance dags errors` tells all."""
+    told = next(limits.parts(problems, _PROBLEMS_BYTES), [])
+    told = [one[:_PROBLEMS_BYTES] for one in told]
+    left = len(problems) - len(told)
+    return [*told, f"and {left} more: see `appliance dags errors`"] if left else told

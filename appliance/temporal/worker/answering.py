@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 
@@ -17,12 +17,21 @@ from appliance.temporal.worker.room import shortage
 
 
 @asynccontextmanager
-async def answering(client: Client, config: Config) -> AsyncIterator[None]:
-    """Answer who asks how this worker is, until the block is left."""
+async def answering(
+    client: Client, config: Config, refused: Callable[[], str]
+) -> AsyncIterator[None]:
+    """Answer who asks how this worker is, until the block is left.
+
+    Args:
+        client: The connection that works.
+        config: The configuration.
+        refused: Says which workflows cannot begin, and why; empty when all can.
+    """
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
-            writer.write(json.dumps(asdict(await _probe(client, config))).encode())
+            found = await _probe(client, config, refused())
+            writer.write(json.dumps(asdict(found)).encode())
             await writer.drain()
         writer.close()
 
@@ -32,15 +41,16 @@ async def answering(client: Client, config: Config) -> AsyncIterator[None]:
         yield
 
 
-async def _probe(client: Client, config: Config) -> ProbeResult:
+async def _probe(client: Client, config: Config, refused: str) -> ProbeResult:
+    state = PartHealth(ok=not refused, why=refused)
     why_not = shortage(config)
     room = PartHealth(ok=why_not is None, why=why_not or "")
     try:
         async with asyncio.timeout(TIMEOUT_S / 2):
             return ProbeResult(
-                await serves(client), await sees_poll(client, config), room
+                await serves(client), await sees_poll(client, config), room, state
             )
     except TimeoutError:
         why = f"the server does not answer within {TIMEOUT_S / 2:g} s"
         silent = PartHealth(ok=False, why=why)
-        return ProbeResult(silent, silent, room)
+        return ProbeResult(silent, silent, room, state)

@@ -4,18 +4,13 @@ An activity that waits fails until it has what it waits for: its next try leaves
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import (
-    Client,
-    WorkflowExecutionStatus,
-    WorkflowQueryFailedError,
-)
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
 from appliance.dagrun.past import is_met
@@ -30,10 +25,10 @@ from appliance.temporal.messages import (
     LostRun,
     PastQuestion,
 )
+from appliance.temporal.worker.inheritance import Inheritance, UnreadableError
 from appliance.temporal.worker.registry import Registry
 from appliance.temporal.workflows import packing
 
-_LOG = logging.getLogger(__name__)
 _SOON = timedelta(seconds=10)
 _AT_ONCE = 16
 
@@ -45,9 +40,9 @@ class Clerk:
         self, client: Client, registry: Registry, is_known: Callable[[Claim], bool]
     ) -> None:
         """``registry``: the DAGs' workflows; ``is_known``: whether a worker has read what a run was started with."""
-        self._client = client
         self._is_known = is_known
         self._registry = registry
+        self._inheritance = Inheritance(client)
 
     @property
     def activities(self) -> Sequence[Callable[..., Any]]:
@@ -60,6 +55,10 @@ class Clerk:
             self.rebuild,
             self.await_past,
         )
+
+    def refused(self) -> str:
+        """Say which workflows wait as what the last one knew cannot be read; empty when none does."""
+        return self._inheritance.refused()
 
     @activity.defn(name=messages.ENTER_RUN)
     async def enter_run(self, entry: Entry) -> bool:
@@ -106,26 +105,18 @@ class Clerk:
 
     @activity.defn(name=messages.REBUILD)
     async def rebuild(self, name: str) -> str:
-        """Return what the last workflow of this id knew, which somebody terminated; nothing for a new one."""
-        query = f"WorkflowId = {quoted(name)}"
-        itself = activity.info().workflow_run_id
-        earlier = [
-            seen
-            async for seen in self._client.list_workflows(query)
-            if seen.run_id != itself
-            and seen.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
-        ]
-        if not earlier:
-            return packing.packed({})
-        last = max(earlier, key=lambda seen: seen.start_time)
-        handle = self._client.get_workflow_handle(name, run_id=last.run_id)
+        """Return what the last workflow of this id knew, which somebody terminated; nothing for a new one.
+
+        Raises:
+            ApplicationError: it cannot be read, by a local activity never again.
+        """
+        info = activity.info()
         try:
-            known: str = await handle.query(messages.STATE_QUERY, result_type=str)
-        except WorkflowQueryFailedError as err:
-            # It was of another version, or broken: waiting would not mend it.
-            _LOG.error("%s: what it knew cannot be read any more: %s", name, err)
-            return packing.packed({})
-        return known
+            return await self._inheritance.of(name, info.workflow_run_id or "")
+        except UnreadableError as err:
+            raise ApplicationError(
+                str(err), type="Unreadable", non_retryable=info.is_local
+            ) from err
 
     @activity.defn(name=messages.AWAIT_PAST)
     async def await_past(self, question: PastQuestion) -> list[str]:
@@ -184,8 +175,3 @@ class Clerk:
 def not_yet(why: str, again: timedelta | None = None) -> ApplicationError:
     """Return the error of an activity that is to be tried again, without a trace in any history."""
     return ApplicationError(why, type="NotYet", next_retry_delay=again)
-
-
-def quoted(text: str) -> str:
-    """Write a text into a query of the visibility store."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -61,6 +61,28 @@ class Coalescing(Generic[_Question, _Answer]):
                     answer.set_result(one)
 
 
+class Apart(Generic[_Question, _Answer]):
+    """A ``Coalescing`` for each of those who are asked, as long as there is something to ask him."""
+
+    def __init__(
+        self, ask: Callable[[str, list[_Question]], Awaitable[list[_Answer]]]
+    ) -> None:
+        """``ask`` is told whom to ask, and returns the answers in the order of the questions."""
+        self._ask = ask
+        self._asked: dict[str, tuple[Coalescing[_Question, _Answer], int]] = {}
+
+    async def __call__(self, name: str, question: _Question) -> _Answer:
+        """Return the answer of ``name``."""
+        one, users = self._asked.get(name) or (Coalescing(partial(self._ask, name)), 0)
+        self._asked[name] = one, users + 1
+        try:
+            return await one(question)
+        finally:
+            one, users = self._asked.pop(name)
+            if users > 1:
+                self._asked[name] = one, users - 1
+
+
 def each_once(
     ask: Callable[[list[_Question]], Awaitable[list[_Answer]]],
 ) -> Callable[[list[_Question]], Awaitable[list[_Answer]]]:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from temporalio import activity
@@ -12,11 +13,13 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Config
+from appliance.dagrun.roster import RunQuestion
 from appliance.dagrun.slots import Slot
+from appliance.dagrun.states import RunState
 from appliance.errors import DagError
 from appliance.temporal import attributes, messages, orders
 from appliance.temporal.connection import workflow_id
-from appliance.temporal.limits import check_workflow_id, shortened
+from appliance.temporal.limits import check_size, check_workflow_id, shortened
 from appliance.temporal.messages import DagExecutionInput
 from appliance.temporal.orders import (
     RunName,
@@ -26,8 +29,11 @@ from appliance.temporal.orders import (
     TimetableQuestion,
 )
 from appliance.temporal.worker.clerk import not_yet
+from appliance.temporal.worker.registry import Registry
 from appliance.temporal.worker.room import shortage
 
+_ENDED = (RunState.SUCCESS, RunState.FAILED)
+_LOOKED_AT = 500
 _ASKING_S = 60.0
 """After that no further timetable is asked for now; the activity has two minutes."""
 AskTimetables = Callable[[Sequence[dict[str, Any]]], Awaitable[list[dict[str, Any]]]]
@@ -46,6 +52,7 @@ class Dispatch:
     ) -> None:
         """``ask`` has Airflow's timetables answer, in a process of their own."""
         self._client = client
+        self._registry = Registry(client, config.temporal.task_queue)
         self._config = config
         self._queue = config.temporal.task_queue
         self._ask = ask
@@ -87,16 +94,23 @@ class Dispatch:
             if all(order.run_type == "manual" for order in wanted):
                 return [short] * len(wanted)
             raise not_yet(short)
-        return list(await asyncio.gather(*map(self._start, wanted)))
+        first = wanted[0].conf if wanted else None
+        full = (
+            replace(order, conf=first) if order.conf is None else order
+            for order in wanted
+        )
+        return list(await asyncio.gather(*map(self._start, full)))
 
     @activity.defn(name=orders.FIND_ENDED_RUNS)
     async def find_ended_runs(self, runs: list[RunName]) -> list[Sighting]:
-        """Return those that have ended.
+        """Return those that have ended; of many, each attempt looks at some.
 
         Raises:
             ApplicationError: none has; it is to be tried again.
         """
-        seen = await asyncio.gather(*map(self._end, runs))
+        first = (activity.info().attempt - 1) * _LOOKED_AT % max(1, len(runs))
+        some = [*runs[first:], *runs[:first]][:_LOOKED_AT]
+        seen = await asyncio.gather(*map(self._end, some))
         ended = [one for one in seen if one is not None]
         if not ended:
             raise not_yet("all of them are running")
@@ -116,8 +130,12 @@ class Dispatch:
     async def _start(self, order: RunOrder) -> str | None:
         slot = order.slot
         name = workflow_id(order.dag_id, slot.run_id)
+        given = _given(order)
         try:
             check_workflow_id(name)
+            check_size(
+                given, "conf and what else it is given are", "Make conf smaller."
+            )
         except DagError as err:
             return str(err)
         if order.is_again and await self._was_just_started(name):
@@ -131,7 +149,7 @@ class Dispatch:
         try:
             await self._client.start_workflow(
                 messages.WORKFLOW,
-                _given(order),
+                given,
                 id=name,
                 task_queue=self._queue,
                 id_reuse_policy=reuse,
@@ -140,6 +158,10 @@ class Dispatch:
             )
         except WorkflowAlreadyStartedError:
             return None  # by an earlier try of this activity, or by a person
+        except RPCError as err:
+            if err.status == RPCStatusCode.INVALID_ARGUMENT:
+                return f"Temporal does not take it: {err.message}"
+            raise
         return None
 
     async def _was_just_started(self, name: str) -> bool:
@@ -158,11 +180,18 @@ class Dispatch:
             seen = await handle.describe()
         except RPCError as err:
             if err.status == RPCStatusCode.NOT_FOUND:
-                return Sighting(run, is_success=False)
+                return await self._remembered(run)
             raise
         if seen.status == WorkflowExecutionStatus.RUNNING:
             return None
         return Sighting(run, seen.status == WorkflowExecutionStatus.COMPLETED)
+
+    async def _remembered(self, run: RunName) -> Sighting:
+        """Say how a run ended whose history is gone, by what its DAG remembers longer."""
+        question = RunQuestion(run_ids=(run.run_id,), states=_ENDED)
+        for found in await self._registry.find(run.dag_id, question):
+            return Sighting(run, found.card.state is RunState.SUCCESS)
+        return Sighting(run, is_success=False, is_known=False)
 
 
 def _given(order: RunOrder) -> DagExecutionInput:
@@ -172,7 +201,7 @@ def _given(order: RunOrder) -> DagExecutionInput:
         dag_id=order.dag_id,
         run_id=slot.run_id,
         logical_date=slot.start,
-        conf=order.conf,
+        conf=order.conf or {},
         run_type=order.run_type,
         run_after=slot.run_after,
         lane=order.lane,

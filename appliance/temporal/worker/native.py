@@ -26,6 +26,7 @@ _PERIOD = timedelta(days=400)
 """Has both clock changes of any time zone."""
 _MOST_TIMES = 10_000
 """Once an hour, for that long; what runs more often is not compared."""
+_MOST_KNOWN = 5000
 _MORE = 3
 """The first time of a timetable may be over, the last one too late; and there may be one too many."""
 _FRESH_S = 60.0
@@ -89,6 +90,8 @@ class Proofs:
             if is_equal is None:
                 return None
             self._known[key] = is_equal
+            if len(self._known) > _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
         return self._known[key]
 
     async def _compared(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from temporalio import activity
@@ -22,7 +21,7 @@ from appliance.temporal.messages import GivingBack, PoolState, TaskRow, Wish
 from appliance.temporal.standing import Standing
 from appliance.temporal.worker.capacity import slots_of
 from appliance.temporal.worker.clerk import not_yet
-from appliance.temporal.worker.coalescing import Coalescing
+from appliance.temporal.worker.coalescing import Apart
 
 _SOON = timedelta(seconds=10)
 _MAY_HOLD = frozenset(
@@ -51,7 +50,7 @@ class Pools:
         self._pools = Standing(
             client, config.temporal.task_queue, messages.POOL_WORKFLOW
         )
-        self._asking: dict[str, Coalescing[Wish, bool]] = {}
+        self._asking = Apart(self._want)
 
     def reconfigure(self, config: Config) -> None:
         """Lend by this configuration from now on."""
@@ -70,9 +69,7 @@ class Pools:
     @activity.defn(name=messages.WANT_SLOTS)
     async def want_slots(self, wish: Wish) -> bool:
         """Ask for slots; tell whether they are there now. Many at once become one request a pool."""
-        if wish.pool not in self._asking:
-            self._asking[wish.pool] = Coalescing(partial(self._want, wish.pool))
-        return await self._asking[wish.pool](wish)
+        return await self._asking(wish.pool, wish)
 
     @activity.defn(name=messages.REMIND_POOLS)
     async def remind_pools(self, workflow: str) -> None:

@@ -197,16 +197,9 @@ async def _work(
             open_file=workshop.open_file,
             start_s=config.dags.import_timeout_s,
         )
+        clerk = Clerk(client, registry, Vouching(keys).is_known)
         pools = Pools(client, config)
-        desk = _desk(
-            client,
-            workshop,
-            registry,
-            schedules,
-            pools,
-            dispatch,
-            Clerk(client, registry, Vouching(keys).is_known),
-        )
+        desk = _desk(client, workshop, registry, schedules, pools, dispatch, clerk)
         # Until here there is nothing to lose: SIGTERM ends the process as it is.
         stop = _told_to_stop()
         for worker in _workers(client, config, workshop, tries, dags, desk):
@@ -214,10 +207,13 @@ async def _work(
         await stack.enter_async_context(_waiter(client, config, waits, desk))
         await vaults.open(client, keys)
         await stack.enter_async_context(opened(config, starter.start))
-        await stack.enter_async_context(answering(client, config))
+        await stack.enter_async_context(answering(client, config, clerk.refused))
         live = [one.reconfigure for one in (workshop, dags, vaults, pools, capacity)]
-        site = Site(config, workshop.folder, schedules)
-        await stack.enter_async_context(_following(site, page, load, live, beside))
+        await stack.enter_async_context(
+            _following(
+                Site(config, workshop.folder, schedules), page, load, live, beside
+            )
+        )
         await stack.enter_async_context(
             retention.keeping(client, config, workshop.purge)
         )

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from temporalio.client import (
     Client,
@@ -24,7 +23,7 @@ from appliance.temporal.messages import (
     TaskRow,
 )
 from appliance.temporal.standing import Standing
-from appliance.temporal.worker.coalescing import Coalescing
+from appliance.temporal.worker.coalescing import Apart
 from appliance.temporal.workflows import packing
 
 _OPEN = (RunState.QUEUED, RunState.RUNNING)
@@ -42,14 +41,11 @@ class Registry:
         """``queue``: the task queue of the workers."""
         self._client = client
         self._dags = Standing(client, queue, messages.DAG_WORKFLOW)
-        self._entering: dict[str, Coalescing[Entry, bool]] = {}
+        self._entering = Apart(self._enter)
 
     async def enter(self, entry: Entry) -> bool:
         """Announce a run; tell whether it may run now. Many at once become one request a DAG."""
-        dag_id = entry.dag_id
-        if dag_id not in self._entering:
-            self._entering[dag_id] = Coalescing(partial(self._enter, dag_id))
-        return await self._entering[dag_id](entry)
+        return await self._entering(entry.dag_id, entry)
 
     async def close(self, closing: Closing) -> None:
         """Tell how a run ended."""

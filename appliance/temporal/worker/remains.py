@@ -24,7 +24,8 @@ from appliance.temporal import messages
 from appliance.temporal.connection import worker_of
 from appliance.temporal.worker import triggering
 from appliance.temporal.worker.activities import lost
-from appliance.temporal.worker.clerk import not_yet, quoted
+from appliance.temporal.worker.clerk import not_yet
+from appliance.temporal.worker.inheritance import quoted
 from appliance.temporal.worker.journal import Journal
 
 _LOG = logging.getLogger(__name__)

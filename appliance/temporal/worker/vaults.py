@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from temporalio.client import (
@@ -25,6 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from appliance.config.model import Config
 from appliance.errors import ConfigError, DagError
 from appliance.taskrun.vault import Kept
+from appliance.temporal import limits
 from appliance.temporal.keyring import Keyring, key_of
 from appliance.temporal.worker.coalescing import Coalescing, each_once, patiently
 from appliance.temporal.workflows.vault import (
@@ -168,7 +170,7 @@ class Vault:
         changes = list(self._settling(contents, declared, keys))
         await asyncio.gather(*map(self._change, changes))
         if not changes and not await self._is_running():
-            await self._update_once([])
+            await self._update_once([], uuid.uuid4().hex)
 
     def _settling(
         self, contents: Contents, declared: Collection[str], keys: Keyring
@@ -236,25 +238,27 @@ class Vault:
         return seen.status == WorkflowExecutionStatus.RUNNING
 
     async def _change(self, change: Change) -> None:
-        if _size(change) > MOST_BYTES:
-            raise DagError(self._no_room(f"{_size(change)} bytes in {change.key!r}"))
-        if refusal := await self._write(change):
+        if _bytes(change) > MOST_BYTES:
+            raise DagError(self._no_room(f"{_bytes(change)} bytes in {change.key!r}"))
+        # Drawn once: a write whose answer was lost is asked for again by its number, and done once.
+        if refusal := await self._write(_Write(uuid.uuid4().hex, change)):
             raise DagError(refusal)
 
-    async def _update(self, changes: list[Change]) -> list[str | None]:
+    async def _update(self, writes: list["_Write"]) -> list[str | None]:
         """Make the changes, as few updates as their size allows; return what speaks against each."""
         refusals: list[str | None] = []
-        for batch in _batches(changes):
+        for batch in limits.parts(writes, _BATCH_BYTES, size_of=_size):
             refusal = await self._try(batch)
             if refusal is None or len(batch) == 1:
                 refusals += [refusal] * len(batch)
             else:
-                refusals += [await self._try([change]) for change in batch]
+                refusals += [await self._try([write]) for write in batch]
         return refusals
 
-    async def _try(self, changes: list[Change]) -> str | None:
+    async def _try(self, writes: list["_Write"]) -> str | None:
+        number = f"{writes[0].number}-{len(writes)}"
         try:
-            await self._update_once(changes)
+            await self._update_once([write.change for write in writes], number)
         except WorkflowUpdateFailedError as err:
             return self._no_room(str(err.cause))
         return None
@@ -265,10 +269,9 @@ class Vault:
             "values elsewhere and only their place here, or delete some."
         )
 
-    async def _update_once(self, changes: list[Change]) -> None:
+    async def _update_once(self, changes: list[Change], number: str) -> None:
         client = await self._client()
         handle = client.get_workflow_handle_for(AirflowVault.run, self._name)
-        number = uuid.uuid4().hex
         try:
             await handle.execute_update(AirflowVault.write, changes, id=number)
         except RPCError as err:
@@ -277,7 +280,7 @@ class Vault:
         else:
             return
         earlier = await self._contents()
-        contents = Contents(earlier.items if earlier else {}, self._idle_s)
+        contents = replace(earlier or Contents(), idle_s=self._idle_s, written_at=None)
         start = WithStartWorkflowOperation(
             AirflowVault.run,
             contents,
@@ -291,19 +294,19 @@ class Vault:
         )
 
 
-def _batches(changes: list[Change]) -> Iterator[list[Change]]:
-    batch: list[Change] = []
-    size = 0
-    for change in changes:
-        if batch and size + _size(change) > _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(change)
-        size += _size(change)
-    yield batch
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One change that is asked for, perhaps several times."""
+
+    number: str
+    change: Change
 
 
-def _size(change: Change) -> int:
+def _size(write: _Write) -> int:
+    return _bytes(write.change)
+
+
+def _bytes(change: Change) -> int:
     return len(change.item.sealed or "") if change.item else 0
 
 

@@ -38,6 +38,12 @@ _START_TIMEOUT = timedelta(seconds=30)
 """How long a worker that was killed meanwhile holds runs up; what took longer goes on in the next attempt."""
 _LOOK_AGAIN = timedelta(seconds=2)
 _MOST_EVENTS = 1500
+_MOST_STARTED = 250
+_MOST_ERRORS = 10
+_ERROR_CHARS = 2000
+_UNKNOWN = "its history is gone, and nobody remembers how it ended"
+_IN_PARTS = "start-in-parts"
+"""Before, all runs there was room for were started by one activity."""
 _RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
 )
@@ -60,12 +66,14 @@ class AirflowBackfill:
         self._untold: list[Slot] = []
         """Of runs that were started, and the scheduler does not know of."""
         self._done: Counter[str] = Counter()
+        self._errors: list[str] = []
         self._is_planned = bool(state.packed)
         if state.packed:
             known = packing.unpacked(state.packed)
             self._waiting = [orders.planned_run(row) for row in known["waiting"]]
             self._active = known["active"]
             self._done = Counter(known["done"])
+            self._errors = known.get("errors", [])
 
     @workflow.run
     async def run(
@@ -102,6 +110,7 @@ class AirflowBackfill:
             succeeded=self._done["succeeded"],
             failed=self._done["failed"],
             skipped=self._done["skipped"],
+            errors=self._errors,
         )
 
     async def _plan(self) -> None:
@@ -122,15 +131,22 @@ class AirflowBackfill:
 
     async def _fill(self) -> None:
         room = self._request.max_active_runs - len(self._active)
-        batch, self._waiting = self._waiting[:room], self._waiting[room:]
-        if not batch:
-            return
+        while room > 0 and self._waiting:
+            most = room
+            # One activity is sent the orders of only so many; a history may be older than that.
+            if min(room, len(self._waiting)) > _MOST_STARTED:
+                most = _MOST_STARTED if workflow.patched(_IN_PARTS) else room
+            batch, self._waiting = self._waiting[:most], self._waiting[most:]
+            room -= len(batch)
+            await self._start(batch)
+
+    async def _start(self, batch: list[PlannedRun]) -> None:
         # Whoever cancels it now ends them, too, started or not.
         self._active += [run.slot.run_id for run in batch]
         # No local one, and not beside the tries: as the scheduler's.
         errors: list[str | None] = await workflow.execute_activity(
             orders.START_RUNS,
-            [self._order(run) for run in batch],
+            [self._order(run, is_first=run is batch[0]) for run in batch],
             task_queue=messages.trigger_queue(workflow.info().task_queue),
             result_type=list[str | None],
             start_to_close_timeout=_START_TIMEOUT,
@@ -143,10 +159,18 @@ class AirflowBackfill:
                 self._untold.append(run.slot)
             else:
                 self._active.remove(run.slot.run_id)
-                self._done["failed"] += 1
+                self._fail(run.slot.run_id, error)
         if _is_cancelled():
             raise asyncio.CancelledError  # It came while they were being started.
         await self._tell_scheduler()
+
+    def _fail(self, run_id: str, why: str) -> None:
+        """Count a run as failed of which nobody else says why."""
+        self._done["failed"] += 1
+        why = why[:_ERROR_CHARS]
+        is_new = not any(told.endswith(why) for told in self._errors)
+        if is_new and len(self._errors) < _MOST_ERRORS:
+            self._errors.append(f"{run_id}: {why}")
 
     async def _tell_scheduler(self) -> None:
         await workflow.execute_local_activity(
@@ -158,13 +182,14 @@ class AirflowBackfill:
         )
         self._untold = []
 
-    def _order(self, run: PlannedRun) -> RunOrder:
+    def _order(self, run: PlannedRun, *, is_first: bool) -> RunOrder:
         request = self._request
         return RunOrder(
             request.dag_id,
             run.slot,
             run_type=orders.BACKFILL_TYPE,
-            conf=request.conf,
+            # What they are given is sent once, not with each.
+            conf=request.conf if is_first else None,
             lane=workflow.info().workflow_id,
             max_active_runs=request.max_active_runs,
             ignores_past=run.is_first,
@@ -188,7 +213,12 @@ class AirflowBackfill:
         )
         for one in seen:
             self._active.remove(one.run.run_id)
-            self._done["succeeded" if one.is_success else "failed"] += 1
+            if one.is_success:
+                self._done["succeeded"] += 1
+            elif one.is_known:
+                self._done["failed"] += 1
+            else:
+                self._fail(one.run.run_id, _UNKNOWN)
 
     async def _abandon(self) -> None:
         """End the runs that have not begun."""
@@ -212,6 +242,7 @@ class AirflowBackfill:
             "waiting": [asdict(run) for run in self._waiting],
             "active": self._active,
             "done": dict(self._done),
+            "errors": self._errors,
         }
         workflow.continue_as_new(args=[request, BackfillState(packing.packed(known))])
 

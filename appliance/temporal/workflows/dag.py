@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
         FoundRun,
         LostRun,
     )
-    from appliance.temporal.workflows import details, inputs, packing
+    from appliance.temporal.workflows import details, inputs, packing, takeover
 
 _MOST_EVENTS = 1000
 _LOOK_AGAIN = timedelta(seconds=10)
@@ -60,7 +60,7 @@ class AirflowDag:
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self._tell_admitted()
         workflow.continue_as_new(
-            DagState(self._dag_id, packing.packed(self._roster.to_json()))
+            DagState(self._dag_id, packing.packed_state(self._roster))
         )
 
     @workflow.update(name=messages.ENTER_UPDATE)
@@ -111,17 +111,13 @@ class AirflowDag:
 
     @workflow.query(name=messages.STATE_QUERY)
     def state(self) -> str:
-        """Return everything known, packed."""
-        return packing.packed(self._roster.to_json())
+        """Return everything known, packed; fails while it is not known what an earlier one knew."""
+        if not self._is_ready:
+            raise RuntimeError("it has not taken over yet what an earlier one knew")
+        return packing.packed_state(self._roster)
 
     async def _rebuild(self) -> None:
-        found: str = await workflow.execute_local_activity(
-            messages.REBUILD,
-            workflow.info().workflow_id,
-            result_type=str,
-            start_to_close_timeout=_LOOK_TIMEOUT,
-        )
-        self._roster = Roster.from_json(packing.unpacked(found))
+        self._roster = Roster.from_json(await takeover.taken_over())
         self._is_ready = True
 
     async def _tell_admitted(self) -> None:

@@ -92,6 +92,7 @@ def backfill(progress: BackfillProgress, waiting: Sequence[PlannedRun]) -> str:
         f"**{ended} of {total} runs have ended** · 🟢 {progress.succeeded} success "
         f"· 🔴 {progress.failed} failed · 🔵 {progress.running} under way "
         f"· ⚪ {progress.skipped} left out, as there had been a run\n\n{following}"
+        + "".join(f"\n\n{_cell(error)}" for error in progress.errors)
     )
 
 

@@ -1,12 +1,14 @@
 """What a run takes along when its history has grown long and it goes on in a fresh workflow run.
 
 Tries that run stay where they are: a worker owns them, and the fresh run takes over the lease from that worker. Until the
-worker of each is known no new try begins; that takes a second or two. Pure.
+worker of each is known no new try begins; that takes a second or two.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
+
+from temporalio import workflow
 
 from appliance.dagrun.events import StartTask
 from appliance.dagrun.machine import DagRun
@@ -17,6 +19,10 @@ from appliance.temporal import limits
 from appliance.temporal.messages import DagExecutionInput
 from appliance.temporal.workflows import packing
 from appliance.temporal.workflows.ledger import Ledger
+
+_SIZE_IS_TOLD = "size-is-told"
+"""Since then the history says when a run was too large to be handed over."""
+_TOO_LARGE = "too-large-to-hand-over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +65,8 @@ class Carried:
     waits: dict[str, Any]
     """As ``Waits`` writes them."""
 
-    def onto(self, request: DagExecutionInput) -> DagExecutionInput | None:
-        """Return the input of the fresh workflow run; None when it would be too large to send."""
+    def onto(self, request: DagExecutionInput) -> DagExecutionInput:
+        """Return the input of the fresh workflow run."""
         body = {
             "facts": asdict(self.facts),
             "machine": self.machine.to_json(),
@@ -68,8 +74,7 @@ class Carried:
             "tries": [asdict(one) for one in self.tries],
             "waits": self.waits,
         }
-        fresh = replace(request, carried=packing.packed(body))
-        return fresh if limits.size_of(asdict(fresh)) < limits.PAYLOAD_BYTES else None
+        return replace(request, carried=packing.packed(body))
 
     @classmethod
     def of(cls, text: str, plan: Plan) -> Self:
@@ -82,3 +87,15 @@ class Carried:
             [CarriedTry.of(one) for one in body["tries"]],
             body["waits"],
         )
+
+
+def is_too_large(fresh: DagExecutionInput) -> bool:
+    """Tell whether a run cannot be handed over, as the history says it was decided.
+
+    What zlib makes of a run differs between its versions, so that a replay must not decide anew.
+    """
+    is_large = limits.size_of(fresh) >= limits.PAYLOAD_BYTES
+    is_told = workflow.patched(_SIZE_IS_TOLD)
+    if is_told and workflow.unsafe.is_replaying():
+        return workflow.patched(_TOO_LARGE)
+    return is_large and (not is_told or workflow.patched(_TOO_LARGE))

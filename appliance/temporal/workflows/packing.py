@@ -5,7 +5,7 @@ import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import astuple
-from typing import Any
+from typing import Any, Protocol, Self
 
 from appliance.temporal.messages import TaskRow
 
@@ -13,6 +13,8 @@ _MOST_BYTES = 64 * 1024 * 1024
 """Of the JSON in a packed text; what a run or a schedule remembers is a few MB at most."""
 MOST_ROWS = 10_000
 """Task instances of one run that are remembered."""
+MOST_STATE_BYTES = 1_700_000
+"""Of what a workflow goes on with, packed; the server takes 2 MB with all else in the message."""
 
 
 def packed(value: Any) -> str:
@@ -35,6 +37,28 @@ def unpacked(text: str) -> Any:
     if not unpacking.eof:
         raise ValueError(f"no packed text of at most {_MOST_BYTES} bytes")
     return json.loads(body)
+
+
+class Known(Protocol):
+    """What a workflow knows."""
+
+    def to_json(self) -> Any:
+        """Return it as plain JSON values."""
+
+    def lighter(self) -> Self | None:
+        """Return it with less of what can be missed most easily; None when there is no such thing."""
+
+
+def packed_state(known: Known) -> str:
+    """Write what a workflow knows, with as much of what can be missed as a message has room for.
+
+    Only for what is sent, never to decide what is done: how far zlib gets differs between its versions.
+    """
+    text = packed(known.to_json())
+    while len(text) > MOST_STATE_BYTES and (lighter := known.lighter()) is not None:
+        known = lighter
+        text = packed(known.to_json())
+    return text
 
 
 def pack_rows(rows: Iterable[TaskRow]) -> str:

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from appliance.temporal import messages
     from appliance.temporal.limits import shortened
     from appliance.temporal.messages import GivingBack, PoolState, Wish
-    from appliance.temporal.workflows import details, inputs, packing
+    from appliance.temporal.workflows import details, inputs, packing, takeover
 
 _MOST_EVENTS = 1000
 _LOOK_AGAIN = RetryPolicy(
@@ -56,7 +56,7 @@ class AirflowPool:
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self._tell_lent()
         workflow.continue_as_new(
-            PoolState(self._name, packing.packed(self._pool.to_json()))
+            PoolState(self._name, packing.packed_state(self._pool))
         )
 
     @workflow.update(name=messages.WANT_UPDATE)
@@ -93,17 +93,13 @@ class AirflowPool:
 
     @workflow.query(name=messages.STATE_QUERY)
     def state(self) -> str:
-        """Return everything known, packed."""
-        return packing.packed(self._pool.to_json())
+        """Return everything known, packed; fails while it is not known what an earlier one knew."""
+        if not self._is_ready:
+            raise RuntimeError("it has not taken over yet what an earlier one knew")
+        return packing.packed_state(self._pool)
 
     async def _rebuild(self) -> None:
-        found: str = await workflow.execute_local_activity(
-            messages.REBUILD,
-            workflow.info().workflow_id,
-            result_type=str,
-            start_to_close_timeout=_LOOK_TIMEOUT,
-        )
-        self._pool = Pool.from_json(packing.unpacked(found))
+        self._pool = Pool.from_json(await takeover.taken_over())
         self._is_ready = True
 
     async def _tell_lent(self) -> None:

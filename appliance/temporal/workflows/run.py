@@ -48,7 +48,7 @@ with workflow.unsafe.imports_passed_through():
         concluded,
         described,
     )
-    from appliance.temporal.workflows.handover import Carried, CarriedTry
+    from appliance.temporal.workflows.handover import Carried, CarriedTry, is_too_large
     from appliance.temporal.workflows.ledger import Ledger
     from appliance.temporal.workflows.past import Past
     from appliance.temporal.workflows.slots import Slots
@@ -310,7 +310,7 @@ class ExecuteAirflowDagWorkflow:
         waits = self._tries.waits.to_json()
         carried = Carried(self._facts, machine, self._ledger, tries, waits)
         fresh = carried.onto(self._slots.onto(self._request))
-        if fresh is not None:
+        if not is_too_large(fresh):
             workflow.continue_as_new(fresh)
         workflow.logger.warning("the run is too large to go on with a fresh history")
         self._can_hand_over = False

@@ -6,8 +6,10 @@ history, none of them is lost or made twice. What is to be scheduled it is told 
 """
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -17,7 +19,7 @@ from temporalio.workflow import ActivityCancellationType
 with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.agenda import Agenda, Entry, Question, Start
     from appliance.dagrun.slots import Slot
-    from appliance.temporal import messages, orders
+    from appliance.temporal import limits, messages, orders
     from appliance.temporal.orders import (
         Covered,
         Declare,
@@ -32,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
         Steered,
         TimetableAnswer,
     )
-    from appliance.temporal.workflows import details, inputs, packing
+    from appliance.temporal.workflows import details, inputs, packing, takeover
 
 _MOST_EVENTS = 2000
 _MOST_ASKED = 50
@@ -42,7 +44,15 @@ _START_TIMEOUT = timedelta(seconds=30)
 """How long a worker that was killed meanwhile holds runs up; what took longer goes on in the next attempt."""
 _LOOK_AGAIN = timedelta(seconds=1)
 _LOOK_SELDOM = timedelta(seconds=10)
-_MOST_LOOKED_AT = 500
+_LOOKED_AT = 500
+"""Runs one attempt looks at; the next attempt looks at others."""
+_MOST_ASKED_FOR = 5000
+_PART_BYTES = 1_000_000
+_IN_PARTS = "start-in-parts"
+"""Before, orders were sent together whatever their size."""
+_TOO_LARGE = (
+    "what it is given is more than the 2 MB Temporal takes; make its conf smaller"
+)
 _MOST_SLEEP_S = 7 * 86400.0
 _RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
@@ -61,9 +71,11 @@ class AirflowScheduler:
         self._agenda = Agenda.from_json(known)
         self._is_ready = bool(state.packed)
         self._problems = state.problems
+        self._by = state.by
         self._is_stirred = False
         self._looked_for: dict[str, tuple[str, ...]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._looks = 0
 
     @workflow.run
     async def run(self, _state: SchedulerState) -> None:
@@ -77,8 +89,8 @@ class AirflowScheduler:
             workflow.set_current_details(details.schedules(self._rows()))
             await self._rest()
         await workflow.wait_condition(workflow.all_handlers_finished)
-        known = packing.packed(self._agenda.to_json())
-        workflow.continue_as_new(SchedulerState(known, self._problems))
+        known = packing.packed_state(self._agenda)
+        workflow.continue_as_new(SchedulerState(known, self._problems, self._by))
 
     @workflow.update(name=orders.DECLARE_UPDATE)
     async def declare(self, told: Declare) -> None:
@@ -88,6 +100,7 @@ class AirflowScheduler:
         self._agenda.remove(told.removed)
         self._agenda.declare(told.changed)
         self._problems = told.problems
+        self._by = told.by
         self._is_stirred = True
 
     @workflow.update(name=orders.STEER_UPDATE)
@@ -143,26 +156,27 @@ class AirflowScheduler:
         """Return what was declared, in short."""
         told = [entry.declaration for entry in self._agenda]
         return [
-            Known(one.name, one.source, one.digest, one.dag_id, one.is_configured)
+            Known(
+                one.name,
+                one.source,
+                one.digest,
+                one.dag_id,
+                one.is_configured,
+                self._by,
+            )
             for one in told
         ]
 
     @workflow.query(name=messages.STATE_QUERY)
     def state(self) -> str:
-        """Return everything known, packed."""
-        return packing.packed(self._agenda.to_json())
+        """Return everything known, packed; fails while it is not known what an earlier one knew."""
+        if not self._is_ready:
+            raise RuntimeError("it has not taken over yet what an earlier one knew")
+        return packing.packed_state(self._agenda)
 
     async def _rebuild(self) -> None:
         """Take over from one that somebody terminated, so that it neither forgets nor repeats a run."""
-        found: str = await workflow.execute_local_activity(
-            messages.REBUILD,
-            workflow.info().workflow_id,
-            result_type=str,
-            start_to_close_timeout=_TIMEOUT,
-            retry_policy=_RETRY,
-            summary="what an earlier scheduler knew",
-        )
-        self._agenda = Agenda.from_json(packing.unpacked(found))
+        self._agenda = Agenda.from_json(await takeover.taken_over())
         self._is_ready = True
 
     # -- what is due
@@ -195,12 +209,14 @@ class AirflowScheduler:
 
     async def _start(self, starts: list[Start]) -> None:
         for first in range(0, len(starts), _MOST_STARTED):
-            batch = starts[first : first + _MOST_STARTED]
-            errors = await self._start_runs([_order(start) for start in batch])
-            for start, error in zip(batch, errors, strict=True):
-                self._agenda.started(start, error)
+            for batch in _parts(starts[first : first + _MOST_STARTED]):
+                errors = await self._start_runs([_order(start) for start in batch])
+                for start, error in zip(batch, errors, strict=True):
+                    self._agenda.started(start, error)
 
     async def _start_runs(self, wanted: list[RunOrder]) -> list[str | None]:
+        if _is_too_large(wanted):
+            return [_TOO_LARGE] * len(wanted)
         # No local one: it may have to wait long for room, which must not grow the history. Nor beside the tries,
         # which may take all slots there are.
         errors: list[str | None] = await workflow.execute_activity(
@@ -259,16 +275,11 @@ class AirflowScheduler:
             self._looking = asyncio.create_task(self._look(waiting))
 
     async def _look(self, waiting: dict[str, tuple[str, ...]]) -> None:
-        names = {
-            RunName(entry.declaration.dag_id, run_id): name
-            for name, run_ids in waiting.items()
-            if (entry := self._agenda.find(name)) is not None
-            for run_id in run_ids
-        }
+        names = self._in_turn(waiting)
         try:
             seen: list[Sighting] = await workflow.execute_activity(
                 orders.FIND_ENDED_RUNS,
-                list(names)[:_MOST_LOOKED_AT],
+                list(names),
                 result_type=list[Sighting],
                 start_to_close_timeout=_TIMEOUT,
                 retry_policy=RetryPolicy(
@@ -284,9 +295,23 @@ class AirflowScheduler:
                 return  # Others are looked at now.
             raise
         for one in seen:
-            name, run_id = names[one.run], one.run.run_id
-            self._agenda.ended(name, run_id, is_success=one.is_success)
+            is_success = one.is_success if one.is_known else None
+            self._agenda.ended(names[one.run], one.run.run_id, is_success=is_success)
         self._is_stirred = True
+
+    def _in_turn(self, waiting: dict[str, tuple[str, ...]]) -> dict[RunName, str]:
+        """Return the runs to look at and their schedules, so that each schedule's are looked at soon."""
+        runs = [
+            [(RunName(entry.declaration.dag_id, run_id), name) for run_id in run_ids]
+            for name, run_ids in waiting.items()
+            if (entry := self._agenda.find(name)) is not None
+        ]
+        found = [one for row in zip_longest(*runs) for one in row if one is not None]
+        del found[_MOST_ASKED_FOR:]
+        # Others come first each time: those of the last time may have been found so soon that no attempt came to the rest.
+        first = self._looks * _LOOKED_AT % max(1, len(found))
+        self._looks += 1
+        return dict([*found[first:], *found[:first]])
 
     def _is_long(self) -> bool:
         info = workflow.info()
@@ -310,6 +335,26 @@ def _named(slot: Slot, question: Question) -> Slot:
 def _order(start: Start) -> RunOrder:
     told = start.declaration
     return RunOrder(told.dag_id, start.slot, conf=told.conf)
+
+
+def _parts(starts: list[Start]) -> Iterator[list[Start]]:
+    """Give what can be sent together."""
+    if limits.size_of([_order(start) for start in starts]) <= _PART_BYTES:
+        yield starts
+    elif workflow.patched(_IN_PARTS):
+        yield from limits.parts(starts, _PART_BYTES, size_of=_size_of)
+    else:
+        yield starts
+
+
+def _size_of(start: Start) -> int:
+    return limits.size_of(_order(start))
+
+
+def _is_too_large(wanted: list[RunOrder]) -> bool:
+    """Tell whether a run cannot be sent to be started: trying it again and again would hold up all schedules."""
+    is_large = len(wanted) == 1 and limits.size_of(wanted) > limits.PAYLOAD_BYTES
+    return is_large and workflow.patched(_IN_PARTS)
 
 
 def _row(entry: Entry) -> ScheduleRow:

@@ -24,6 +24,8 @@ _MOST_EVENTS = 1000
 _MOST_HISTORY_BYTES = 4_000_000
 _ROW_BYTES = 100
 """What JSON adds to an item."""
+_MOST_DONE = 500
+"""Writes that are known to be done. Who got no answer asks again for half a minute; at most 40 bytes each."""
 
 
 class ChangeKind(StrEnum):
@@ -73,6 +75,8 @@ class Contents:
     idle_s: float | None = None
     """It ends when nothing was written for so long; None: never."""
     written_at: float | None = None
+    done: list[str] = field(default_factory=list)
+    """The ids of the last writes: one that is asked for again, as its answer was lost, is not done again."""
 
 
 @workflow.defn(name=VAULT, failure_exception_types=(TypeError,))
@@ -86,6 +90,7 @@ class AirflowVault:
         self._items = {scope: dict(found) for scope, found in contents.items.items()}
         self._idle_s = contents.idle_s
         self._written_at = contents.written_at or workflow.time()
+        self._done = dict.fromkeys(contents.done)
         self._bytes = sum(
             _size(Address(scope, key), item)
             for scope, found in self._items.items()
@@ -108,20 +113,28 @@ class AirflowVault:
     @workflow.update
     def write(self, changes: list[Change]) -> None:
         """Apply changes in their order."""
+        if self._is_done():
+            return
         self._written_at = workflow.time()
+        self._forget_expired()
         for change in changes:
             self._apply(change)
 
     @write.validator
     def _check_room(self, changes: list[Change]) -> None:
+        if self._is_done(look_only=True):
+            return
         more = 0
         for change in changes:
             if change.item is not None:
                 where = Address(change.scope, change.key)
                 more += _size(where, change.item) - _size(where, self._at(where))
-        if more > 0 and self._bytes + more > MOST_BYTES:
+        if more <= 0 or self._bytes + more <= MOST_BYTES:
+            return
+        lasting = self._bytes - sum(_size(*one) for one in self._expired())
+        if lasting + more > MOST_BYTES:
             raise ApplicationError(
-                f"{self._bytes + more} bytes of at most {MOST_BYTES}", type=VAULT_FULL
+                f"{lasting + more} bytes of at most {MOST_BYTES}", type=VAULT_FULL
             )
 
     @workflow.query
@@ -132,7 +145,7 @@ class AirflowVault:
     @workflow.query
     def contents(self) -> Contents:
         """Return everything."""
-        return Contents(self._items, self._idle_s, self._written_at)
+        return Contents(self._items, self._idle_s, self._written_at, list(self._done))
 
     def _apply(self, change: Change) -> None:
         where = Address(change.scope, change.key)
@@ -164,12 +177,29 @@ class AirflowVault:
         rest = self._rest()
         return rest is not None and rest <= timedelta()
 
-    def _forget_expired(self) -> None:
+    def _is_done(self, *, look_only: bool = False) -> bool:
+        """Tell whether the write that is asked for was done before; remember it."""
+        info = workflow.current_update_info()
+        assert info is not None  # noqa: S101  # only updates ask
+        is_done = info.id in self._done
+        if not (is_done or look_only):
+            self._done[info.id] = None
+            if len(self._done) > _MOST_DONE:
+                del self._done[next(iter(self._done))]
+        return is_done
+
+    def _expired(self) -> list[tuple[Address, Item]]:
         now = workflow.time()
-        for scope, found in list(self._items.items()):
-            for key, item in list(found.items()):
-                if item.expires_at is not None and item.expires_at <= now:
-                    self._put(Address(scope, key), None)
+        return [
+            (Address(scope, key), item)
+            for scope, found in self._items.items()
+            for key, item in found.items()
+            if item.expires_at is not None and item.expires_at <= now
+        ]
+
+    def _forget_expired(self) -> None:
+        for where, _ in self._expired():
+            self._put(where, None)
 
 
 def _is_long() -> bool:

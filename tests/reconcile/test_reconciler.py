@@ -1,0 +1,176 @@
+"""Workers that see different DAG folders: what changed last counts, and none speaks up for nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from appliance.config.model import Config, DagSettings
+from appliance.dagfile.facts import ListedDag, Listing
+from appliance.dagfile.folder import DagFolder
+from appliance.reconcile import reconciler
+from appliance.reconcile.reconciler import Reconciler
+from appliance.temporal.client.schedules import Schedules, scheduler_id
+from appliance.temporal.worker.clerk import Clerk
+from appliance.temporal.worker.registry import Registry
+from appliance.temporal.worker.site import Site
+from appliance.temporal.workflows.scheduler import AirflowScheduler
+from tests.reconcile.test_declarations import TIMING
+from tests.temporal.servers import serving
+
+pytestmark = [
+    pytest.mark.needs_server,
+    pytest.mark.timeout(60),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+CONFIG = Config(
+    file=Path("a.yaml"), data=Path("data"), dags=DagSettings(schedules="paused")
+)
+
+
+class Folder:
+    """A DAG folder with a DAG a name."""
+
+    def __init__(self, *dag_ids: str) -> None:
+        self.dag_ids = dag_ids
+
+    async def version(self) -> str:
+        return repr(self.dag_ids)
+
+    async def listing(self, *, max_age_s: float) -> Listing:
+        assert max_age_s > 0
+        return Listing(
+            tuple(ListedDag(name, f"{name}.py", timing=TIMING) for name in self.dag_ids)
+        )
+
+
+class Box:
+    """One worker; it works while the block is open."""
+
+    def __init__(self, server: Client, queue: str, name: str, folder: Folder) -> None:
+        settings = server.config()
+        service = server.service_client
+        config = service.config
+        self.name, self.queue, self.folder = name, queue, folder
+        self._address = config.target_host
+        self._namespace = settings["namespace"]
+
+    async def __aenter__(self) -> "Box":
+        client = await Client.connect(
+            self._address, namespace=self._namespace, identity=self.name
+        )
+        self.schedules = Schedules(client, self.queue)
+        clerk = Clerk(client, Registry(client, self.queue), lambda _: True)
+        self._worker = Worker(
+            client,
+            task_queue=self.queue,
+            workflows=[AirflowScheduler],
+            activities=[*clerk.activities],
+        )
+        await self._worker.__aenter__()
+
+        async def folder() -> DagFolder:
+            return cast(DagFolder, self.folder)
+
+        self.reconciler = Reconciler(Site(CONFIG, folder, self.schedules))
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._worker.__aexit__(*error)
+
+    async def known(self) -> list[str]:
+        return sorted(await self.schedules.declared() or {})
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[Client]:
+    async with serving() as client:
+        yield client
+
+
+@pytest.fixture
+def queue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(reconciler, "_AGAIN_S", 0.0)
+    return str(request.node.name)
+
+
+async def updates(server: Client, queue: str) -> int:
+    history = await server.get_workflow_handle(scheduler_id(queue)).fetch_history()
+    return sum(
+        event.HasField("workflow_execution_update_accepted_event_attributes")
+        for event in history.events
+    )
+
+
+async def test_workers_with_different_folders_do_not_undo_each_other(
+    server: Client, queue: str
+) -> None:
+    """As while a new version is rolled out, in whatever order they look again."""
+    old = Box(server, queue, "old", Folder("a", "b"))
+    new = Box(server, queue, "new", Folder("b", "c"))
+    async with old, new:
+        await old.reconciler.look()
+        assert await old.known() == ["a", "b"]
+        await new.reconciler.look()
+        told = await updates(server, queue)
+        for _ in range(3):
+            await old.reconciler.look()
+            await new.reconciler.look()
+        assert await old.known() == ["b", "c"]
+        assert await updates(server, queue) == told
+
+        old.folder.dag_ids = ("a", "b", "d")
+        await old.reconciler.look()
+        await new.reconciler.look()
+        assert await new.known() == ["a", "b", "d"]
+
+
+async def test_a_worker_without_schedules_says_nothing_again_and_again(
+    server: Client, queue: str
+) -> None:
+    async with Box(server, queue, "empty", Folder()) as box:
+        await box.reconciler.look()
+        told = await updates(server, queue)
+        for _ in range(3):
+            await box.reconciler.look()
+
+        assert await updates(server, queue) == told
+
+
+async def test_a_scheduler_that_was_deleted_is_told_everything_again(
+    server: Client, queue: str
+) -> None:
+    """Without a change here."""
+    async with Box(server, queue, "box", Folder("a")) as box:
+        await box.reconciler.look()
+        handle = server.get_workflow_handle(scheduler_id(queue))
+        await handle.terminate()
+        await box.reconciler.look()
+        assert await box.known() == ["a"]
+
+
+async def test_what_a_worker_said_that_has_left_is_put_right(
+    server: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has forgotten it, after minutes; those that work know better."""
+    left = Box(server, queue, "left", Folder("gone"))
+    async with Box(server, queue, "stays", Folder("a")) as box:
+        async with left:
+            await box.reconciler.look()
+            await left.reconciler.look()
+            await box.reconciler.look()
+            assert await box.known() == ["gone"]
+
+        async def working(_client: Client, _queue: str) -> set[str]:
+            return {"stays"}
+
+        monkeypatch.setattr("appliance.temporal.client.schedules.pollers", working)
+        await box.reconciler.look()
+        assert await box.known() == ["a"]
+    await asyncio.sleep(0)
