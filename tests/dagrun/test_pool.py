@@ -3,9 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
-from appliance.dagrun import pool as pool_module
 from appliance.dagrun.events import (
     PoolsScarce,
     SlotsAwaited,
@@ -13,7 +10,7 @@ from appliance.dagrun.events import (
     TryResumed,
 )
 from appliance.dagrun.plan import Plan
-from appliance.dagrun.pool import Lease, Pool
+from appliance.dagrun.pool import MOST_WAITING, Lease, Pool
 from tests.dagrun.builders import Transcript, plan
 
 
@@ -257,18 +254,23 @@ def test_who_has_asked_for_less_asks_again_when_a_pool_becomes_scarce() -> None:
     assert run.receive(scarce) == ["hold a", "ask b 1"]
 
 
-def test_who_waits_beyond_the_bound_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_beyond_the_bound_asks_again() -> None:
     """Those that would get slots last are not remembered."""
-    monkeypatch.setattr(pool_module, "MOST_WAITING", 2)
     pool = Pool()
     assert wants(pool, lease("holder"), 1)
-    for priority in (1, 3, 2):
-        assert not wants(pool, lease(str(priority), priority=priority), 1)
+    for number in range(MOST_WAITING):
+        pool.want(lease(str(number), priority=5), 1)
+    assert not wants(pool, lease("first", priority=9), 1)
+    assert not wants(pool, lease("last", priority=1), 1)
 
-    assert [*pool.waiting] == ["3", "2"]
+    assert len(pool.waiting) == MOST_WAITING
+    assert "first" in pool.waiting
+    assert "last" not in pool.waiting
     lighter = pool.lighter()
     assert lighter is not None
-    assert ([*lighter.held], [*lighter.waiting]) == (["holder"], ["3"])
-    pool.give_back(["holder", "3", "2"])
-    assert wants(pool, lease("1", priority=1), 1)
+    assert [*lighter.held] == ["holder"]
+    assert len(lighter.waiting) == MOST_WAITING // 2
+    assert "first" in lighter.waiting
+    pool.give_back(["holder", *pool.waiting])
+    assert wants(pool, lease("last", priority=1), 1)
     assert pool.lighter() is None

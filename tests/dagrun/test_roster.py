@@ -168,24 +168,20 @@ def test_a_run_that_announces_itself_again_brings_no_old_limit_back() -> None:
     assert ids(runs.admit()) == ["c"]
 
 
-def test_who_waits_beyond_the_bound_is_let_in_when_it_asks_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_who_waits_beyond_the_bound_is_let_in_when_it_asks_again() -> None:
     """Those that would be let in last are not remembered; none that runs is forgotten."""
-    monkeypatch.setattr(roster, "MOST_OPEN", 3)
-    runs = Roster()
-    assert runs.announce(card("runs"), 1)
-    for name, after in (("d", "4"), ("c", "3"), ("b", "2"), ("a", "1")):
-        assert not runs.announce(card(name, run_after=after), 1)
-    assert ids(runs.queued) == ["a", "b"]
-    assert not runs.announce(card("late", run_after="9"), 1)
-    assert ids(runs.queued) == ["a", "b"]
+    waiting = [card(f"{number:04}", run_after="5") for number in range(1999)]
+    runs = Roster(open={one.run_id: one for one in waiting}, limits={"": 0})
+    assert len(runs.open) == roster.MOST_OPEN - 1
+    assert not runs.announce(card("early", run_after="1"), 0)
+    assert not runs.announce(card("earlier", run_after="0"), 0)
+    assert not runs.announce(card("late", run_after="9"), 0)
 
+    assert ids(runs.queued) == ["earlier", "early", *ids(waiting[:-1])]
     runs.close(ended("late"), "")  # one that is cancelled while it is not remembered
-    runs.close(ended("runs"), "")
-    assert ids(runs.admit()) == ["a"]
-    assert not runs.announce(card("c", run_after="3"), 1)
-    assert ids(runs.queued) == ["b", "c"]
+    runs.close(ended("early"), "")
+    assert not runs.announce(waiting[-1], 0)
+    assert ids(runs.queued) == ["earlier", *ids(waiting)]
 
 
 def test_what_is_too_much_to_go_on_with_is_past_first() -> None:
