@@ -43,8 +43,8 @@ class Folder:
     async def version(self) -> str:
         return repr(self.dag_ids)
 
-    async def listing(self, *, max_age_s: float) -> Listing:
-        assert max_age_s > 0
+    async def listing(self, *, is_for_people: bool) -> Listing:
+        assert not is_for_people
         return Listing(
             tuple(ListedDag(name, f"{name}.py", timing=TIMING) for name in self.dag_ids)
         )
