@@ -18,6 +18,8 @@ class Facts:
     version: str
     dag_ids: Sequence[str]
     """Empty in a box without a worker."""
+    runnable: Sequence[str] = ()
+    """Those that may be submitted by their id alone."""
     import_errors: Sequence[str] = ()
     """A line each, ``file:line: error``."""
     seconds: Mapping[str, float] | None = None
@@ -50,7 +52,8 @@ def banner(config: Config, facts: Facts, *, cwd: Path) -> str:
     ]
     if config.runs_worker:
         rows.append(("worker", _worker(config)))
-        rows.append(("try", f"submit {_example(facts.dag_ids)} --follow"))
+    if facts.runnable:
+        rows.append(("try", f"submit {_example(facts.runnable)} --follow"))
     lines = [f"{label:<9} {text}".rstrip() if label else text for label, text in rows]
     warnings = [*config.warnings, *facts.warnings]
     if facts.data_warning:
@@ -127,7 +130,7 @@ def _worker(config: Config) -> str:
 
 
 def _example(dag_ids: Sequence[str]) -> str:
-    return "my_dag" if "my_dag" in dag_ids or not dag_ids else sorted(dag_ids)[0]
+    return "my_dag" if "my_dag" in dag_ids else min(dag_ids)
 
 
 def _duration(seconds: float) -> str:

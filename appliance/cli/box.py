@@ -1,11 +1,13 @@
 """What the commands reach: the configuration, and the runs on the server."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
+
+from appliance.errors import TemporalUnreachable
 
 if TYPE_CHECKING:  # Each costs more to import than --help may take.
     from appliance.config.model import Config
@@ -152,13 +154,37 @@ def running_config() -> "Config | None":
     return None if told is None else load(os.environ, cwd=Path.cwd(), in_force=told)
 
 
-def connect_client(
-    config: "Config", *, wait_s: float
-) -> AbstractAsyncContextManager[Server]:
-    """Connect to the configured server."""
+@asynccontextmanager
+async def connect_client(config: "Config", *, wait_s: float) -> AsyncIterator[Server]:
+    """Connect to the configured server.
+
+    Raises:
+        TemporalUnreachable: it does not answer; says so if nothing is up here that could.
+    """
     from appliance.temporal.client.server import connect
 
-    return connect(config, wait_s=wait_s)
+    try:
+        async with connect(config, wait_s=wait_s) as client:
+            yield client
+    except TemporalUnreachable as err:
+        raise _nothing_up(config) or err from err
+
+
+def _nothing_up(config: "Config") -> TemporalUnreachable | None:
+    import os
+
+    from appliance.boot.rundir import holder
+
+    if config.temporal.address or holder(config.data) is not None:
+        return None
+    if "APPLIANCE_IMAGE" in os.environ:
+        return TemporalUnreachable(
+            "Nothing runs in this container: give the command to the container that "
+            "runs the appliance, as in `docker exec NAME appliance dags list`."
+        )
+    return TemporalUnreachable(
+        f"No appliance is up on the data folder {config.data}: start it with `make up`."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,7 @@ def facts(config: "Config", started: "Started", began: float) -> "Facts":
         paused=[one.name for one in schedules if one.is_paused],
         remarks=[f"{one.name}: {one.remark}" for one in schedules if one.remark],
         dag_ids=[row.dag_id for row in started.listing.dags],
+        runnable=[row.dag_id for row in started.listing.dags if row.is_runnable],
         import_errors=[str(row) for row in started.listing.errors],
         seconds={
             "temporal": started.server_at - began,

@@ -10,6 +10,7 @@ from appliance.cli.box import Box, Server, pass_box
 from appliance.cli.command import Group
 from appliance.cli.output import output_option, print_json, print_table
 from appliance.cli.schedules import next_runs, print_coming, print_steered
+from appliance.cli.typos import no_dag
 from appliance.errors import DagError
 
 if TYPE_CHECKING:
@@ -193,14 +194,10 @@ def _find(listing: "Listing", dag_id: str) -> "ListedDag":
     Raises:
         DagError: there is none.
     """
-    from difflib import get_close_matches
-
     for row in listing.dags:
         if row.dag_id == dag_id:
             return row
-    near = get_close_matches(dag_id, [row.dag_id for row in listing.dags], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else " See: appliance dags list"
-    raise DagError(f"There is no DAG {dag_id!r}.{hint}")
+    raise no_dag(dag_id, [row.dag_id for row in listing.dags])
 
 
 def _listed(row: "ListedDag", own: "ScheduleRow | None") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """``logs``: what the tasks of a run wrote."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -8,6 +9,7 @@ from appliance.cli.box import START_S, Box, pass_box
 from appliance.cli.command import Command
 from appliance.cli.output import output_option
 from appliance.cli.tail import LogTail
+from appliance.cli.typos import near
 from appliance.errors import ConfigError, DagError
 
 if TYPE_CHECKING:
@@ -67,11 +69,24 @@ def logs(
 
         if shut := closed(config.data / "logs"):
             raise ConfigError(denied(shut, "read", tail.folder))
+        if hint := _meant(tail.folder, task_id):
+            raise DagError(f"{tail.folder}: no such log.{hint}")
         raise DagError(
             f"{tail.folder}: no such log. The task has not started, has no such try, or "
             "ran on a box with another data folder.\n"
             f"See the run: appliance runs wait {dag_id} {run_id} --timeout 1"
         )
+
+
+def _meant(run: Path, task_id: str | None) -> str:
+    """Propose what is like the first of DAG, run and task that has no folder."""
+    task = [] if task_id is None else [run / f"task_id={task_id}"]
+    for folder in (run.parent, run, *task):
+        if not folder.is_dir():
+            kind, _, name = folder.name.partition("=")
+            there = [path.name for path in folder.parent.glob(f"{kind}=*")]
+            return near(name, [other.partition("=")[2] for other in there])
+    return ""
 
 
 def _follow(

@@ -7,6 +7,7 @@ import click
 
 from appliance.cli.box import Box, Server, pass_box
 from appliance.cli.command import Command
+from appliance.cli.typos import find
 from appliance.cli.values import json_object
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -95,7 +96,7 @@ def _answer(
     )
 
     async def send(server: Server) -> None:
-        await server.respond(await server.find(dag_id, run_id), response)
+        await server.respond(await find(server, dag_id, run_id), response)
 
     box.ask(send)
     click.echo(f"{task_id} goes on with {', '.join(chosen)}.")

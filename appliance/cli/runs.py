@@ -9,10 +9,11 @@ import click
 from appliance.cli.box import START_S, Box, Server, pass_box
 from appliance.cli.command import Command, Group
 from appliance.cli.output import output_option, print_json, print_table
+from appliance.cli.typos import find, require_dag
 from appliance.cli.values import SECONDS
 
 if TYPE_CHECKING:
-    from appliance.temporal.reports import RunReport, Submitted
+    from appliance.temporal.reports import RunReport, RunRow, Submitted
 
 RUN_COLUMNS = (
     "dag_id",
@@ -37,7 +38,14 @@ def runs() -> None:
 @pass_box
 def list_runs(box: Box, /, *, dag_id: str, output: str) -> None:
     """List the runs of DAG_ID, newest first."""
-    found = box.ask(lambda server: server.runs(dag_id))
+
+    async def look(server: Server) -> "list[RunRow]":
+        rows = await server.runs(dag_id)
+        if not rows:
+            await require_dag(server, dag_id)
+        return rows
+
+    found = box.ask(look)
     rows = [{"dag_id": dag_id, **asdict(row)} for row in found]
     if output == "json":
         print_json(rows)
@@ -85,7 +93,7 @@ def cancel(box: Box, /, *, dag_id: str, run_id: str) -> None:
     """End a run and its running tasks."""
 
     async def end(server: Server) -> None:
-        await server.cancel(await server.find(dag_id, run_id))
+        await server.cancel(await find(server, dag_id, run_id))
 
     box.ask(end)
     click.echo(
@@ -102,7 +110,7 @@ def xcoms(box: Box, /, *, dag_id: str, run_id: str, output: str) -> None:
     """Print what the tasks of a run pushed."""
 
     async def pushed(server: Server) -> list[dict[str, Any]]:
-        return await server.xcoms(await server.find(dag_id, run_id))
+        return await server.xcoms(await find(server, dag_id, run_id))
 
     rows = box.ask(pushed)
     if output == "json":
@@ -123,7 +131,7 @@ async def known(server: Server, dag_id: str, run_id: str) -> "Submitted":
     """Find a run. Raises: DagError when there is none."""
     from appliance.temporal.reports import Submitted
 
-    report = await server.report(await server.find(dag_id, run_id))
+    report = await server.report(await find(server, dag_id, run_id))
     return Submitted(
         dag_id=dag_id,
         run_id=run_id,

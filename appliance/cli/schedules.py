@@ -9,6 +9,7 @@ import click
 from appliance.cli.box import Box, Server, pass_box
 from appliance.cli.command import Group
 from appliance.cli.output import output_option, print_json, print_table
+from appliance.cli.typos import near
 from appliance.cli.values import json_object
 from appliance.errors import DagError
 
@@ -147,13 +148,10 @@ def find(rows: "list[ScheduleRow]", name: str) -> "ScheduleRow":
     Raises:
         DagError: there is none.
     """
-    from difflib import get_close_matches
-
     for row in rows:
         if row.name == name:
             return row
-    near = get_close_matches(name, [row.name for row in rows], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else " See: appliance schedules list"
+    hint = near(name, [row.name for row in rows]) or " See: appliance schedules list"
     raise DagError(f"There is no schedule {name!r}.{hint}")
 
 

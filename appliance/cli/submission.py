@@ -24,6 +24,7 @@ EPILOG = """\b
 Examples:
   submit my_dag
   submit my_dag --follow
+  submit dags/my_dag.py
   submit etl --conf '{"day": "2026-01-31"}' --wait --timeout 600 -o json
   submit etl --connections staging.json --logical-date 2026-01-31
 
@@ -100,7 +101,7 @@ def submit(
         raise UsageError("--timeout is for waiting: add --wait or --follow.")
     # Named before anybody is asked: whoever is asked after him starts the same run.
     request = SubmitRequest(
-        dag_id=dag_id,
+        dag_id=_absolute(dag_id),
         secrets=_secrets(connections, variables),
         **_dated(logical_date),
         **asked,
@@ -269,6 +270,12 @@ def _live_account(config: "Config", run: "Submitted", how: How) -> "LiveAccount"
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()  # noqa: TID251  # the edge that takes the time
+
+
+def _absolute(dag_id: str) -> str:
+    """Name a file that is typed where a DAG id belongs so that a worker finds it, too."""
+    is_path = dag_id.endswith((".py", ".zip")) and Path(dag_id).is_file()
+    return str(Path(dag_id).absolute()) if is_path else dag_id
 
 
 def _dated(logical_date: str | None) -> dict[str, Any]:

@@ -52,6 +52,12 @@ class ListedDag:
     params: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Name → ``default``, ``is_required``, ``description``, and what it may be: ``allowed`` in words, JSON ``schema``."""
 
+    @property
+    def is_runnable(self) -> bool:
+        """Whether its id alone is enough to submit it."""
+        needed = any(param["is_required"] for param in self.params.values())
+        return self.refusal is None and not needed
+
 
 @dataclass(frozen=True, slots=True)
 class FileError:

@@ -179,7 +179,7 @@ class DagFolder:
         """Find a DAG as it is now and check that it can be run with these values.
 
         Args:
-            dag_id: Its id.
+            dag_id: Its id; empty with ``dag_file``: the file has no other.
             dag_file: Read it from this file alone; relative to the DAG folder, or absolute.
             conf: What overrides its params.
             run_id: Checked by Airflow's rules when given.
@@ -199,6 +199,7 @@ class DagFolder:
             named = dag_file
             file = await in_time(lambda: refused.relative(named, self._root))
         opened = await self._open(file, now)
+        dag_id = dag_id or refused.only_in(opened)
         facts = opened.dags.get(dag_id)
         if facts is None:
             raise refused.not_in_file(dag_id, opened)

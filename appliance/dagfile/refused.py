@@ -38,8 +38,8 @@ def unknown(
     near = difflib.get_close_matches(dag_id, ids, cutoff=0.5)
     if near:
         names = ", ".join(f'"{name}"' for name in near)
-        lines[0] += f"; did you mean {names}?"
-    elif not ids:
+        return DagError(f"{lines[0]}; did you mean {names}?")
+    if not ids:
         lines[0] += ": there is no DAG at all"
     if errors:
         count = f"{len(errors)} file{'s' if len(errors) > 1 else ''}"
@@ -56,6 +56,22 @@ def not_in_file(dag_id: str, opened: OpenFile) -> DagError:
         return DagError("\n".join(map(str, opened.errors)))
     has = ", ".join(f'"{name}"' for name in opened.dags) or "no DAG"
     return DagError(f'{opened.file}: no DAG "{dag_id}" in this file, which has {has}')
+
+
+def only_in(opened: OpenFile) -> str:
+    """Return the id of the one DAG a file has.
+
+    Raises:
+        DagError: It has none or several, or is broken.
+    """
+    if len(opened.dags) == 1:
+        return next(iter(opened.dags))
+    if opened.errors or not opened.dags:
+        raise DagError(
+            "\n".join(map(str, opened.errors)) or f"{opened.file} has no DAG"
+        )
+    ways = "".join(f"\n  submit {dag_id}" for dag_id in opened.dags)
+    raise DagError(f"{opened.file} has {len(opened.dags)} DAGs; say which:{ways}")
 
 
 def ambiguous(dag_id: str, files: Sequence[str]) -> DagError:

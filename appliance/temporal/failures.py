@@ -15,6 +15,13 @@ from appliance.temporal.messages import (
 _OURS = (TRY_FAILED, TRY_LOST, TRY_STOPPED, RUN_FAILED, RUN_REFUSED)
 
 
+def said(error: BaseException | None) -> str:
+    """Return what an error says, without the name of its type if that is one of ours."""
+    if isinstance(error, ApplicationError) and error.type in _OURS:
+        return error.message
+    return str(error)
+
+
 class TaskFailureConverter(DefaultFailureConverter):
     """Shows the first line of one of our errors as its message, what follows as its stack trace."""
 

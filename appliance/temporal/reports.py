@@ -18,6 +18,7 @@ class SubmitRequest:
     """What to run, as it was asked for."""
 
     dag_id: str
+    """Or the file that has no other DAG than the one meant."""
     dag_file: str | None = None
     """Relative to the DAG folder."""
     conf: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +54,12 @@ class SubmitRequest:
         run_id = self.run_id or f"manual__{date or f'{now}_{token_hex(4)}'}"
         token = self.token or token_hex(8)
         return replace(self, run_id=run_id, logical_date=date, token=token)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a file was named where a DAG id belongs, as ``dags/my_dag.py``."""
+        is_path = "/" in self.dag_id or self.dag_id.endswith((".py", ".zip"))
+        return is_path and self.dag_file is None
 
     @property
     def in_doubt(self) -> str:

@@ -49,6 +49,7 @@ def test_banner(tmp_path: Path) -> None:
     facts = Facts(
         version="0.1.0",
         dag_ids=["a_dag", "my_dag"],
+        runnable=["a_dag", "my_dag"],
         import_errors=["broken.py:3: ModuleNotFoundError: no", "b", "c", "d"],
         seconds={"temporal": 0.4, "worker": 1.2},
         data_warning="/data is not a volume.",
@@ -79,11 +80,17 @@ def test_banner(tmp_path: Path) -> None:
 def test_banner_of_a_worker_names_the_server_it_uses() -> None:
     temporal = TemporalSettings(address="other:7233", retention_s=3600)
     config = replace(CONFIG, role="worker", temporal=temporal)
-    text = banner(config, Facts(version="1", dag_ids=["b", "a"]), cwd=Path("/x"))
+    facts = Facts(version="1", dag_ids=["b", "a", "0"], runnable=["b", "a"])
+    text = banner(config, facts, cwd=Path("/x"))
     assert "temporal  other:7233" in text
     assert "http://" not in text
     assert "(not there, defaults)" in text
     assert "submit a --follow" in text
+
+
+def test_no_dag_is_proposed_that_needs_more_than_its_id() -> None:
+    text = banner(CONFIG, Facts(version="1", dag_ids=["a"]), cwd=Path("/x"))
+    assert "submit" not in text
 
 
 @pytest.mark.parametrize(

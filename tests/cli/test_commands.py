@@ -92,7 +92,9 @@ def test_runs_list(enter: Type, server: FakeServer) -> None:
     assert RUN_ID in enter("runs", "list", "my_dag").stdout
 
 
-def test_no_runs_is_an_empty_list_for_programs(enter: Type) -> None:
+def test_no_runs_is_an_empty_list_for_programs(enter: Type, server: FakeServer) -> None:
+    server.listing = Listing((ListedDag("my_dag", "my_dag.py"),))
+
     assert json.loads(enter("runs", "list", "my_dag", "-o", "json").stdout) == []
 
 

@@ -1,13 +1,14 @@
 """What people pass to ``submit`` on a real box, and what they are told of it."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.box import RunningBox, running_box
+from tests.box import RunningBox, clean_environ, ports, run, running_box
 
 pytestmark = pytest.mark.needs_server
 
@@ -164,3 +165,82 @@ def test_a_task_that_looks_for_what_airflow_2_had_is_told_what_to_write(
     }.items():
         told = [line for line in log.splitlines() if line.startswith(f"{task_id} try")]
         assert any(f"Airflow 3: {said}" in line for line in told), log
+
+
+def test_a_file_is_understood_where_a_dag_id_belongs(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    ended = box.submit("dags/airflow2.py", "-o", "json")
+    several = box.submit("passing.py")
+    absent = box.submit("dags/nothing.py")
+
+    assert (ended.code, ended.json["dag_id"]) == (0, "airflow2"), ended.stderr
+    assert box.appliance("runs", "wait", "airflow2", ended.json["run_id"]).code == 1
+    assert several.code == 2
+    assert "passing.py has 4 DAGs; say which:" in several.stderr
+    assert "\n  submit receives\n" in several.stderr
+    assert absent.code == 2
+    assert "dags/nothing.py: there is no such file in the DAG folder" in absent.stderr
+
+
+TYPOS = {
+    ("submit", "receivs"): 'no DAG "receivs" in {dags}; did you mean "receives"?',
+    ("runs", "list", "receivs"): "There is no DAG 'receivs'. Did you mean 'receives'?",
+    ("cancel", "receivs", "r1"): "There is no DAG 'receivs'. Did you mean 'receives'?",
+    ("xcoms", "counts", "mina"): "counts has no run 'mina'. Did you mean 'mine'?",
+    (
+        "approve",
+        "counts",
+        "mina",
+        "x",
+    ): "counts has no run 'mina'. Did you mean 'mine'?",
+    ("logs", "counts", "mine", "count"): "{logs}/dag_id=counts/run_id=mine: no such "
+    "log. Did you mean 'counted'?",
+    ("dags", "show", "receivs"): "There is no DAG 'receivs'. Did you mean 'receives'?",
+}
+
+
+def test_a_name_that_is_not_there_is_told_with_those_like_it(box: RunningBox) -> None:
+    assert box.submit("counts", "--run-id", "mine", "--wait").code == 0
+    dags = Path(__file__).parent / "dags"
+
+    for words, said in TYPOS.items():
+        ended = (
+            box.submit(*words[1:]) if words[0] == "submit" else box.appliance(*words)
+        )
+        told = said.format(dags=dags, logs=box.data / "logs")
+        assert (ended.code, ended.stdout, ended.stderr) == (2, "", f"{told}\n"), words
+
+
+def test_a_refused_backfill_is_told_without_the_name_of_an_error(
+    box: RunningBox,
+) -> None:
+    period = ("--from", "2026-01-01", "--to", "2026-01-02")
+    for dag_id in ("receivs", "passes"):
+        ended = box.appliance("backfill", dag_id, *period)
+
+        assert ended.code == 2
+        assert "DagRefused" not in ended.stderr
+        assert dag_id in ended.stderr
+
+
+def test_the_banner_proposes_a_dag_that_runs_by_its_id(box: RunningBox) -> None:
+    (line,) = [row for row in box.output().splitlines() if row.startswith("try ")]
+
+    assert line == "try       submit airflow2 --follow"
+
+
+def test_a_command_says_in_a_sentence_that_nothing_is_up(tmp_path: Path) -> None:
+    environ = {**clean_environ(), **ports(), "APPLIANCE_DATA": str(tmp_path)}
+    command = [sys.executable, "-m", "appliance", "dags", "list"]
+
+    native = run(command, environ, timeout_s=60)
+    inside = run(command, {**environ, "APPLIANCE_IMAGE": "1"}, timeout_s=60)
+
+    assert (native.code, native.stdout) == (3, "")
+    assert native.stderr == (
+        f"No appliance is up on the data folder {tmp_path}: start it with `make up`.\n"
+    )
+    assert inside.code == 3
+    assert inside.stderr.startswith("Nothing runs in this container: give the command")
+    assert len(inside.stderr.splitlines()) == 1

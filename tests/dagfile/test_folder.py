@@ -272,13 +272,19 @@ async def test_an_id_twice_in_one_file_names_both_lines(box: Box) -> None:
     assert (await box.folder.check(dag_id="other")).file == "a.py"
 
 
-async def test_an_unknown_id_names_the_nearest(box: Box) -> None:
+async def test_an_unknown_id_names_the_nearest_and_nothing_else(box: Box) -> None:
     box.write("one.py", ONE.format(dag_id="my_data_pipeline", task="first"))
     box.write("broken.py", "import airflow, dag_of_mine\n")
     with pytest.raises(DagError) as refused:
         await box.folder.check(dag_id="my_data_pipelin")
-    assert 'did you mean "my_data_pipeline"?' in str(refused.value)
-    assert "broken.py:1: ModuleNotFoundError" in str(refused.value)
+    assert str(refused.value).endswith('; did you mean "my_data_pipeline"?')
+
+
+async def test_an_id_like_none_names_the_files_it_may_be_in(box: Box) -> None:
+    box.write("one.py", ONE.format(dag_id="my_data_pipeline", task="first"))
+    box.write("broken.py", "import airflow, dag_of_mine\n")
+    with pytest.raises(DagError, match=r"broken\.py:1: ModuleNotFoundError"):
+        await box.folder.check(dag_id="xyz")
 
 
 async def test_a_dag_file_is_taken_as_people_write_it(box: Box) -> None:

@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 
 from appliance.errors import DagError, TemporalUnreachable
 from appliance.temporal import messages
+from appliance.temporal.failures import said
 from appliance.temporal.messages import AskInput
 
 _T = TypeVar("_T")
@@ -61,7 +62,7 @@ class Asker:
                 )
             return await answer
         except WorkflowFailureError as err:
-            raise DagError(f"The worker could not answer: {_root(err)}") from err
+            raise DagError(f"The worker could not answer: {said(_root(err))}") from err
         finally:
             answer.cancel()
             await asyncio.shield(self._delete(handle.id))

@@ -12,6 +12,7 @@ from appliance.errors import DagError
 from appliance.temporal import orders
 from appliance.temporal.client import cancelling
 from appliance.temporal.client.asking import Asker
+from appliance.temporal.failures import said
 from appliance.temporal.limits import CONF_BYTES, check_conf, shortened
 from appliance.temporal.orders import (
     BackfillPlan,
@@ -123,4 +124,4 @@ async def _end(
     try:
         return await handle.result()
     except WorkflowFailureError as err:
-        raise DagError(f"The backfill of {dag_id} ended: {err.cause}") from err
+        raise DagError(f"The backfill of {dag_id} ended: {said(err.cause)}") from err

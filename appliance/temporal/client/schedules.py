@@ -19,6 +19,7 @@ from appliance.errors import DagError
 from appliance.temporal import limits, orders
 from appliance.temporal.client.asking import Asker
 from appliance.temporal.client.probing import pollers
+from appliance.temporal.failures import said
 from appliance.temporal.limits import CONF_BYTES, check_conf
 from appliance.temporal.orders import (
     Covered,
@@ -130,7 +131,7 @@ class Schedules:
                 orders.STEER_UPDATE, told, result_type=Steered
             )
         except WorkflowUpdateFailedError as err:
-            raise DagError(f"The scheduler could not do it: {err.cause}") from err
+            raise DagError(f"The scheduler could not do it: {said(err.cause)}") from err
         if done.errors:
             raise DagError("\n".join(done.errors))
         return done.runs

@@ -61,7 +61,7 @@ class Starter:
         name, given = await self._prepare(request)
         await self._start(name, given, WorkflowIDReusePolicy.REJECT_DUPLICATE)
         return Submitted(
-            request.dag_id, given.run_id or "", name, ui_url(self._config, name)
+            given.dag_id, given.run_id or "", name, ui_url(self._config, name)
         )
 
     async def start_again(self, request: SubmitRequest, card: RunCard | None) -> None:
@@ -103,6 +103,8 @@ class Starter:
         check_conf(request.conf)
         due = replace(request, run_after=request.run_after or now)
         dag = await self._checked(due, run_id, date)
+        if request.is_file:
+            request = replace(request, dag_id=dag.dag_id, dag_file=dag.file)
         name = workflow_id(request.dag_id, run_id)
         check_workflow_id(name)
         sealed = None
@@ -131,8 +133,8 @@ class Starter:
         self, request: SubmitRequest, run_id: str, date: str | None
     ) -> DagAnswer:
         question = DagQuestion(
-            request.dag_id,
-            request.dag_file,
+            "" if request.is_file else request.dag_id,
+            request.dag_id if request.is_file else request.dag_file,
             request.conf,
             run_id,
             date,
