@@ -129,6 +129,17 @@ def airflow_environment(config: Config) -> dict[str, str]:
     return defaults | config.airflow_env | fixed | _import_path(config)
 
 
+def may_refer_to_xcom(config: Config, text: str) -> bool:
+    """Whether an XCom may be a reference to a value that a worker has to fetch; another backend's may be any text."""
+    told = airflow_environment(config)
+    if told["AIRFLOW__CORE__XCOM_BACKEND"] != _XCOM_BACKEND:
+        return True
+    scheme, is_url, _ = told["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"].partition(
+        "://"
+    )
+    return text.startswith(f"{scheme}://") if is_url else "/" in text
+
+
 def may_have_remote_logs(config: Config) -> bool:
     """Whether Airflow may be configured to keep logs elsewhere; only Airflow itself knows for sure."""
     told = airflow_environment(config)

@@ -378,5 +378,7 @@ class DagExecutionResult:
     tasks_succeeded: int
     tasks_failed: int
     tasks: tuple[TaskRow, ...] = ()
-    """At most 100 rows, failed first; the rest by the query ``task_states``."""
+    """At most 100 rows, failed first."""
     tasks_total: int = 0
+    finale: str = ""
+    """All task instances and XComs, as ``workflows.finale`` writes them; empty: too large, or an earlier version's."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from temporalio.worker import Replayer
 from appliance.temporal.workflows.errand import AskApplianceWorker
 from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
 from tests.box import RunningBox, running_box
-from tests.faults.processes import until
+from tests.faults.processes import the_one, until
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
 
@@ -347,3 +349,22 @@ def _history(box: RunningBox, report: Report) -> WorkflowHistory:
 
 async def _connect(box: RunningBox) -> Client:
     return await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
+
+
+@pytest.mark.parametrize("dag_id", ["maps", "fails"])
+def test_a_run_that_has_ended_is_read_while_no_worker_answers(
+    box: RunningBox, dag_id: str
+) -> None:
+    report = Report(box, dag_id)
+    worker = the_one(box.process.pid, "appliance worker")
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        waited = box.appliance("runs", "wait", dag_id, report.run_id, "-o", "json")
+        pushed = box.appliance("xcoms", dag_id, report.run_id, "-o", "json")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+    assert (waited.code, waited.json) == (report.code, report.body)
+    assert len(waited.json["tasks"]) == len(report.tasks)
+    found = {(row["task_id"], row["map_index"], row["key"]) for row in pushed.json}
+    assert (pushed.code, found) == (0, report.xcoms.keys())

@@ -5,10 +5,9 @@ is deleted as soon as it has answered, so that it leaves nothing behind in the U
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,35 +17,28 @@ from temporalio.client import (
     WorkflowExecution,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
-    WorkflowFailureError,
 )
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from appliance.config.model import Config
 from appliance.dagfile.facts import FileError, ListedDag, Listing
-from appliance.dagrun.states import FINISHED, UNDER_WAY, TaskState
-from appliance.dagrun.tries import XComRow
 from appliance.errors import ConfigError, DagError, TemporalUnreachable, WaitTimeout
 from appliance.temporal import attributes, messages
-from appliance.temporal.client import cancelling, responding
+from appliance.temporal.client import cancelling, endings, responding
 from appliance.temporal.client.asking import Asker
 from appliance.temporal.client.backfills import Backfills
 from appliance.temporal.client.namespace import prepare
 from appliance.temporal.client.probing import probe
 from appliance.temporal.client.schedules import Schedules
 from appliance.temporal.client.starter import Starter
+from appliance.temporal.client.xcoms import XComs
 from appliance.temporal.connection import dial, ui_url, unreachable, workflow_id
-from appliance.temporal.limits import PAGE_ROWS
 from appliance.temporal.messages import (
     DagAnswer,
     DagExecutionResult,
     DagQuestion,
-    ResolveAnswer,
-    ResolveQuestion,
     Response,
     TaskRow,
-    XComQuestion,
 )
 from appliance.temporal.reports import (
     ProbeResult,
@@ -90,6 +82,7 @@ class Client:
         self._config = config
         queue = config.temporal.task_queue
         self._asker = Asker(client, queue, deadline=deadline)
+        self._xcoms = XComs(config, self._asker)
         self.scheduling = Schedules(client, queue, self._asker)
         self.backfills = Backfills(client, queue, self._asker)
 
@@ -120,7 +113,7 @@ class Client:
         """
         handle = self._client.get_workflow_handle(workflow)
         try:
-            await asyncio.wait_for(_end(handle), timeout_s)
+            await asyncio.wait_for(endings.end(handle), timeout_s)
         except TimeoutError as err:
             raise WaitTimeout(
                 f"{workflow} has not ended after {timeout_s:g} s; it goes on."
@@ -142,12 +135,12 @@ class Client:
             raise _no_run(workflow, err) from err
         if seen.workflow_type != messages.WORKFLOW:
             raise DagError(f"{workflow} is a workflow, but not a DAG run.")
-        result = await _outcome(handle, seen.status)
-        tasks = list(result.tasks) if result else []
+        result = await endings.outcome(handle, seen.status)
+        tasks = endings.tasks(result)
         if result is None or result.tasks_total > len(tasks):
             tasks = await self._states(handle) or tasks
         if seen.status != WorkflowExecutionStatus.RUNNING:
-            tasks = [_as_ended(row) for row in tasks]
+            tasks = [endings.as_ended(row) for row in tasks]
         dag_id, run_id = _names(seen, result)
         start = result.start_date if result else _iso(await self._began(seen))
         end = result.end_date if result else _iso(seen.close_time)
@@ -220,17 +213,10 @@ class Client:
             DagError: there is no such run.
         """
         handle = self._client.get_workflow_handle(workflow)
-        found: list[dict[str, Any]] = []
-        while True:
-            question = XComQuestion(start=len(found), limit=PAGE_ROWS)
-            try:
-                (page,) = await handle.query(messages.XCOMS_QUERY, [question])
-            except RPCError as err:
-                raise _no_run(workflow, err) from err
-            if page:
-                found += await self._resolved([XComRow(**row) for row in page])
-            if len(page) < PAGE_ROWS:
-                return found
+        try:
+            return await self._xcoms.of(handle)
+        except RPCError as err:
+            raise _no_run(workflow, err) from err
 
     async def dags(self) -> Listing:
         """Return what a worker finds in the DAG folder."""
@@ -247,17 +233,6 @@ class Client:
     async def probe(self) -> ProbeResult:
         """Say whether the server answers and a worker of ours polls it."""
         return await probe(self._client, self._config)
-
-    async def _resolved(self, rows: list[XComRow]) -> list[dict[str, Any]]:
-        text, length = "", 1
-        while len(text) < length:
-            question = ResolveQuestion(rows, start=len(text))
-            answer = await self._asker.ask(
-                messages.RESOLVE_XCOMS, question, ResolveAnswer
-            )
-            text, length = text + answer.text, answer.length
-        found: list[dict[str, Any]] = json.loads(text)
-        return found
 
     async def _list(self, query: str) -> list[RunRow]:
         began: dict[str, datetime] = {}
@@ -299,37 +274,6 @@ class Client:
         except (RPCError, temporalio.client.WorkflowQueryFailedError):
             return []  # no worker answers for it just now; the run itself is known
         return rows
-
-
-async def _end(handle: temporalio.client.WorkflowHandle[Any, Any]) -> None:
-    with suppress(WorkflowFailureError):
-        await handle.result()
-
-
-async def _outcome(
-    handle: temporalio.client.WorkflowHandle[Any, Any],
-    status: WorkflowExecutionStatus | None,
-) -> DagExecutionResult | None:
-    """Return what the workflow said at its end; None while it runs or when it said nothing."""
-    if status == WorkflowExecutionStatus.RUNNING:
-        return None
-    try:
-        body = await handle.result()
-    except WorkflowFailureError as err:
-        if not isinstance(err.cause, ApplicationError) or not err.cause.details:
-            return None
-        body = err.cause.details[0]
-    rows = tuple(TaskRow(**row) for row in body["tasks"])
-    return DagExecutionResult(**{**body, "tasks": rows})
-
-
-def _as_ended(row: TaskRow) -> TaskRow:
-    """Say what became of an instance whose run was terminated, and so could not say it."""
-    if row.state in FINISHED:
-        return row
-    is_under_way = row.state in UNDER_WAY
-    state = TaskState.FAILED if is_under_way else TaskState.SKIPPED
-    return replace(row, state=state.value)
 
 
 def _names(

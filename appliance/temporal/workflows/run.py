@@ -43,11 +43,8 @@ with workflow.unsafe.imports_passed_through():
         Wish,
         XComQuestion,
     )
-    from appliance.temporal.workflows import details, inputs, questions, reading
-    from appliance.temporal.workflows.description import (
-        concluded,
-        described,
-    )
+    from appliance.temporal.workflows import details, finale, inputs, questions, reading
+    from appliance.temporal.workflows.description import concluded, described
     from appliance.temporal.workflows.handover import Carried, CarriedTry, is_too_large
     from appliance.temporal.workflows.ledger import Ledger
     from appliance.temporal.workflows.past import Past
@@ -362,6 +359,8 @@ class ExecuteAirflowDagWorkflow:
         result = concluded(self._facts, self._finish.state, rows, ended=_iso_now())
         self._set_state(result.state)
         await self._telling.ended(self._finish.reason, result, rows)
+        assert self._machine is not None  # noqa: S101  # it has decided on the end
+        result = finale.onto(result, self._facts, self._machine, self._ledger)
         if result.state == "failed":
             raise ApplicationError(
                 details.failure(self._finish.reason, rows),
