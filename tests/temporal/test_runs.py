@@ -367,4 +367,4 @@ def test_a_run_that_has_ended_is_read_while_no_worker_answers(
     assert (waited.code, waited.json) == (report.code, report.body)
     assert len(waited.json["tasks"]) == len(report.tasks)
     found = {(row["task_id"], row["map_index"], row["key"]) for row in pushed.json}
-    assert (pushed.code, found) == (0, report.xcoms.keys())
+    assert (pushed.code, found) == (0, set(report.xcoms))
