@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from temporalio import activity, workflow
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -311,7 +311,7 @@ async def test_pauses_and_runs_of_schedules_outlive_a_change_of_version(
 async def test_what_cannot_be_read_is_refused_and_told_with_the_way_out(
     place: Place,
 ) -> None:
-    """It waits, without growing; once somebody has deleted what cannot be read, it begins."""
+    """It waits for that, and lets no run begin meanwhile."""
     name = dag_workflow_id("broken")
     async with place.working(StrangeDag):
         handle = await place.client.start_workflow(
@@ -338,4 +338,7 @@ async def test_what_cannot_be_read_is_refused_and_told_with_the_way_out(
         way_out = f"--workflow-id '{name}' --run-id {broken}"
         assert said.endswith(f"temporal workflow delete {way_out}")
         assert not entering.done()
-        entering.cancel()
+
+        await fresh.terminate()
+        with pytest.raises(WorkflowUpdateFailedError):
+            await entering
