@@ -84,7 +84,7 @@ async def test_a_file_outside_the_dag_folder_is_named_and_not_opened(
         ([{"dag_id": "shop", "run_type": "\n"}], "run_type: "),
         ([{"dag_id": "shop", "run_type": "nightly"}], "nightly"),
         ([{"dag_id": "shop", "dag_file": "../outside/evil.py"}], "no such file"),
-        ([{"dag_id": "shop", "dag_file": "ignored/evil.py"}], "no such file"),
+        ([{"dag_id": "shop", "dag_file": "ignored/evil.py"}], "no file of the DAG"),
         ([{"dag_id": "shop", "dag_file": "\ud800"}], "dag_file: "),
         ([{"dag_id": "shop", "logical_date": "0001-01-01T00:00+14:00"}], "logical_"),
         ([{"dag_id": "shop", "data_interval_start": "soon"}], "data_interval_start"),

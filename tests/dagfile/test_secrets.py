@@ -73,7 +73,7 @@ async def test_what_a_check_says_is_masked(box: Box) -> None:
         """
         from airflow.sdk import DAG, Param, Variable
         key = Variable.get("api_key")
-        dag = DAG("one", params={"n": Param(1, type="integer", title=key)})
+        dag = DAG("one", params={"n": Param("a", enum=["a", key])})
         """,
     )
 

@@ -1,6 +1,5 @@
 """A try that cannot begin fails with a reason, in its log too."""
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -56,24 +55,6 @@ async def test_secrets_that_cannot_be_opened_are_told_in_the_log(
 
 
 @pytest.mark.needs_airflow
-async def test_settings_that_airflow_does_not_survive_are_told_of(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    env = {"AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "no.such.CLASS"}
-    config = Config(file=tmp_path / "a.yaml", data=tmp_path, airflow_env=env)
-
-    async with Workshop(config, FakeVaults()):
-        while not caplog.messages:  # noqa: ASYNC110 - another process makes it true
-            await asyncio.sleep(0.1)
-
-    assert "custom logging config from no.such.CLASS" in capfd.readouterr().err
-    told = "one of Airflow's own settings (AIRFLOW__..., airflow.cfg) is wrong"
-    assert told in caplog.messages[0]
-    assert "Traceback" not in caplog.text
-
-
 def test_numbers_of_airflows_own_settings_count(tmp_path: Path) -> None:
     option = "CORE__MAX_MAP_LENGTH"
     env = {"AIRFLOW__CORE__MAX_MAP_LENGTH": "9"}

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.warm.control import Child, Zygote, ZygoteLostError
+from appliance.warm.control import (
+    Child,
+    Zygote,
+    ZygoteLostError,
+    ZygoteRefusedError,
+)
 from tests.taskrun.conftest import zygote_env
 
 pytestmark = [
@@ -155,5 +160,5 @@ async def test_many_forks_at_once(base: Zygote) -> None:
 
 
 async def test_zygote_that_cannot_start_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ZygoteLostError):
+    with pytest.raises(ZygoteRefusedError, match="No module named 'no'"):
         await Zygote.start(env=zygote_env(tmp_path), preload=["no.such.module"])
