@@ -40,6 +40,8 @@ async def health(
         parts["worker"] = answer.worker
         more = {"room": answer.room, "state": answer.state}
         parts |= {name: part for name, part in more.items() if part is not None}
+    if answer.ui is not None:
+        parts["ui"] = answer.ui
     lines = [f"{name:<9} {_line(part)}" for name, part in parts.items()]
     return Health(all(part.ok for part in parts.values()), tuple(lines))
 

@@ -293,7 +293,9 @@ class DagActivities:
     @activity.defn(name=messages.READ_DAG)
     async def read_dag(self, question: DagQuestion) -> DagAnswer:
         """Read a DAG and check that it can be run so; what speaks against it is the answer's ``refusal``."""
-        if wrong := names.objection(question.dag_id):
+        is_found_by_file = not question.dag_id and question.dag_file
+        wrong = names.objection(question.dag_id)
+        if wrong and not is_found_by_file:
             why = f"{names.shown(question.dag_id)!r} is no id of a DAG: {wrong}"
             return DagAnswer(refusal=why)
         if no_room := shortage(self._config):
@@ -316,7 +318,7 @@ class DagActivities:
             pools=pools,
             has_search_attributes=self._has_search_attributes,
         )
-        digest = digest_of(question.dag_id, question.run_id, answer)
+        digest = digest_of(found.dag_id, question.run_id, answer)
         return replace(answer, voucher=self._voucher(digest))
 
     @activity.defn(name=messages.LIST_DAGS)
