@@ -307,7 +307,7 @@ class DagActivities:
             return DagAnswer(refusal=str(err), dag_id=question.dag_id)
         worker = self._config.worker
         answer = DagAnswer(
-            dag_id=question.dag_id,
+            dag_id=found.dag_id,
             file=found.file,
             file_hash=found.file_hash,
             plan=found.plan,
