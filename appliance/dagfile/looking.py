@@ -41,7 +41,7 @@ class Lookout:
         self._tried_at = -float("inf")
         self._begun = 0
         self._ended = 0
-        self._looking: asyncio.Future[Walk] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self.trouble: str | None = None
         """Why there is no look at the folder as it is now."""
 
@@ -58,21 +58,20 @@ class Lookout:
             self.trouble = f"has not answered for {self._patience_s:g} s; a network file system may hang"
         return self._good
 
-    def _going_on(self) -> "asyncio.Future[Walk]":
+    def _going_on(self) -> "asyncio.Task[None]":
         """Return the look that goes on; begin one if none does."""
         if self._looking is None:
             self._begun += 1
-            now = self._clock()
-            self._looking = in_thread(lambda: self._look(now))
-            self._looking.add_done_callback(self._take)
+            self._looking = asyncio.create_task(self._look_once(self._clock()))
         return self._looking
 
-    def _take(self, looking: "asyncio.Future[Walk]") -> None:
-        self._looking = None
-        self._ended = self._begun
-        if looking.cancelled() or looking.exception() is not None:
-            return
-        walk = looking.result()
+    async def _look_once(self, now: float) -> None:
+        # What it finds is known before it is done: whoever comes in between would wait for what has ended, and never yield.
+        try:
+            walk = await in_thread(lambda: self._look(now))
+        finally:
+            self._looking = None
+            self._ended = self._begun
         self._tried_at = walk.taken_at
         self.trouble = walk.absent
         if walk.absent is None:

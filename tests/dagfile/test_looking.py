@@ -63,6 +63,24 @@ async def test_what_was_never_seen_is_nothing(disk: Disk) -> None:
     assert lookout.trouble is not None
 
 
+async def test_whoever_asks_at_whatever_moment_has_an_answer(disk: Disk) -> None:
+    """Also in between the end of a look and when those hear of it who wait; one who asked then kept all others waiting."""
+    lookout = Lookout(disk.look, clock=time.monotonic, patience_s=10)
+    answered = 0
+
+    async def ask_often() -> None:
+        nonlocal answered
+        for pause in range(50):
+            for _ in range(pause % 5):
+                await asyncio.sleep(0)
+            found = await lookout.look(0)
+            answered += found is not None
+
+    await asyncio.gather(*(ask_often() for _ in range(20)))
+
+    assert answered == 1000
+
+
 async def test_who_asks_amid_a_look_gets_the_next(disk: Disk) -> None:
     """What was saved meanwhile may have been passed already."""
     lookout = Lookout(disk.look, clock=time.monotonic, patience_s=10)
