@@ -24,6 +24,8 @@ RUN_COLUMNS = (
     "start_date",
     "end_date",
 )
+MOST_CHARS = 200
+"""Of a value in the table; all of it is in ``-o json``."""
 XCOM_COLUMNS = ("task_id", "map_index", "key", "value")
 
 
@@ -120,11 +122,17 @@ def xcoms(box: Box, /, *, dag_id: str, run_id: str, output: str) -> None:
         {
             **row,
             "map_index": None if row["map_index"] < 0 else row["map_index"],
-            "value": json.dumps(row["value"], ensure_ascii=False),
+            "value": _cut(json.dumps(row["value"], ensure_ascii=False)),
         }
         for row in rows
     ]
     print_table(XCOM_COLUMNS, shown)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MOST_CHARS:
+        return text
+    return f"{text[:MOST_CHARS]}... ({len(text) - MOST_CHARS} more, see -o json)"
 
 
 async def known(server: Server, dag_id: str, run_id: str) -> "Submitted":

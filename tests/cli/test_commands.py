@@ -98,6 +98,19 @@ def test_no_runs_is_an_empty_list_for_programs(enter: Type, server: FakeServer) 
     assert json.loads(enter("runs", "list", "my_dag", "-o", "json").stdout) == []
 
 
+def test_long_values_are_cut_in_the_table_and_whole_for_programs(
+    enter: Type, server: FakeServer
+) -> None:
+    value = "x" * 1000
+    server.found_xcoms = [{"task_id": "a", "map_index": -1, "key": "k", "value": value}]
+
+    shown = enter("xcoms", "my_dag", RUN_ID).stdout
+    (row,) = json.loads(enter("xcoms", "my_dag", RUN_ID, "-o", "json").stdout)
+
+    assert f'"{"x" * 199}... (802 more, see -o json)' in shown
+    assert row["value"] == value
+
+
 def test_runs_wait_exits_as_the_run_ended(enter: Type) -> None:
     failed = FakeServer(story=(ended("failed"),))
 
