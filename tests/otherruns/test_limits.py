@@ -259,7 +259,12 @@ def test_a_run_asks_the_default_pool_as_soon_as_it_is_made_smaller(
         let_go(*range(3, 7))
         done = box.appliance("runs", "wait", "crowds", "c", timeout_s=100)
     finally:
+        changes = box.output().count("in force now: pools")
         told.write_text(before)
+        until(
+            "the former pools are in force",
+            lambda: box.output().count("in force now: pools") > changes,
+        )
 
     assert done.code == 0, done.stdout + done.stderr
 
