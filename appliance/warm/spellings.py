@@ -219,6 +219,8 @@ _NO_KEY = re.compile(
 _NO_RULE = re.compile(
     r"trigger_rule must be one of .*received '(\w+)'"
     r"|'TriggerRule' has no attribute '(\w+)'"
+    # Before Python 3.12 an enum tells no more than the name.
+    r"|AttributeError: ([A-Z]+(?:_[A-Z]+)*)(?:\n|$)"
 )
 
 
@@ -296,7 +298,7 @@ def _arguments(error: str) -> Iterable[str]:
 
 def _rules(error: str) -> Iterable[str]:
     for match in _NO_RULE.finditer(error):
-        name = (match[1] or match[2]).lower()
+        name = (match[1] or match[2] or match[3]).lower()
         if name in _RULES:
             yield f"there is no trigger rule {name}. Write {_RULES[name]} instead"
 
