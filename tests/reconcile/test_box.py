@@ -192,7 +192,7 @@ def test_a_backfill(box: RunningBox, look: Looker) -> None:
 
 def progress(**runs: int) -> dict[str, Any]:
     counts = dict.fromkeys(("waiting", "running", "succeeded", "failed", "skipped"), 0)
-    return {"dag_id": "hourly", **counts, **runs}
+    return {"dag_id": "hourly", "errors": [], **counts, **runs}
 
 
 def test_a_backfill_that_cannot_be(box: RunningBox, look: Looker) -> None:
