@@ -167,13 +167,17 @@ class Connection(socketserver.BaseRequestHandler):
     server: Rebound
 
     def handle(self) -> None:
-        """Give the page, or pass on everything."""
+        """Give the page, or pass on everything.
+
+        The request is awaited first: a browser opens connections before it needs them.
+        """
+        asked = self.request.recv(65536)
         if self.server.now is None:
-            self.request.recv(65536)
             head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n"
             self.request.sendall(f"{head}\r\n<p id=evil>Cats!".encode())
             return
         with socket.create_connection(self.server.now) as other:
+            other.sendall(asked)
             threading.Thread(
                 target=passed, args=(self.request, other), daemon=True
             ).start()
