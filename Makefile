@@ -33,7 +33,7 @@ OLDEST := python3.11
 test-oldest: ## Run the tests of children and DAG files with Python 3.11
 	$(MAKE) VENV=.venv-oldest PYTHON=$(OLDEST) .venv-oldest/.dev
 	.venv-oldest/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
-	.venv-oldest/bin/pytest tests/warm tests/taskrun tests/dagfile tests/examples
+	.venv-oldest/bin/pytest tests/forkserver tests/taskrun tests/dagfile tests/examples
 
 parity: $(DEV) ## Compare N random DAGs with Airflow's own scheduler; SEED repeats what it printed
 	$(BIN)/python -m tests.parity $(N) $(SEED)

@@ -21,7 +21,7 @@ def main() -> NoReturn:
         _end_well_when_told()
 
     def command() -> "click.Command":
-        from appliance.cli.program import appliance
+        from appliance.cli.main import appliance
 
         return appliance
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from appliance.cli.program import appliance
+from appliance.cli.main import appliance
 from appliance.cli.submission import submit
 from appliance.config import load, schema
 from tests.conftest import ROOT

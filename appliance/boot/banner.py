@@ -12,7 +12,7 @@ _HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class BannerFacts:
     """What the worker saw while it came up."""
 
     version: str
@@ -25,7 +25,7 @@ class Facts:
     seconds: Mapping[str, float] | None = None
     """After how long each part was there, in order: ``{"temporal": 0.4, ...}``."""
     data_warning: str | None = None
-    """Why the data folder is not safe: ``appliance.boot.volume``."""
+    """Why the data folder is not safe: ``appliance.boot.data_volume``."""
     active: Sequence[str] = ()
     """Schedules that begin active."""
     paused: Sequence[str] = ()
@@ -36,7 +36,7 @@ class Facts:
     """What else someone should look at, a sentence each."""
 
 
-def banner(config: Config, facts: Facts, *, cwd: Path) -> str:
+def banner(config: Config, facts: BannerFacts, *, cwd: Path) -> str:
     """Return the text, one fact a line and the warnings last."""
     data_note = "" if facts.data_warning is None else "  (NOT SAFE, see below)"
     rows = [
@@ -61,7 +61,7 @@ def banner(config: Config, facts: Facts, *, cwd: Path) -> str:
     return "\n".join([*lines, *(f"WARNING   {warning}" for warning in warnings)])
 
 
-def _took(facts: Facts) -> str:
+def _took(facts: BannerFacts) -> str:
     parts = [f"{part} {took:.1f} s" for part, took in (facts.seconds or {}).items()]
     return f" ({', '.join(parts)})" if parts else ""
 
@@ -81,7 +81,7 @@ def _config(config: Config, cwd: Path) -> str:
     return f"{where}: {connections}, {variables}{noted}"
 
 
-def _dags(config: Config, facts: Facts, cwd: Path) -> str:
+def _dags(config: Config, facts: BannerFacts, cwd: Path) -> str:
     if not config.runs_worker:
         return "none, this is a server without a worker"
     dags = _count(len(facts.dag_ids), "DAG")
@@ -89,7 +89,7 @@ def _dags(config: Config, facts: Facts, cwd: Path) -> str:
     return f"{_shown(config.dags.folder, cwd)}: {dags}, {errors}"
 
 
-def _schedules(facts: Facts) -> list[tuple[str, str]]:
+def _schedules(facts: BannerFacts) -> list[tuple[str, str]]:
     if not facts.active and not facts.paused:
         return []
     text = f"{len(facts.active)} begin active, {len(facts.paused)} paused"

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from appliance.config.model import Config
-from appliance.temporal.reports import PartHealth, ProbeResult
+from appliance.temporal.health import PartHealth, ProbeResult
 
 _TIMEOUT_S = 4.0
 

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.boot.privacy import close
-from appliance.config.access import closed, denied
+from appliance.boot.file_permissions import close
+from appliance.config.file_access import closed, denied
 from appliance.config.model import Config
 from appliance.config.sizes import size
 from appliance.errors import ApplianceError

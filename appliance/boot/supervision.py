@@ -21,9 +21,9 @@ from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 from supervisor.states import SupervisorStates  # type: ignore[import-untyped]
 from supervisor.supervisord import Supervisor  # type: ignore[import-untyped]
 
-from appliance.boot.endurance import Endurance
+from appliance.boot.restart_limit import RestartLimit
+from appliance.forkserver.process_tree import adopt_orphans, kill_children
 from appliance.terminal import ShownBytes
-from appliance.warm.kin import adopt_orphans, kill_children
 
 
 def supervise(conf: Path, *, cannot_start: Callable[[], bool]) -> str | None:
@@ -105,7 +105,7 @@ class _Supervision(Supervisor):  # type: ignore[misc]
         super().__init__(options)
         self._cannot_start = cannot_start
         self.reason: str | None = None
-        self._endurance = Endurance()
+        self._endurance = RestartLimit()
 
     def runforever(self) -> None:
         """Run the loop; ``run`` has just dropped all subscriptions."""

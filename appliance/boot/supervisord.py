@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.boot.tether import ONLY
+from appliance.boot.die_with_parent import ONLY
 from appliance.config.model import Config, TemporalSettings
 from appliance.errors import ConfigError
 
@@ -162,7 +162,7 @@ def _guard(config: Config, programs: Programs) -> str:
     return _program(
         "guard",
         [
-            *(str(programs.python), "-I", "-m", "appliance.boot.guard"),
+            *(str(programs.python), "-I", "-m", "appliance.boot.ui_guard"),
             f"{settings.ui_ip}:{settings.ui_port}",
             f"{programs.ui[0]}:{programs.ui[1]}",
             *([settings.ui_hosts] if settings.ui_hosts else []),
@@ -214,7 +214,7 @@ def _program(
 ) -> str:
     """Return the section of one program; ``only``: the variables it has, None for all."""
     names = () if only is None else (f"{ONLY}{','.join(only)}",)
-    tethered = [str(python), "-m", "appliance.boot.tether", *names, *command]
+    tethered = [str(python), "-m", "appliance.boot.die_with_parent", *names, *command]
     return _PROGRAM.format(
         name=name,
         command=_escaped(shlex.join(tethered)),

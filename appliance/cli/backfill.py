@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.cli.box import Box, pass_box
-from appliance.cli.command import Command, Interrupted
+from appliance.cli.context import CommandContext, pass_context
+from appliance.cli.exit_codes import Command, Interrupted
 from appliance.cli.output import output_option, print_json, print_table
-from appliance.cli.values import json_object, moment
+from appliance.cli.param_types import json_object, moment
 
 if TYPE_CHECKING:
-    from appliance.temporal.orders import BackfillProgress, BackfillRequest, Reprocess
+    from appliance.backfills.messages import (
+        BackfillProgress,
+        BackfillRequest,
+        Reprocess,
+    )
 
 
 @click.command(
@@ -45,9 +49,9 @@ if TYPE_CHECKING:
 @click.option("--detach", is_flag=True, help="Do not wait for its end.")
 @click.option("--cancel", is_flag=True, help="End the backfill of DAG_ID that goes on.")
 @output_option
-@pass_box
+@pass_context
 def backfill(
-    box: Box,
+    box: CommandContext,
     /,
     *,
     dag_id: str,
@@ -67,7 +71,6 @@ def backfill(
         box.ask(lambda server: server.backfills.cancel(dag_id))
         click.echo(f"Asked the backfill of {dag_id} to end.")
         return
-    from appliance.temporal.orders import BackfillRequest
 
     if from_date is None or to_date is None:
         raise click.UsageError("Give --from and --to, a date or a time each.")
@@ -86,7 +89,7 @@ def backfill(
         _make(box, request, output, is_waiting=not detach)
 
 
-def _plan(box: Box, request: "BackfillRequest", output: str) -> None:
+def _plan(box: CommandContext, request: "BackfillRequest", output: str) -> None:
     runs = box.ask(lambda server: server.backfills.plan(request))
     rows = [
         {
@@ -107,7 +110,7 @@ def _plan(box: Box, request: "BackfillRequest", output: str) -> None:
 
 
 def _make(
-    box: Box, request: "BackfillRequest", output: str, *, is_waiting: bool
+    box: CommandContext, request: "BackfillRequest", output: str, *, is_waiting: bool
 ) -> None:
     name = box.ask(lambda server: server.backfills.start(request))
     if not is_waiting:

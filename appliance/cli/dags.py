@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.cli.box import Box, Server, pass_box
-from appliance.cli.command import Group
+from appliance.cli.context import CommandContext, Server, pass_context
+from appliance.cli.exit_codes import Group
 from appliance.cli.output import output_option, print_json, print_table
 from appliance.cli.schedules import next_runs, print_coming, print_steered
-from appliance.cli.typos import no_dag
+from appliance.cli.suggestions import no_dag
 from appliance.errors import DagError
+from appliance.schedules.messages import ScheduleRow, Verb
 
 if TYPE_CHECKING:
-    from appliance.dagfile.facts import ListedDag, Listing
-    from appliance.temporal.orders import ScheduleRow, Verb
+    from appliance.dagfile.models import ListedDag, Listing
 
 DAG_COLUMNS = ("dag_id", "file", "owners", "schedule", "is_paused", "description")
 
@@ -27,8 +27,8 @@ def dags() -> None:
 
 @dags.command("list", epilog="Example: appliance dags list")
 @output_option
-@pass_box
-def list_dags(box: Box, /, *, output: str) -> None:
+@pass_context
+def list_dags(box: CommandContext, /, *, output: str) -> None:
     """List the DAGs of the folder."""
 
     async def look(server: Server) -> "tuple[Listing, dict[str, ScheduleRow]]":
@@ -51,8 +51,8 @@ def list_dags(box: Box, /, *, output: str) -> None:
 @dags.command(epilog="Example: appliance dags show my_dag")
 @click.argument("dag_id")
 @output_option
-@pass_box
-def show(box: Box, /, *, dag_id: str, output: str) -> None:
+@pass_context
+def show(box: CommandContext, /, *, dag_id: str, output: str) -> None:
     """Show what is known of a DAG: its file, its schedule, whether it is paused, its params."""
 
     async def look(server: Server) -> dict[str, Any]:
@@ -104,8 +104,8 @@ def _params(params: dict[str, dict[str, Any]]) -> list[str]:
 @dags.command(epilog="Example: appliance dags pause my_dag")
 @click.argument("dag_ids", nargs=-1, required=True)
 @output_option
-@pass_box
-def pause(box: Box, /, *, dag_ids: tuple[str, ...], output: str) -> None:
+@pass_context
+def pause(box: CommandContext, /, *, dag_ids: tuple[str, ...], output: str) -> None:
     """Start no more runs by the schedules of DAGs; submitting them still works."""
     _steer(box, "pause", dag_ids, output)
 
@@ -113,8 +113,8 @@ def pause(box: Box, /, *, dag_ids: tuple[str, ...], output: str) -> None:
 @dags.command(epilog="Example: appliance dags unpause my_dag")
 @click.argument("dag_ids", nargs=-1, required=True)
 @output_option
-@pass_box
-def unpause(box: Box, /, *, dag_ids: tuple[str, ...], output: str) -> None:
+@pass_context
+def unpause(box: CommandContext, /, *, dag_ids: tuple[str, ...], output: str) -> None:
     """Let the schedules of DAGs start runs; missed ones follow catchup."""
     _steer(box, "resume", dag_ids, output)
 
@@ -123,8 +123,8 @@ def unpause(box: Box, /, *, dag_ids: tuple[str, ...], output: str) -> None:
 @click.argument("dag_id")
 @click.option("-n", "--number", default=1, show_default=True, help="How many.")
 @output_option
-@pass_box
-def next_(box: Box, /, *, dag_id: str, number: int, output: str) -> None:
+@pass_context
+def next_(box: CommandContext, /, *, dag_id: str, number: int, output: str) -> None:
     """Show when a DAG's own schedule makes its next runs, paused or not."""
 
     async def ask(server: Server) -> list[dict[str, Any]]:
@@ -145,8 +145,8 @@ def next_(box: Box, /, *, dag_id: str, number: int, output: str) -> None:
 
 @dags.command(epilog="Example: appliance dags errors -o json")
 @output_option
-@pass_box
-def errors(box: Box, /, *, output: str) -> None:
+@pass_context
+def errors(box: CommandContext, /, *, output: str) -> None:
     """List the DAG files that cannot be read, and why; exits 1 when there are any, as Airflow does."""
     found = box.ask(lambda server: server.dags()).errors
     if output == "json":
@@ -164,7 +164,9 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.rstrip().splitlines())
 
 
-def _steer(box: Box, verb: "Verb", dag_ids: tuple[str, ...], output: str) -> None:
+def _steer(
+    box: CommandContext, verb: "Verb", dag_ids: tuple[str, ...], output: str
+) -> None:
     """Steer every schedule of some DAGs, that of the file and those of appliance.yaml."""
 
     async def ask(server: Server) -> list[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.background import background
-from appliance.cli.box import Box, pass_box
-from appliance.cli.command import Command
+from appliance.cli.context import CommandContext, pass_context
+from appliance.cli.exit_codes import Command
+from appliance.cli.temporary_appliance import background
 
 RUN_ID = "demo"
 """Never used already, as the data folder is new."""
@@ -17,8 +17,8 @@ RUN_ID = "demo"
 
 @click.command(cls=Command, epilog="Example: appliance demo")
 @click.argument("dag_id", default="my_data_pipeline")
-@pass_box
-def demo(box: Box, /, *, dag_id: str) -> None:
+@pass_context
+def demo(box: CommandContext, /, *, dag_id: str) -> None:
     """Run an example on a private appliance and show the outcome.
 
     DAG_ID is my_data_pipeline unless given. The data folder of the appliance is new, and

@@ -2,8 +2,8 @@
 
 import click
 
-from appliance.cli.box import Box, pass_box
-from appliance.cli.command import Group
+from appliance.cli.context import CommandContext, pass_context
+from appliance.cli.exit_codes import Group
 
 
 @click.group(cls=Group)
@@ -12,8 +12,8 @@ def key() -> None:
 
 
 @key.command("list", epilog="Example: appliance key list")
-@pass_box
-def list_keys(box: Box, /) -> None:
+@pass_context
+def list_keys(box: CommandContext, /) -> None:
     """Name every key by its fingerprint, the current one first."""
     from appliance.temporal.keyring import Keyring
 
@@ -22,8 +22,8 @@ def list_keys(box: Box, /) -> None:
 
 
 @key.command(epilog="Example: appliance key rotate")
-@pass_box
-def rotate(box: Box, /) -> None:
+@pass_context
+def rotate(box: CommandContext, /) -> None:
     """Make a fresh key the current one; what older ones sealed still opens."""
     from appliance.temporal.keyring import rotate as put_fresh
 

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from appliance.cli.box import START_S, Box, pass_box
-from appliance.cli.command import Command
+from appliance.cli.context import START_S, CommandContext, pass_context
+from appliance.cli.exit_codes import Command
+from appliance.cli.log_tail import LogTail
 from appliance.cli.output import output_option
-from appliance.cli.tail import LogTail
-from appliance.cli.typos import near
+from appliance.cli.suggestions import near
 from appliance.errors import ConfigError, DagError
 
 if TYPE_CHECKING:
     from appliance.config.model import Config
-    from appliance.temporal.reports import RunReport
+    from appliance.runs.reports import RunReport
 
 EPILOG = """\b
 Examples:
@@ -33,9 +33,9 @@ Examples:
 @click.option("--try", "try_number", metavar="N", type=int, help="This try.")
 @click.option("--follow", is_flag=True, help="Print lines as they come, until the end.")
 @output_option
-@pass_box
+@pass_context
 def logs(
-    box: Box,
+    box: CommandContext,
     /,
     *,
     dag_id: str,
@@ -65,7 +65,7 @@ def logs(
         nothing = False
         click.echo(line)
     if nothing:
-        from appliance.config.access import closed, denied
+        from appliance.config.file_access import closed, denied
 
         if shut := closed(config.data / "logs"):
             raise ConfigError(denied(shut, "read", tail.folder))
@@ -90,7 +90,7 @@ def _meant(run: Path, task_id: str | None) -> str:
 
 
 def _follow(
-    box: Box, config: "Config", tail: LogTail, *, dag_id: str, run_id: str
+    box: CommandContext, config: "Config", tail: LogTail, *, dag_id: str, run_id: str
 ) -> None:
     import asyncio
 

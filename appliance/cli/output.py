@@ -13,8 +13,8 @@ from appliance.terminal import coloured as painted
 from appliance.terminal import shown
 
 if TYPE_CHECKING:
+    from appliance.runs.reports import RunReport
     from appliance.temporal.messages import TaskRow
-    from appliance.temporal.reports import RunReport
 
 MOST_ROWS = 100
 """Task rows in a table; all of them are in ``-o json``."""

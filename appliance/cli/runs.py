@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.cli.box import START_S, Box, Server, pass_box
-from appliance.cli.command import Command, Group
+from appliance.cli.context import START_S, CommandContext, Server, pass_context
+from appliance.cli.exit_codes import Command, Group
 from appliance.cli.output import output_option, print_json, print_table
-from appliance.cli.typos import find, require_dag
-from appliance.cli.values import SECONDS
+from appliance.cli.param_types import SECONDS
+from appliance.cli.suggestions import find, require_dag
+from appliance.sockets.submit_request import Submitted
 
 if TYPE_CHECKING:
-    from appliance.temporal.reports import RunReport, RunRow, Submitted
+    from appliance.runs.reports import RunReport, RunRow
 
 RUN_COLUMNS = (
     "dag_id",
@@ -37,8 +38,8 @@ def runs() -> None:
 @runs.command("list", epilog="Example: appliance runs list my_dag -o json")
 @click.argument("dag_id")
 @output_option
-@pass_box
-def list_runs(box: Box, /, *, dag_id: str, output: str) -> None:
+@pass_context
+def list_runs(box: CommandContext, /, *, dag_id: str, output: str) -> None:
     """List the runs of DAG_ID, newest first."""
 
     async def look(server: Server) -> "list[RunRow]":
@@ -67,9 +68,15 @@ def list_runs(box: Box, /, *, dag_id: str, output: str) -> None:
     help="Stop waiting after S seconds; the run goes on.",
 )
 @output_option
-@pass_box
+@pass_context
 def wait(
-    box: Box, /, *, dag_id: str, run_id: str, timeout: float | None, output: str
+    box: CommandContext,
+    /,
+    *,
+    dag_id: str,
+    run_id: str,
+    timeout: float | None,
+    output: str,
 ) -> None:
     """Wait for the end of a run; print and exit as 'submit --wait' does."""
     import asyncio
@@ -90,8 +97,8 @@ def wait(
 @click.command(cls=Command, epilog="Example: appliance cancel my_dag RUN_ID")
 @click.argument("dag_id")
 @click.argument("run_id")
-@pass_box
-def cancel(box: Box, /, *, dag_id: str, run_id: str) -> None:
+@pass_context
+def cancel(box: CommandContext, /, *, dag_id: str, run_id: str) -> None:
     """End a run and its running tasks."""
 
     async def end(server: Server) -> None:
@@ -107,8 +114,8 @@ def cancel(box: Box, /, *, dag_id: str, run_id: str) -> None:
 @click.argument("dag_id")
 @click.argument("run_id")
 @output_option
-@pass_box
-def xcoms(box: Box, /, *, dag_id: str, run_id: str, output: str) -> None:
+@pass_context
+def xcoms(box: CommandContext, /, *, dag_id: str, run_id: str, output: str) -> None:
     """Print what the tasks of a run pushed."""
 
     async def pushed(server: Server) -> list[dict[str, Any]]:
@@ -137,8 +144,6 @@ def _cut(text: str) -> str:
 
 async def known(server: Server, dag_id: str, run_id: str) -> "Submitted":
     """Find a run. Raises: DagError when there is none."""
-    from appliance.temporal.reports import Submitted
-
     report = await server.report(await find(server, dag_id, run_id))
     return Submitted(
         dag_id=dag_id,

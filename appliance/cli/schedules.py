@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.cli.box import Box, Server, pass_box
-from appliance.cli.command import Group
+from appliance.cli.context import CommandContext, Server, pass_context
+from appliance.cli.exit_codes import Group
 from appliance.cli.output import output_option, print_json, print_table
-from appliance.cli.typos import near
-from appliance.cli.values import json_object
+from appliance.cli.param_types import json_object
+from appliance.cli.suggestions import near
 from appliance.errors import DagError
 
 if TYPE_CHECKING:
-    from appliance.temporal.orders import ScheduleList, ScheduleRow, Verb
+    from appliance.schedules.messages import ScheduleList, ScheduleRow, Verb
 
 COLUMNS = ("name", "dag_id", "schedule", "state", "next_run", "last_run", "source")
 
@@ -26,8 +26,8 @@ def schedules() -> None:
 
 @schedules.command("list", epilog="Example: appliance schedules list")
 @output_option
-@pass_box
-def list_schedules(box: Box, /, *, output: str) -> None:
+@pass_context
+def list_schedules(box: CommandContext, /, *, output: str) -> None:
     """List all schedules, and what keeps others from being one."""
     found = box.ask(lambda server: server.scheduling.schedules())
     if output == "json":
@@ -48,8 +48,8 @@ def list_schedules(box: Box, /, *, output: str) -> None:
     "-n", "--number", default=5, show_default=True, help="How many next runs."
 )
 @output_option
-@pass_box
-def show(box: Box, /, *, name: str, number: int, output: str) -> None:
+@pass_context
+def show(box: CommandContext, /, *, name: str, number: int, output: str) -> None:
     """Show one schedule and its next runs."""
     row, coming = box.ask(lambda server: _with_next(server, name, number))
     if output == "json":
@@ -66,8 +66,8 @@ def show(box: Box, /, *, name: str, number: int, output: str) -> None:
 @schedules.command(epilog="Example: appliance schedules pause nightly")
 @click.argument("names", nargs=-1, required=True)
 @output_option
-@pass_box
-def pause(box: Box, /, *, names: tuple[str, ...], output: str) -> None:
+@pass_context
+def pause(box: CommandContext, /, *, names: tuple[str, ...], output: str) -> None:
     """Start no more runs of these schedules; those under way go on."""
     _steer(box, "pause", names, output)
 
@@ -75,8 +75,8 @@ def pause(box: Box, /, *, names: tuple[str, ...], output: str) -> None:
 @schedules.command(epilog="Example: appliance schedules resume nightly")
 @click.argument("names", nargs=-1, required=True)
 @output_option
-@pass_box
-def resume(box: Box, /, *, names: tuple[str, ...], output: str) -> None:
+@pass_context
+def resume(box: CommandContext, /, *, names: tuple[str, ...], output: str) -> None:
     """Go on with these schedules; missed runs follow the schedule's catchup."""
     _steer(box, "resume", names, output)
 
@@ -92,8 +92,10 @@ def resume(box: Box, /, *, names: tuple[str, ...], output: str) -> None:
     help="Instead of the schedule's own.",
 )
 @output_option
-@pass_box
-def trigger(box: Box, /, *, name: str, conf: dict[str, Any], output: str) -> None:
+@pass_context
+def trigger(
+    box: CommandContext, /, *, name: str, conf: dict[str, Any], output: str
+) -> None:
     """Start a run of a schedule now, paused or not."""
     started = box.ask(
         lambda server: server.scheduling.steer("trigger", (name,), conf or None)
@@ -113,7 +115,9 @@ def print_steered(verb: "Verb", names: Sequence[str], word: str, output: str) ->
         click.echo(f"{word}: {', '.join(names)}")
 
 
-def _steer(box: Box, verb: "Verb", names: tuple[str, ...], output: str) -> None:
+def _steer(
+    box: CommandContext, verb: "Verb", names: tuple[str, ...], output: str
+) -> None:
     box.ask(lambda server: server.scheduling.steer(verb, names))
     print_steered(verb, names, f"{verb.capitalize()}d", output)
 

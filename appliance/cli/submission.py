@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.cli.box import START_S, Box, Server, pass_box
-from appliance.cli.command import Command, Interrupted
+from appliance.cli.context import START_S, CommandContext, Server, pass_context
+from appliance.cli.exit_codes import Command, Interrupted
 from appliance.cli.output import output_option, print_json, print_report
-from appliance.cli.values import NO_TIME, SECONDS, json_object, moment_or_none
+from appliance.cli.param_types import NO_TIME, SECONDS, json_object, moment_or_none
 from appliance.dagrun.states import RunState, TaskState
 from appliance.errors import RunFailed, UsageError
+from appliance.sockets.submit_request import SubmitRequest, Submitted
 
 if TYPE_CHECKING:  # submit --help must be instant.
     from appliance.cli.waiting import LiveAccount
     from appliance.config.model import Config, Secrets
-    from appliance.temporal.reports import RunReport, SubmitRequest, Submitted
+    from appliance.runs.reports import RunReport
 
 EPILOG = """\b
 Examples:
@@ -78,9 +79,9 @@ Exit codes: 0 success, 1 the run failed, 2 usage, configuration or DAG,
     help="Stop waiting after S seconds; the run goes on.",
 )
 @output_option
-@pass_box
+@pass_context
 def submit(
-    box: Box,
+    box: CommandContext,
     /,
     *,
     dag_id: str,
@@ -94,8 +95,7 @@ def submit(
     **asked: Any,
 ) -> None:
     """Start one run of a DAG; print where to watch it."""
-    from appliance.temporal.client.door import knock
-    from appliance.temporal.reports import SubmitRequest
+    from appliance.sockets.submit_client import knock
 
     if timeout is not None and not (wait or follow):
         raise UsageError("--timeout is for waiting: add --wait or --follow.")
@@ -167,10 +167,10 @@ async def submit_dag(
         WaitTimeout: ``timeout_s`` passed.
     """
     from appliance.cli.waiting import wait_for
-    from appliance.temporal.client.parting import parting
-    from appliance.temporal.reports import RunReport, SubmitRequest
+    from appliance.runs.reports import RunReport
+    from appliance.temporal.sdk_threads import parting
 
-    box = Box()
+    box = CommandContext()
     request = SubmitRequest(
         dag_id=dag_id,
         dag_file=dag_file,
@@ -194,7 +194,7 @@ async def submit_dag(
 
 
 async def _submit(
-    box: Box,
+    box: CommandContext,
     config: "Config",
     request: "SubmitRequest",
     how: How,
@@ -258,7 +258,7 @@ def _where_to_look(report: "RunReport") -> str:
 
 
 def _live_account(config: "Config", run: "Submitted", how: How) -> "LiveAccount":
-    from appliance.cli.tail import LogTail
+    from appliance.cli.log_tail import LogTail
     from appliance.cli.waiting import LiveAccount
 
     def say(text: str) -> None:
@@ -288,7 +288,10 @@ def _dated(logical_date: str | None) -> dict[str, Any]:
 def _secrets(connections: Path | None, variables: Path | None) -> "Secrets | None":
     if connections is None and variables is None:
         return None
-    from appliance.config.exports import read_connections, read_variables
+    from appliance.config.airflow_formats.exports import (
+        read_connections,
+        read_variables,
+    )
     from appliance.config.model import Secrets
 
     return Secrets(

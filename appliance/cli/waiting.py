@@ -5,15 +5,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from appliance.cli.box import Server
-from appliance.cli.command import Interrupted
+from appliance.cli.context import Server
+from appliance.cli.exit_codes import Interrupted
 from appliance.cli.output import coloured, task_name
 from appliance.dagrun.states import FINISHED
 from appliance.errors import TemporalUnreachable, WaitTimeout
-from appliance.temporal.reports import RunReport, Submitted
+from appliance.runs.reports import RunReport
+from appliance.sockets.submit_request import Submitted
 
 if TYPE_CHECKING:
-    from appliance.cli.tail import LogTail
+    from appliance.cli.log_tail import LogTail
 
 LOOK_EVERY_S = 0.5
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.config import fields
-from appliance.config.connections import connections
-from appliance.config.document import Source, Value, read_file
+from appliance.config.airflow_formats.connections import connections
+from appliance.config.airflow_formats.variables import variables
+from appliance.config.interpolation import Interpolation
 from appliance.config.model import Pool, Secrets
 from appliance.config.pools import pools
 from appliance.config.problems import Problems
-from appliance.config.references import References
-from appliance.config.variables import variables
+from appliance.config.yaml_values import Source, Value, read_file
 
 _FILES = ("airflow_settings.yaml", "airflow_settings.yml")
 _SECTIONS = frozenset({"connections", "pools", "variables"})
@@ -44,7 +44,7 @@ class Settings:
 
 
 def read(
-    project: Path | None, *, references: References, problems: Problems
+    project: Path | None, *, references: Interpolation, problems: Problems
 ) -> Settings:
     """Read the settings of a project; empty without one.
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from appliance.config.document import Value
 from appliance.config.problems import Problems, unknown_key
 from appliance.config.sizes import parsed
+from appliance.config.yaml_values import Value
 
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

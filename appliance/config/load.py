@@ -12,18 +12,25 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from appliance.config import astro, environment, limits, overrides, remotelogs, schema
-from appliance.config.access import closed, denied
-from appliance.config.connections import connections as read_map
-from appliance.config.document import Source, Value, read_file, read_text
+from appliance.config import (
+    airflow_environment,
+    astro,
+    machine_limits,
+    overrides,
+    remote_logs,
+    schema,
+)
+from appliance.config.airflow_formats.connections import connections as read_map
+from appliance.config.file_access import closed, denied
+from appliance.config.interpolation import Interpolation
 from appliance.config.model import (
     Config,
     Connection,
     DiskSettings,
     Secrets,
 )
-from appliance.config.problems import Place, Problems
-from appliance.config.references import References
+from appliance.config.problems import Problems, SourceLocation
+from appliance.config.yaml_values import Source, Value, read_file, read_text
 
 _DEFAULT_FILE = Path("conf/appliance.yaml")
 _DEFAULT_DATA = Path(".appliance")
@@ -58,7 +65,7 @@ APPLIANCE_CONF names such a file already, and the health check reads nothing but
 
 def data_folder(environ: Mapping[str, str], *, cwd: Path) -> Path:
     """Return the data folder, which no file can move. See ``load``."""
-    env = _environment(References(environ, folder=cwd), Problems())
+    env = _environment(Interpolation(environ, folder=cwd), Problems())
     return overrides.absolute(
         cwd / env.get("APPLIANCE_DATA", _home(env, cwd) / _DEFAULT_DATA)
     )
@@ -72,7 +79,7 @@ def load(
     environ: Mapping[str, str],
     *,
     cwd: Path,
-    machine: limits.Machine | None = None,
+    machine: machine_limits.Machine | None = None,
     in_force: Mapping[str, Any] | None = None,
 ) -> Config:
     """Read what this box is told.
@@ -89,7 +96,7 @@ def load(
         ConfigError: with everything that is wrong, one line a problem.
     """
     problems = Problems()
-    references = References(environ, folder=cwd)
+    references = Interpolation(environ, folder=cwd)
     env = _environment(references, problems)
     home = _home(env, cwd)
     file = cwd / env.get("APPLIANCE_CONF", home / _DEFAULT_FILE)
@@ -109,21 +116,21 @@ def load(
         project=project,
         role=overrides.role(env, told, problems),
         temporal=overrides.temporal(env, told, problems),
-        worker=overrides.worker(told, machine or limits.machine()),
+        worker=overrides.worker(told, machine or machine_limits.machine()),
         dags=overrides.dags(env, told, (cwd, project or home), problems),
         disk=DiskSettings(**schema.under(told, "disk")),
         schedules=told.get("schedules", ()),
         secrets=_secrets(told, settings.secrets, _kept_in_files(env, given), problems),
         pools=told.get("pools", {}) | settings.pools,
-        airflow_env=environment.airflow_variables(given),
+        airflow_env=airflow_environment.airflow_variables(given),
         temporal_env=_temporal_variables(env),
         python_path=env.get("PYTHONPATH", ""),
         key_path=overrides.absolute(cwd / key_file) if key_file else None,
         told=schema.until_restart(told),
     )
     overrides.check_role(config, env, problems)
-    environment.check(config.airflow_env, problems)
-    remotelogs.check(environment.airflow_environment(config), problems)
+    airflow_environment.check(config.airflow_env, problems)
+    remote_logs.check(airflow_environment.airflow_environment(config), problems)
     problems.check()
     return replace(
         config,
@@ -133,7 +140,7 @@ def load(
     )
 
 
-def _environment(references: References, problems: Problems) -> dict[str, str]:
+def _environment(references: Interpolation, problems: Problems) -> dict[str, str]:
     env, wrong = references.environment(_IN_FILES)
     for name, what in wrong.items():
         problems.add(name, what)
@@ -168,7 +175,10 @@ def _kept_in_files(
     found = {}
     for name in env.keys() - given.keys():
         if name.startswith(_CONNECTION):
-            conn_id, place = name.removeprefix(_CONNECTION).lower(), Place(name, 1, 1)
+            conn_id, place = (
+                name.removeprefix(_CONNECTION).lower(),
+                SourceLocation(name, 1, 1),
+            )
             where = f"what {name}_FILE names"
             found[conn_id] = Value(name, place, place, env[name], env[name], where)
     return found
@@ -194,7 +204,7 @@ def _told(
     env: Mapping[str, str],
     *,
     cwd: Path,
-    references: References,
+    references: Interpolation,
     problems: Problems,
 ) -> dict[str, Any]:
     """Read the file, or what APPLIANCE_CONFIG holds: attribute of ``Config`` → value."""
@@ -219,7 +229,7 @@ def _told(
 
 
 def _in_environment(
-    text: str, cwd: Path, references: References, problems: Problems
+    text: str, cwd: Path, references: Interpolation, problems: Problems
 ) -> Value | None:
     if _YAML_PATH.fullmatch(text.strip()):
         what = "holds the whole file; the path of one goes into APPLIANCE_CONF"
@@ -233,7 +243,7 @@ def _warnings(env: Mapping[str, str], config: Config) -> tuple[str, ...]:
     found = []
     if "TEMPORAL_HOST" in env and "TEMPORAL_ADDRESS" not in env:
         found.append("TEMPORAL_HOST is an old name, write TEMPORAL_ADDRESS.")
-    ignored = environment.ignored(config.airflow_env)
+    ignored = airflow_environment.ignored(config.airflow_env)
     if ignored:
         found.append(
             "No effect here, as there is no Airflow scheduler, web server or "

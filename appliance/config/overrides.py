@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from appliance.config import kinds, limits, schema
+from appliance.config import machine_limits, schema, value_types
 from appliance.config.model import (
     Config,
     DagSettings,
@@ -83,16 +83,16 @@ def _ui_hosts(env: Mapping[str, str], problems: Problems) -> str | None:
     written = env.get(variable)
     if not written:
         return None
-    found = kinds.names_of_hosts(written)
+    found = value_types.names_of_hosts(written)
     if found is None:
-        what = f"expected {kinds.HOST_NAMES}, not {repeatable(written)}"
+        what = f"expected {value_types.HOST_NAMES}, not {repeatable(written)}"
         problems.add(variable, what)
     return found
 
 
 def _check_addresses(env: Mapping[str, str], problems: Problems) -> None:
     for name in ("TEMPORAL_ADDRESS", "TEMPORAL_HOST"):
-        if name in env and not kinds.is_address(env[name]):
+        if name in env and not value_types.is_address(env[name]):
             what = "expected host:port, such as temporal.example.com:7233"
             problems.add(name, f"{what}, not {repeatable(env[name])}")
 
@@ -113,9 +113,9 @@ def _check_ports(
         problems.add_for(f"temporal.{written[-1]}", what)
 
 
-def worker(told: Mapping[str, Any], machine: limits.Machine) -> WorkerSettings:
+def worker(told: Mapping[str, Any], machine: machine_limits.Machine) -> WorkerSettings:
     """Return how tasks are run; how many at once, the machine says unless somebody does."""
-    default: dict[str, Any] = {"parallelism": limits.parallelism(machine)}
+    default: dict[str, Any] = {"parallelism": machine_limits.parallelism(machine)}
     return WorkerSettings(**(default | schema.under(told, "worker")))
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from appliance.config import fields
-from appliance.config.document import Value
-from appliance.config.kinds import Kind
 from appliance.config.model import Pool
 from appliance.config.problems import Problems
+from appliance.config.value_types import Kind
+from appliance.config.yaml_values import Value
 
 _KEYS = frozenset({"slots", "include_deferred", "description"})
 _NO_LIMIT = -1

@@ -10,7 +10,7 @@ _MOST_REPEATED = 60
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class SourceLocation:
     """Where something is written; line and column count from 1."""
 
     file: str
@@ -25,14 +25,14 @@ class Problems:
     """Collects problems; nothing is raised before everything was looked at."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[Place | str, str]] = []
-        self.places: dict[str, Place] = {}
+        self._found: list[tuple[SourceLocation | str, str]] = []
+        self.places: dict[str, SourceLocation] = {}
         """Where each key that says something is written."""
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def add(self, where: Place | str, what: str) -> None:
+    def add(self, where: SourceLocation | str, what: str) -> None:
         """Note a problem at a place in a file or in an environment variable."""
         if (where, what) not in self._found:
             self._found.append((where, what))
@@ -88,7 +88,7 @@ def repeatable(text: str) -> str:
     return f"'{text}'"
 
 
-def _order(found: tuple[Place | str, str]) -> tuple[bool, str, int, int]:
+def _order(found: tuple[SourceLocation | str, str]) -> tuple[bool, str, int, int]:
     where = found[0]
     if isinstance(where, str):
         return True, where, 0, 0

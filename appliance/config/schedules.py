@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from appliance.config import fields
-from appliance.config.document import Value
 from appliance.config.model import ScheduleSettings
 from appliance.config.problems import Problems
+from appliance.config.yaml_values import Value
 
 _KEYS = frozenset(
     {

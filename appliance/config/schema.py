@@ -12,11 +12,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from appliance.config import fields, kinds, pools
-from appliance.config.document import Value
-from appliance.config.kinds import Kind
+from appliance.config import fields, pools, value_types
 from appliance.config.model import Config
 from appliance.config.problems import Problems
+from appliance.config.value_types import Kind
+from appliance.config.yaml_values import Value
 
 ROLES = ("all", "server", "worker")
 _MOST_PARALLELISM = 1000
@@ -38,13 +38,13 @@ class Key:
 
 KEYS: Mapping[str, Key] = {
     "connections": Key(
-        kinds.connection_map(),
+        value_types.connection_map(),
         "secrets.connections",
         "Airflow connections by id, as a URI or as a mapping.",
         is_live=True,
     ),
     "variables": Key(
-        kinds.variable_map(),
+        value_types.variable_map(),
         "secrets.variables",
         "Airflow variables by key; what is not text becomes JSON.",
         is_live=True,
@@ -55,93 +55,95 @@ KEYS: Mapping[str, Key] = {
         "Airflow pools by name, as a number of slots or as a mapping.",
         is_live=True,
     ),
-    "role": Key(kinds.choice(*ROLES), "role", "Which half of the appliance this is."),
+    "role": Key(
+        value_types.choice(*ROLES), "role", "Which half of the appliance this is."
+    ),
     "retention": Key(
-        kinds.duration(least="1h"),
+        value_types.duration(least="1h"),
         "temporal.retention_s",
         "How long finished runs, their logs and XComs are kept: 12h, 30d.",
     ),
     "worker.parallelism": Key(
-        kinds.whole(1, _MOST_PARALLELISM), "worker.parallelism", "Tasks at once."
+        value_types.whole(1, _MOST_PARALLELISM), "worker.parallelism", "Tasks at once."
     ),
     "worker.grace": Key(
-        kinds.duration(),
+        value_types.duration(),
         "worker.grace_s",
         "How long running tasks get to end when the appliance stops.",
     ),
     "worker.on_lost": Key(
-        kinds.choice("retry", "fail"),
+        value_types.choice("retry", "fail"),
         "worker.on_lost",
         "What becomes of a task whose worker died.",
         is_live=True,
     ),
     "worker.max_lost": Key(
-        kinds.whole(0, _MOST_LOST),
+        value_types.whole(0, _MOST_LOST),
         "worker.max_lost",
         "How many times retry is done for one task of a run.",
         is_live=True,
     ),
-    "dags.folder": Key(kinds.text(), "dags.folder", "Where the DAG files are."),
+    "dags.folder": Key(value_types.text(), "dags.folder", "Where the DAG files are."),
     "dags.plugins": Key(
-        kinds.text(), "dags.plugins_folder", "Where Airflow plugins are."
+        value_types.text(), "dags.plugins_folder", "Where Airflow plugins are."
     ),
     "dags.max_age": Key(
-        kinds.duration(),
+        value_types.duration(),
         "dags.max_age_s",
         "How long a parsed file is used again while nothing in the folder changed.",
     ),
     "dags.schedules": Key(
-        kinds.choice("paused", "active", "ignore"),
+        value_types.choice("paused", "active", "ignore"),
         "dags.schedules",
         "Whether the schedules of DAG files begin paused or active, or are not looked at.",
         is_live=True,
     ),
     "disk.floor": Key(
-        kinds.size(),
+        value_types.size(),
         "disk.floor_bytes",
         "Free disk space in the data folder below which no new run is accepted.",
     ),
     "disk.logs": Key(
-        kinds.size(),
+        value_types.size(),
         "disk.logs_bytes",
         "What logs may take; beyond it those of the oldest runs are removed.",
     ),
     "schedules": Key(
-        kinds.schedule_map(),
+        value_types.schedule_map(),
         "schedules",
         "Runs by the clock, by a name of your own, whatever DAG files say.",
         is_live=True,
     ),
     "temporal.address": Key(
-        kinds.address(),
+        value_types.address(),
         "temporal.address",
         "host:port of a Temporal server to use; without it one is started here.",
     ),
     "temporal.namespace": Key(
-        kinds.text(), "temporal.namespace", "The namespace runs are in."
+        value_types.text(), "temporal.namespace", "The namespace runs are in."
     ),
     "temporal.task_queue": Key(
-        kinds.text(), "temporal.task_queue", "The task queue workers poll."
+        value_types.text(), "temporal.task_queue", "The task queue workers poll."
     ),
     "temporal.ip": Key(
-        kinds.ip(), "temporal.ip", "What the bundled server's API listens on."
+        value_types.ip(), "temporal.ip", "What the bundled server's API listens on."
     ),
     "temporal.port": Key(
-        kinds.port(), "temporal.port", "The port of the bundled server's API."
+        value_types.port(), "temporal.port", "The port of the bundled server's API."
     ),
     "temporal.ui_ip": Key(
-        kinds.ip(), "temporal.ui_ip", "What the bundled UI listens on."
+        value_types.ip(), "temporal.ui_ip", "What the bundled UI listens on."
     ),
     "temporal.ui_port": Key(
-        kinds.port(), "temporal.ui_port", "The port of the bundled UI."
+        value_types.port(), "temporal.ui_port", "The port of the bundled UI."
     ),
     "temporal.ui_hosts": Key(
-        kinds.host_names(),
+        value_types.host_names(),
         "temporal.ui_hosts",
         "Names people reach the UI by, besides localhost and addresses: a proxy's.",
     ),
     "temporal.metrics_port": Key(
-        kinds.port(), "temporal.metrics_port", "The port of the server's metrics."
+        value_types.port(), "temporal.metrics_port", "The port of the server's metrics."
     ),
 }
 SECTIONS: Mapping[str, str] = {

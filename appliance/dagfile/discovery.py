@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from appliance.dagfile.facts import FileError
-from appliance.dagfile.place import Place, output_to
-from appliance.dagfile.tree import Level, levels, why_not
-from appliance.warm import datagrams
-from appliance.warm.seams import listing
+from appliance.dagfile.dag_location import DagLocation, output_to
+from appliance.dagfile.folder_tree import FolderLevel, levels, why_not
+from appliance.dagfile.models import FileError
+from appliance.forkserver import datagrams
+from appliance.forkserver.airflow_internals import listing
 
 _SUFFIXES = (".py", ".zip")
 
@@ -23,11 +23,11 @@ def list_files(args: dict[str, Any], fds: list[int]) -> NoReturn:
     """List the DAG files, relative to the DAG folder, and errors over the channel; then end.
 
     Args:
-        args: As ``Place`` reads them.
+        args: As ``DagLocation`` reads them.
         fds: The channel, and where to say what goes wrong.
     """
     channel = socket.socket(fileno=fds[0])
-    place = Place.of(args)
+    place = DagLocation.of(args)
     with output_to(fds[1]):
         place.put_on_path()  # might_contain_dag_callable may be the user's
         found = _Search(place.root)
@@ -55,7 +55,7 @@ class _Search:
         found = listing.dag_files(self._root, paths, self._failed)
         return sorted(Path(path).relative_to(self._root).as_posix() for path in found)
 
-    def _wanted(self, level: Level) -> list[str]:
+    def _wanted(self, level: FolderLevel) -> list[str]:
         """Return the files of a folder to examine; what is ignored in it is forgotten."""
         rules = self._rules[level.path] = self._rules_of(level)
         level.folders[:] = [
@@ -72,7 +72,7 @@ class _Search:
             and self._can_be_read(entry)
         ]
 
-    def _rules_of(self, level: Level) -> listing.Rules:
+    def _rules_of(self, level: FolderLevel) -> listing.Rules:
         above = self._rules.get(level.above, ())
         file = Path(level.path, listing.IGNORE_FILE)
         if file.name not in {entry.name for entry in level.files}:

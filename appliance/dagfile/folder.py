@@ -1,7 +1,7 @@
 """The DAG folder: DAGs by id, their files kept read, as of now.
 
 The worker's side; everything that runs a line of the user's runs in a child
-(``appliance.dagfile.readers``). The processes that have a file read are replaced as soon as
+(``appliance.dagfile.parse_host``). The processes that have a file read are replaced as soon as
 anything in the folders has changed, and after ``max_age_s``. While the folder is not there, or does not
 answer, all stays what it was: tries go on, no DAG is lost.
 """
@@ -14,10 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from appliance.config.limits import machine
+from appliance.config.machine_limits import machine
 from appliance.config.model import DagSettings
-from appliance.dagfile import inside, refused
-from appliance.dagfile.facts import (
+from appliance.dagfile import containment, error_messages
+from appliance.dagfile.dag_zygotes import DagZygotes, LateError, most_held
+from appliance.dagfile.file_stamps import FolderStamps, walk
+from appliance.dagfile.folder_scan import FolderScan, in_time
+from appliance.dagfile.index import FileIndex, KnownFile, combined
+from appliance.dagfile.models import (
     CheckedDag,
     DagFacts,
     FileError,
@@ -25,14 +29,10 @@ from appliance.dagfile.facts import (
     OpenFile,
     Refusal,
 )
-from appliance.dagfile.held import HeldFiles, LateError, most_held
-from appliance.dagfile.index import Index, Known, combined
-from appliance.dagfile.looking import Lookout, in_time
-from appliance.dagfile.readers import Answers, ReaderError, Readers
-from appliance.dagfile.walk import Walk, walk
-from appliance.dagrun.conf import objection
+from appliance.dagfile.parse_host import Answers, ParseError, ParseHost
+from appliance.dagrun.run_conf import objection
 from appliance.errors import DagError
-from appliance.warm.control import ForkError, Zygote, ZygoteLostError
+from appliance.forkserver.control import ForkError, Zygote, ZygoteLostError
 
 _FRESH_S = 0.5
 """How old a look at the folder may be when a try opens a file."""
@@ -65,16 +65,16 @@ class DagFolder:
         self._root = root.absolute()
         self._settings = settings
         self._clock = clock
-        self._readers = Readers(
+        self._readers = ParseHost(
             root=self._root, zygote=zygote, settings=settings, answers=answers
         )
-        self._index = Index(
+        self._index = FileIndex(
             root=self._root,
             readers=self._readers,
             max_age_s=settings.max_age_s,
             clock=clock,
         )
-        self._held = HeldFiles(
+        self._held = DagZygotes(
             max_age_s=settings.max_age_s,
             most=most_held(machine()),
             clock=clock,
@@ -86,7 +86,9 @@ class DagFolder:
         )
         # A package installed there may be what a file lacks.
         packages = Path(sysconfig.get_path("purelib"))
-        self._lookout = Lookout(lambda now: walk(folders, now, packages), clock=clock)
+        self._lookout = FolderScan(
+            lambda now: walk(folders, now, packages), clock=clock
+        )
         self._refreshing: asyncio.Task[None] | None = None
 
     def replace_zygote(self, zygote: Zygote) -> None:
@@ -130,7 +132,9 @@ class DagFolder:
         why = self._lookout.trouble
         return () if why is None else (FileError(str(self._root), None, why),)
 
-    def _refresh(self, files: Sequence[str], now: Walk, *, only_broken: bool) -> None:
+    def _refresh(
+        self, files: Sequence[str], now: FolderStamps, *, only_broken: bool
+    ) -> None:
         """Have files read again that are due for their age, once nobody waits for it."""
         if self._lookout.trouble or (self._refreshing and not self._refreshing.done()):
             return
@@ -161,7 +165,7 @@ class DagFolder:
         """
         try:
             return await self._readers.ask_timetables(questions)
-        except ReaderError as death:
+        except ParseError as death:
             error = self._readers.file_error("timetables", death)
             raise DagError(str(error)) from death
 
@@ -197,14 +201,14 @@ class DagFolder:
             file = await self._find(dag_id, now)
         else:
             named = dag_file
-            file = await in_time(lambda: refused.relative(named, self._root))
+            file = await in_time(lambda: error_messages.relative(named, self._root))
         opened = await self._open(file, now)
-        dag_id = dag_id or refused.only_in(opened)
+        dag_id = dag_id or error_messages.only_in(opened)
         facts = opened.dags.get(dag_id)
         if facts is None:
-            raise refused.not_in_file(dag_id, opened)
+            raise error_messages.not_in_file(dag_id, opened)
         if facts.refusals:
-            raise refused.features(file, dag_id, facts.refusals)
+            raise error_messages.features(file, dag_id, facts.refusals)
         question = {
             "dag_id": dag_id,
             "conf": dict(conf or {}),
@@ -225,7 +229,7 @@ class DagFolder:
         now = await self._look_at_all()
         opened = await self._open(await self._find(dag_id, now), now)
         if dag_id not in opened.dags:
-            raise refused.not_in_file(dag_id, opened)
+            raise error_messages.not_in_file(dag_id, opened)
         return opened.dags[dag_id]
 
     async def _interval(
@@ -233,7 +237,7 @@ class DagFolder:
     ) -> tuple[str | None, str | None]:
         try:
             told = await self._readers.check(opened.zygote, opened.file, question)
-        except ReaderError as death:
+        except ParseError as death:
             error = self._readers.file_error(opened.file, death)
             raise DagError(str(error)) from death
         if "error" in told:
@@ -246,7 +250,7 @@ class DagFolder:
 
     # --- finding a DAG by its id
 
-    async def _find(self, dag_id: str, now: Walk) -> str:
+    async def _find(self, dag_id: str, now: FolderStamps) -> str:
         files = await self._index.files(now)
         likely = await in_time(lambda: self._index.likely(dag_id, files, now))
         if len(likely) == 1:  # the usual case: what reads it now is what runs it
@@ -258,7 +262,7 @@ class DagFolder:
             known = await self._index.know_all(files, now)
             holders = [file for file, item in known.items() if dag_id in item.dags]
         if len(holders) > 1:
-            raise refused.ambiguous(dag_id, sorted(holders))
+            raise error_messages.ambiguous(dag_id, sorted(holders))
         if holders:
             return holders[0]
         broken = [error for file in likely for error in known[file].errors]
@@ -267,9 +271,9 @@ class DagFolder:
         ids = [other for item in known.values() for other in item.dags]
         errors = [error for item in known.values() for error in item.errors]
         errors += self._index.errors
-        raise refused.unknown(dag_id, ids, errors, self._root)
+        raise error_messages.unknown(dag_id, ids, errors, self._root)
 
-    async def _open_quietly(self, file: str, now: Walk) -> None:
+    async def _open_quietly(self, file: str, now: FolderStamps) -> None:
         try:
             await self._open(file, now)
         except DagError:
@@ -277,7 +281,7 @@ class DagFolder:
 
     # --- the folders as they are
 
-    async def _look(self, max_age_s: float) -> Walk:
+    async def _look(self, max_age_s: float) -> FolderStamps:
         """Return how the folders are, or were when they were to be seen last.
 
         Raises:
@@ -288,7 +292,7 @@ class DagFolder:
             raise self._unseen()
         return now
 
-    async def _look_at_all(self) -> Walk:
+    async def _look_at_all(self) -> FolderStamps:
         """Return how the folders are now.
 
         Raises:
@@ -304,13 +308,13 @@ class DagFolder:
 
     # --- files held open
 
-    async def _open(self, file: str, now: Walk) -> OpenFile:
+    async def _open(self, file: str, now: FolderStamps) -> OpenFile:
         return await self._held.open(file, now.digest, lambda: self._start(file, now))
 
-    async def _start(self, file: str, now: Walk) -> OpenFile:
+    async def _start(self, file: str, now: FolderStamps) -> OpenFile:
         if self._lookout.trouble is not None:
             raise LateError(str(self._unseen()))
-        await inside.require(file, self._root, lambda: self._index.files(now))
+        await containment.require(file, self._root, lambda: self._index.files(now))
         path = self._root / file
         if not await in_time(path.is_file):
             raise DagError(
@@ -318,7 +322,7 @@ class DagFolder:
             )
         try:
             reading = await self._readers.read(file, is_kept=True)
-        except ReaderError as death:
+        except ParseError as death:
             known = self._index.remember_death(file, death, now)
             raise _of(known) from death
         known = self._index.remember(file, reading, now)
@@ -338,7 +342,7 @@ class DagFolder:
         )
 
 
-def _of(known: Known) -> DagError:
+def _of(known: KnownFile) -> DagError:
     kind = LateError if known.is_kept else DagError
     return kind("\n".join(map(str, known.errors)))
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from appliance.config.model import DEFAULT_POOL
-from appliance.dagfile import refused
-from appliance.dagfile.facts import FileError, ListedDag, Listing, Refusal
-from appliance.dagfile.readers import ReaderError, ReaderLate, Readers, Reading
-from appliance.dagfile.walk import Walk
+from appliance.dagfile import error_messages
+from appliance.dagfile.file_stamps import FolderStamps
+from appliance.dagfile.models import FileError, ListedDag, Listing, Refusal
+from appliance.dagfile.parse_host import ParsedFile, ParseError, ParseHost, ParseTimeout
 
 _LOG = logging.getLogger(__name__)
 _LEAST_S = 30.0
@@ -27,7 +27,7 @@ _MOST_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownFile:
     """What is remembered of a file that was read."""
 
     dags: Mapping[str, ListedDag]
@@ -68,14 +68,14 @@ class _Listed:
     """Sum of the names of those that are."""
 
 
-class Index:
+class FileIndex:
     """Facts about files; no process is kept for them."""
 
     def __init__(
         self,
         *,
         root: Path,
-        readers: Readers,
+        readers: ParseHost,
         max_age_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -84,19 +84,19 @@ class Index:
         self._max_age_s = max_age_s
         self._clock = clock
         self._listed: _Listed | None = None
-        self._known: dict[str, Known] = {}
-        self._learning: dict[tuple[str, str], asyncio.Task[Known]] = {}
+        self._known: dict[str, KnownFile] = {}
+        self._learning: dict[tuple[str, str], asyncio.Task[KnownFile]] = {}
 
-    async def files(self, now: Walk) -> tuple[str, ...]:
+    async def files(self, now: FolderStamps) -> tuple[str, ...]:
         """Return the files Airflow would read, relative to the DAG folder; those of before if there is no new list."""
         if self._listed is None or self._listed.digest != now.digest:
             self._listed = await self._list(now)
         return self._listed.files
 
-    async def _list(self, now: Walk) -> _Listed:
+    async def _list(self, now: FolderStamps) -> _Listed:
         try:
             files, errors = await self._readers.list_files()
-        except ReaderError as death:
+        except ParseError as death:
             error = self._readers.file_error(str(self._root), death)
             files = self._listed.files if self._listed else ()
             return _Listed("", files, (error,), now.digest, now.digest)
@@ -111,12 +111,14 @@ class Index:
         """What of the folder could not be looked at when it was listed last."""
         return self._listed.errors if self._listed else ()
 
-    def likely(self, dag_id: str, files: Iterable[str], now: Walk) -> list[str]:
+    def likely(self, dag_id: str, files: Iterable[str], now: FolderStamps) -> list[str]:
         """Return the files that have this id, or may have it by their text."""
         needle = dag_id.encode()
         return [file for file in files if self._may_have(file, dag_id, needle, now)]
 
-    def _may_have(self, file: str, dag_id: str, needle: bytes, now: Walk) -> bool:
+    def _may_have(
+        self, file: str, dag_id: str, needle: bytes, now: FolderStamps
+    ) -> bool:
         known = self._known.get(file)
         if known and dag_id in known.dags:
             return True
@@ -124,12 +126,12 @@ class Index:
             return False
         return _mentions(self._root / file, needle)
 
-    def _is_current(self, file: str, known: Known, now: Walk) -> bool:
+    def _is_current(self, file: str, known: KnownFile, now: FolderStamps) -> bool:
         basis = self._basis(file, known.sources, now, is_broken=known.is_broken)
         return known.basis == basis
 
     async def refresh(
-        self, files: Iterable[str], now: Walk, *, only_broken: bool
+        self, files: Iterable[str], now: FolderStamps, *, only_broken: bool
     ) -> None:
         """Read those again, one by one, that are due for their age."""
         for file in files:
@@ -146,8 +148,8 @@ class Index:
         return found
 
     async def know_all(
-        self, files: Iterable[str], now: Walk, max_age_s: float | None = None
-    ) -> dict[str, Known]:
+        self, files: Iterable[str], now: FolderStamps, max_age_s: float | None = None
+    ) -> dict[str, KnownFile]:
         """Return what is known of each, reading those that may have changed.
 
         Args:
@@ -162,7 +164,7 @@ class Index:
         )
         return dict(zip(names, found, strict=True))
 
-    def remember(self, file: str, reading: Reading, now: Walk) -> Known:
+    def remember(self, file: str, reading: ParsedFile, now: FolderStamps) -> KnownFile:
         """Keep what was just read."""
         report = reading.report
         sources = tuple(report["sources"])
@@ -190,14 +192,16 @@ class Index:
             known = self._known[file] = replace(known, failures=0)
         return known
 
-    def remember_death(self, file: str, death: ReaderError, now: Walk) -> Known:
+    def remember_death(
+        self, file: str, death: ParseError, now: FolderStamps
+    ) -> KnownFile:
         """Keep that reading it ended the process."""
         errors = (self._readers.file_error(file, death),)
-        if isinstance(death, ReaderLate) and (before := self._unchanged(file, now)):
+        if isinstance(death, ParseTimeout) and (before := self._unchanged(file, now)):
             return self._keep_on(file, before, errors)
         return self._keep(file, {}, errors, (), now)
 
-    def _unchanged(self, file: str, now: Walk) -> Known | None:
+    def _unchanged(self, file: str, now: FolderStamps) -> KnownFile | None:
         """Return what is known of a file that has DAGs, if nothing it depends on has changed."""
         known = self._known.get(file)
         if known is None or not known.dags:
@@ -205,8 +209,8 @@ class Index:
         return known if self._is_current(file, known, now) else None
 
     def _keep_on(
-        self, file: str, before: Known, errors: tuple[FileError, ...]
-    ) -> Known:
+        self, file: str, before: KnownFile, errors: tuple[FileError, ...]
+    ) -> KnownFile:
         _LOG.warning(
             "%s cannot be read again in time; it goes on as it was read before, as nothing has changed",
             file,
@@ -222,14 +226,14 @@ class Index:
         dags: Mapping[str, ListedDag],
         errors: tuple[FileError, ...],
         sources: tuple[str, ...],
-        now: Walk,
+        now: FolderStamps,
         weights: Mapping[str, int] | None = None,
-    ) -> Known:
+    ) -> KnownFile:
         is_broken = bool(errors) and not dags
         basis = self._basis(file, sources, now, is_broken=is_broken)
         before = self._known.get(file)
         failures = before.failures if before and before.basis == basis else 0
-        known = self._known[file] = Known(
+        known = self._known[file] = KnownFile(
             dags,
             errors,
             weights or {},
@@ -241,7 +245,7 @@ class Index:
         return known
 
     def _basis(
-        self, file: str, sources: Iterable[str], now: Walk, *, is_broken: bool
+        self, file: str, sources: Iterable[str], now: FolderStamps, *, is_broken: bool
     ) -> str:
         """Sum up what decides what is in a file; of an unlisted walk, everything does.
 
@@ -252,7 +256,9 @@ class Index:
         names = self._listed.names if self._listed and is_broken else ""
         return support + names + now.digest_of([str(self._root / file), *sources])
 
-    async def _know(self, file: str, now: Walk, max_age_s: float | None) -> Known:
+    async def _know(
+        self, file: str, now: FolderStamps, max_age_s: float | None
+    ) -> KnownFile:
         known = self._known.get(file)
         if known is not None and self._is_current(file, known, now):
             own_s = known.trusted_s(self._max_age_s)
@@ -261,16 +267,16 @@ class Index:
                 return known
         return await self._once((file, now.digest), self._learn(file, now))
 
-    async def _learn(self, file: str, now: Walk) -> Known:
+    async def _learn(self, file: str, now: FolderStamps) -> KnownFile:
         try:
             reading = await self._readers.read(file, is_kept=False)
-        except ReaderError as death:
+        except ParseError as death:
             return self.remember_death(file, death, now)
         return self.remember(file, reading, now)
 
     async def _once(
-        self, key: tuple[str, str], learning: Coroutine[Any, Any, Known]
-    ) -> Known:
+        self, key: tuple[str, str], learning: Coroutine[Any, Any, KnownFile]
+    ) -> KnownFile:
         """Share one reading among all who want the same version of a file."""
         task = self._learning.get(key)
         if task is None:
@@ -281,7 +287,7 @@ class Index:
         return await asyncio.shield(task)
 
 
-def combined(known: Mapping[str, Known]) -> Listing:
+def combined(known: Mapping[str, KnownFile]) -> Listing:
     """Return the DAGs of some files, each id once, and the errors, ids in several files among them."""
     holders: dict[str, list[ListedDag]] = {}
     for _, item in sorted(known.items()):
@@ -289,7 +295,7 @@ def combined(known: Mapping[str, Known]) -> Listing:
             holders.setdefault(dag_id, []).append(dag)
     errors = [error for item in known.values() for error in item.errors]
     for dags in holders.values():
-        errors += [refused.duplicate(dag, dags) for dag in dags[1:]]
+        errors += [error_messages.duplicate(dag, dags) for dag in dags[1:]]
     return Listing(
         tuple(holders[dag_id][0] for dag_id in sorted(holders)), tuple(errors)
     )
@@ -297,7 +303,7 @@ def combined(known: Mapping[str, Known]) -> Listing:
 
 def _refusal(file: str, dag_id: str, told: Iterable[Mapping[str, Any]]) -> str | None:
     found = [Refusal(**refusal) for refusal in told]
-    return str(refused.features(file, dag_id, found)) if found else None
+    return str(error_messages.features(file, dag_id, found)) if found else None
 
 
 def heaviest(plans: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -12,7 +12,7 @@ else. A timetable travels as the JSON Airflow's serialized DAG has, so no DAG fi
     limit        how many slots to answer with at most
     run_type     "scheduled" or "backfill"
 
-and its answer ``{slots: [...]}`` or ``{error}``; ``Slot`` of ``appliance.dagrun.slots`` says what a slot is. A timetable
+and its answer ``{slots: [...]}`` or ``{error}``; ``Slot`` of ``appliance.dagrun.timing`` says what a slot is. A timetable
 that does not answer in time is interrupted, and ``{is_asked: false}`` is said of those there was no time for.
 
 Source: Airflow 3.3: ``serialization/definitions/dag.py`` (``next_dagrun_info``, ``iter_dagrun_infos_between``).
@@ -30,20 +30,20 @@ from typing import Any, NoReturn
 
 from airflow.timetables.assets import AssetOrTimeSchedule
 
-from appliance.dagfile.place import Place, output_to
-from appliance.warm import datagrams, seams
-from appliance.warm.seams import timetables
+from appliance.dagfile.dag_location import DagLocation, output_to
+from appliance.forkserver import airflow_internals, datagrams
+from appliance.forkserver.airflow_internals import timetables
 
 
 def answer(args: dict[str, Any], fds: list[int]) -> NoReturn:
     """Answer ``questions`` in order over the channel; then end.
 
     Args:
-        args: As ``Place`` reads them, and the ``questions``.
+        args: As ``DagLocation`` reads them, and the ``questions``.
         fds: The channel, and where to write output.
     """
     channel = socket.socket(fileno=fds[0])
-    place = Place.of(args)
+    place = DagLocation.of(args)
     with output_to(fds[1]):
         place.put_on_path()  # a custom timetable is a plugin
         until = time.monotonic() + EXCHANGE_S
@@ -118,7 +118,7 @@ def answered(question: dict[str, Any], until: float = math.inf) -> dict[str, Any
         return {"error": f"{kind} did not answer within {limit_s:g} s"}
     except Exception as error:  # noqa: BLE001 - whatever a custom timetable raises
         text = f"{type(error).__name__}: {error}"
-        return {"error": seams.without_secrets(text)}
+        return {"error": airflow_internals.without_secrets(text)}
     return {"slots": slots}
 
 

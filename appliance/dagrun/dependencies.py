@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from appliance.dagrun.expansion import Place, relevant_indexes
-from appliance.dagrun.instances import Board, Instance, Node
-from appliance.dagrun.links import common_groups
+from appliance.dagrun.expansion import GroupPosition, relevant_indexes
+from appliance.dagrun.graph import common_groups
 from appliance.dagrun.rules import (
     RULES,
     Tally,
@@ -23,6 +22,7 @@ from appliance.dagrun.rules import (
     judge_indirect_setups,
 )
 from appliance.dagrun.states import FINISHED, TaskState
+from appliance.dagrun.task_instances import TaskInstance, TaskInstances, TaskNode
 
 _BEFORE_EXPANSION = frozenset(
     (
@@ -48,11 +48,11 @@ class _Seen(NamedTuple):
 class Dependencies:
     """Asks for the instances of one board, during one pass."""
 
-    board: Board
+    board: TaskInstances
     has_changed_states: bool = False
     """Whether any of them has set a state; Airflow does not count what branches do."""
 
-    def are_met(self, instance: Instance, now: float | None) -> bool:
+    def are_met(self, instance: TaskInstance, now: float | None) -> bool:
         """Tell whether the instance may run; set its state if it never will.
 
         Args:
@@ -69,7 +69,7 @@ class Dependencies:
         mapped = not links.own_sources or self._mapping_sources(instance, node)
         return in_time and past and rule and followed and mapped
 
-    def _trigger_rule(self, instance: Instance, node: Node) -> bool:
+    def _trigger_rule(self, instance: TaskInstance, node: TaskNode) -> bool:
         links = node.links
         if instance.task.rule is TriggerRule.ALWAYS:
             return True
@@ -84,7 +84,7 @@ class Dependencies:
             return False
         return not links.scope or self._is_scope_done(instance, node)
 
-    def _apply(self, instance: Instance, state: TaskState | None) -> bool:
+    def _apply(self, instance: TaskInstance, state: TaskState | None) -> bool:
         """Set the state a dependency asks for; tell whether that changed it."""
         if state is None or state is instance.state:
             return False
@@ -92,15 +92,15 @@ class Dependencies:
         self.has_changed_states = True
         return True
 
-    def _judge_indirect_setups(self, instance: Instance, node: Node) -> Verdict:
+    def _judge_indirect_setups(self, instance: TaskInstance, node: TaskNode) -> Verdict:
         seen = self._look_at(instance, node.links.indirect_setups)
         return judge_indirect_setups(_tally(instance, seen))
 
-    def _is_scope_done(self, instance: Instance, node: Node) -> bool:
+    def _is_scope_done(self, instance: TaskInstance, node: TaskNode) -> bool:
         seen = self._look_at(instance, node.links.scope)
         return seen.states.total() >= seen.rows
 
-    def _judge_upstreams(self, instance: Instance, node: Node) -> bool:
+    def _judge_upstreams(self, instance: TaskInstance, node: TaskNode) -> bool:
         links = node.links
         if links.setup_ups and instance.task.rule is TriggerRule.ALL_DONE_SETUP_SUCCESS:
             verdict = self._judge_with_setups(instance, node)
@@ -112,7 +112,7 @@ class Dependencies:
         self._apply(instance, verdict.sets)
         return verdict.is_met
 
-    def _judge_all_above(self, instance: Instance, node: Node) -> Verdict:
+    def _judge_all_above(self, instance: TaskInstance, node: TaskNode) -> Verdict:
         """Judge by what is the same for all instances of a task, but for removed upstreams."""
         rule, above = instance.task.rule, node.above
         verdict = above.verdicts.get(rule)
@@ -121,7 +121,7 @@ class Dependencies:
             above.verdicts[rule] = verdict
         return verdict
 
-    def _judge_with_setups(self, instance: Instance, node: Node) -> Verdict:
+    def _judge_with_setups(self, instance: TaskInstance, node: TaskNode) -> Verdict:
         if instance.task.groups and node.links.upstream_expands:
             seen = self._look_at(instance, node.links.up)
         else:
@@ -137,7 +137,7 @@ class Dependencies:
         return RULES[instance.task.rule](tally)
 
     def _look_at(
-        self, instance: Instance, ups: Iterable[str], *, by_rows: bool | None = None
+        self, instance: TaskInstance, ups: Iterable[str], *, by_rows: bool | None = None
     ) -> _Seen:
         """Count the relevant instances of these upstreams.
 
@@ -154,7 +154,7 @@ class Dependencies:
             rows += seen.rows if by_rows else 1
         return _Seen(states, rows)
 
-    def _look_at_one(self, instance: Instance, node: Node) -> _Seen:
+    def _look_at_one(self, instance: TaskInstance, node: TaskNode) -> _Seen:
         indexes = self._relevant(instance, node)
         if indexes is None:
             return _Seen(node.seen, len(node.instances))
@@ -163,7 +163,7 @@ class Dependencies:
             found.append(node.instances[-1])
         return _Seen(Counter(i.seen for i in found if i.seen), len(found))
 
-    def _relevant(self, instance: Instance, upper: Node) -> range | None:
+    def _relevant(self, instance: TaskInstance, upper: TaskNode) -> range | None:
         """Return the map indexes of an upstream an instance depends on; None for all."""
         common = common_groups(upper.task, instance.task)
         if not common or self._counts_whole(instance, upper):
@@ -171,18 +171,20 @@ class Dependencies:
         count = self.board.count(instance.task)
         if not count:
             return None
-        place = Place(instance.map_index, count, self.board.group_count(common) or 1)
+        place = GroupPosition(
+            instance.map_index, count, self.board.group_count(common) or 1
+        )
         further = upper.task.is_mapped_within(common)
         return relevant_indexes(place, is_mapped_further=further)
 
-    def _counts_whole(self, instance: Instance, upper: Node) -> bool:
+    def _counts_whole(self, instance: TaskInstance, upper: TaskNode) -> bool:
         """Tell whether all of an upstream counts, lest the rule be met before expansion."""
         if instance.map_index >= 0 or instance.task.rule not in _BEFORE_EXPANSION:
             return False
         sources = self.board.nodes[instance.task.task_id].links.sources
         return upper.task.task_id not in sources
 
-    def _is_followed(self, instance: Instance, node: Node) -> bool:
+    def _is_followed(self, instance: TaskInstance, node: TaskNode) -> bool:
         """Tell whether no branch above has decided against the instance; skip it otherwise.
 
         A decision taken in a mapped task group is not found, as in Airflow 3.3.2 (apache/airflow#67265).
@@ -199,7 +201,7 @@ class Dependencies:
                 return False
         return True
 
-    def _mapping_sources(self, instance: Instance, node: Node) -> bool:
+    def _mapping_sources(self, instance: TaskInstance, node: TaskNode) -> bool:
         """Tell whether what is expanded over has succeeded; this overrides every trigger rule."""
         unmapped = (
             self.board.nodes[source].instances.get(-1)
@@ -216,7 +218,7 @@ class Dependencies:
         return False
 
 
-def is_due(instance: Instance, now: float) -> bool:
+def is_due(instance: TaskInstance, now: float) -> bool:
     """Tell whether its time has come: strictly after for a retry, not before for a reschedule."""
     match instance.state:
         case TaskState.UP_FOR_RETRY:
@@ -227,7 +229,7 @@ def is_due(instance: Instance, now: float) -> bool:
             return True
 
 
-def _tally(instance: Instance, seen: _Seen) -> Tally:
+def _tally(instance: TaskInstance, seen: _Seen) -> Tally:
     count = seen.states.get  # not [], which calls Python for what is not there
     return Tally(
         success=count(TaskState.SUCCESS, 0),

@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class TaskOutput:
     """The return value of a task."""
 
     task_id: str
@@ -34,7 +34,7 @@ class Concat:
     parts: tuple["MapSource", ...]
 
 
-MapSource = int | Output | Zip | Concat
+MapSource = int | TaskOutput | Zip | Concat
 """What one argument is mapped over; an int is the length of a literal."""
 
 LengthOf = Callable[[str], int | None]
@@ -45,7 +45,7 @@ def read_source(data: Any) -> MapSource:
     if isinstance(data, int):
         return data
     if "of" in data:
-        return Output(data["of"])
+        return TaskOutput(data["of"])
     if "zip" in data:
         parts = tuple(read_source(part) for part in data["zip"])
         return Zip(parts, is_filled=data.get("fill", False))
@@ -57,7 +57,7 @@ def write_source(source: MapSource) -> Any:
     match source:
         case int():
             return source
-        case Output(task_id):
+        case TaskOutput(task_id):
             return {"of": task_id}
         case Zip(parts, is_filled):
             written = {"zip": [write_source(part) for part in parts]}
@@ -72,7 +72,7 @@ def references(sources: Iterable[MapSource]) -> frozenset[str]:
     todo = list(sources)
     while todo:
         match todo.pop():
-            case Output(task_id):
+            case TaskOutput(task_id):
                 found.add(task_id)
             case Zip(parts) | Concat(parts):
                 todo.extend(parts)
@@ -86,7 +86,7 @@ def length(source: MapSource, length_of: LengthOf) -> int | None:
     match source:
         case int():
             return source
-        case Output(task_id):
+        case TaskOutput(task_id):
             return length_of(task_id)
         case Zip(parts) | Concat(parts):
             lengths = [length(part, length_of) for part in parts]
@@ -108,7 +108,7 @@ def product(sources: Iterable[MapSource], length_of: LengthOf) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GroupPosition:
     """Where a task instance stands among the mapped groups it shares with an upstream task."""
 
     map_index: int
@@ -118,7 +118,7 @@ class Place:
     """How many times the innermost shared group is expanded."""
 
 
-def relevant_indexes(place: Place, *, is_mapped_further: bool) -> range:
+def relevant_indexes(place: GroupPosition, *, is_mapped_further: bool) -> range:
     """Return the map indexes of an upstream task in the same mapped group that an instance depends on.
 
     ``is_mapped_further`` says whether the upstream is expanded again inside the shared group. The width of
@@ -131,7 +131,7 @@ def relevant_indexes(place: Place, *, is_mapped_further: bool) -> range:
     return range(index * width, index * width + width)
 
 
-def dependent_indexes(place: Place, *, is_mapped_further: bool) -> range | None:
+def dependent_indexes(place: GroupPosition, *, is_mapped_further: bool) -> range | None:
     """Return the map indexes of a downstream task that have an upstream's index among their relevant ones.
 
     The inverse of ``relevant_indexes``: ``place.map_index`` is the upstream's, ``count`` the downstream task's.

@@ -15,8 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from appliance.dagrun import savepoint, stops
-from appliance.dagrun.alarm import Alarm
+from appliance.dagrun import snapshot, termination
 from appliance.dagrun.events import (
     CancelRequested,
     Decision,
@@ -36,13 +35,19 @@ from appliance.dagrun.events import (
     WaitEnded,
     WaitUntil,
 )
-from appliance.dagrun.gate import Gate
-from appliance.dagrun.instances import NEVER, Board, Instance, InstanceFacts
-from appliance.dagrun.links import Graph
+from appliance.dagrun.graph import Graph
 from appliance.dagrun.passes import Pass, PassReport
 from appliance.dagrun.plan import Plan
+from appliance.dagrun.ready_queue import ReadyQueue
 from appliance.dagrun.retries import MAX_TASK_RETRY_DELAY_S, hash_date, retry_delay_s
 from appliance.dagrun.states import FINISHED, PARKED, RunState, TaskState
+from appliance.dagrun.task_instances import (
+    NEVER,
+    InstanceFacts,
+    TaskInstance,
+    TaskInstances,
+)
+from appliance.dagrun.wakeups import Wakeups
 
 JUST_AFTER_S = 1e-6
 """Retries and the run's timeout are due strictly after their time."""
@@ -83,12 +88,12 @@ class DagRun:
         self._max_lost = max_lost if retry_lost else 0
         self._max_task_retry_delay_s = max_task_retry_delay_s
         self._graph = Graph(plan)
-        self._gate = Gate(plan)
+        self._gate = ReadyQueue(plan)
         left_out = plan.left_out(logical_date, is_backfill=is_backfill)
-        self._board = Board(self._graph, self._note_change, left_out)
+        self._board = TaskInstances(self._graph, self._note_change, left_out)
         self._now = 0.0
         self._times_out_at: float | None = None
-        self._alarm = Alarm()
+        self._alarm = Wakeups()
         self._is_cancelled = False
         self._decisions: list[Decision] = []
 
@@ -126,7 +131,7 @@ class DagRun:
             "times_out_at": self._times_out_at,
             "is_cancelled": self._is_cancelled,
             "wakes": self.wakes,
-            **savepoint.write(self._board),
+            **snapshot.write(self._board),
         }
 
     @classmethod
@@ -142,8 +147,8 @@ class DagRun:
         run._logical_date = data["logical_date"]
         run._times_out_at = data["times_out_at"]
         run._is_cancelled = data["is_cancelled"]
-        run._alarm = Alarm(list(data["wakes"]))
-        savepoint.read(run._board, data)
+        run._alarm = Wakeups(list(data["wakes"]))
+        snapshot.read(run._board, data)
         run._gate.refill(run._board.in_hand)
         return run
 
@@ -159,7 +164,7 @@ class DagRun:
         """
         instance = self._board.find((task_id, map_index))
         if instance is not None and instance.try_number == try_number:
-            stops.unbegun(instance, self._board.set_state)
+            termination.unbegun(instance, self._board.set_state)
 
     def rows(self) -> list[tuple[str, int, TaskState | None, int]]:
         """Return (task_id, map_index, state, try_number) of every instance, in that order."""
@@ -203,7 +208,7 @@ class DagRun:
                 self._alarm.ring(self._now)
             case CancelRequested():
                 self._is_cancelled = True
-                stops.mark_failed(self._board.instances(), self._board.set_state)
+                termination.mark_failed(self._board.instances(), self._board.set_state)
 
     def _hear_end(self, event: TryEnded | TryLost | WaitEnded) -> None:
         end = event.end if isinstance(event, WaitEnded) else event
@@ -218,7 +223,7 @@ class DagRun:
         else:
             self._end_try(instance, end)
 
-    def _end_try(self, instance: Instance, event: TryEnded) -> None:
+    def _end_try(self, instance: TaskInstance, event: TryEnded) -> None:
         for key in event.skipped:
             self._skip_on_request(self._board.find(key))
         if event.skip_verdict is not None:
@@ -230,11 +235,11 @@ class DagRun:
             node.pushed.add(instance.map_index)
         self._close_try(instance, event)
 
-    def _skip_on_request(self, instance: Instance | None) -> None:
+    def _skip_on_request(self, instance: TaskInstance | None) -> None:
         if instance is not None and instance.state not in _NOT_SKIPPED_BY_TASKS:
             self._board.set_state(instance, TaskState.SKIPPED)
 
-    def _close_try(self, instance: Instance, event: TryEnded) -> None:
+    def _close_try(self, instance: TaskInstance, event: TryEnded) -> None:
         match event.state:
             case TaskState.UP_FOR_RETRY:
                 self._wait_for_retry(instance, event.retry_delay_s)
@@ -253,7 +258,7 @@ class DagRun:
                 # Unknown is never success.
                 self._finish_instance(instance, TaskState.FAILED)
 
-    def _lose_try(self, instance: Instance) -> None:
+    def _lose_try(self, instance: TaskInstance) -> None:
         if instance.losses < self._max_lost:
             instance.losses += 1
             self._schedule(instance, is_new_try=True)
@@ -267,14 +272,14 @@ class DagRun:
         if instance and instance.may_resume(has_begun=event.has_begun):
             self._schedule(instance, is_new_try=False)
 
-    def _park(self, instance: Instance) -> None:
+    def _park(self, instance: TaskInstance) -> None:
         """Leave the try to others until they say that it goes on or has ended."""
         instance.due = NEVER
         instance.is_parked = True
         tries = (instance.try_number, instance.task.retries)
         self._decisions.append(StartWait(*instance.key, *tries))
 
-    def _wait_for_retry(self, instance: Instance, delay_s: float | None) -> None:
+    def _wait_for_retry(self, instance: TaskInstance, delay_s: float | None) -> None:
         if delay_s is None:
             delay_s = retry_delay_s(
                 instance.task,
@@ -286,13 +291,13 @@ class DagRun:
         instance.due = self._now + delay_s
         self._leave(instance, TaskState.UP_FOR_RETRY)
 
-    def _finish_instance(self, instance: Instance, state: TaskState) -> None:
+    def _finish_instance(self, instance: TaskInstance, state: TaskState) -> None:
         if state is TaskState.FAILED and self.plan.fail_fast:
             others = (i for i in self._board.instances() if i.task is not instance.task)
-            stops.fail_fast(others, self._board.set_state)
+            termination.fail_fast(others, self._board.set_state)
         self._leave(instance, state)
 
-    def _leave(self, instance: Instance, state: TaskState) -> None:
+    def _leave(self, instance: TaskInstance, state: TaskState) -> None:
         """Let an instance whose try has ended take its next state."""
         instance.has_try = instance.is_parked = False
         self._board.set_state(instance, state)
@@ -331,7 +336,7 @@ class DagRun:
                 self._schedule(instance, is_new_try=is_new_try)
         return report
 
-    def _schedule(self, instance: Instance, *, is_new_try: bool) -> None:
+    def _schedule(self, instance: TaskInstance, *, is_new_try: bool) -> None:
         if is_new_try:
             instance.try_number += 1
             instance.reschedules = 0
@@ -343,7 +348,7 @@ class DagRun:
         self._leave(instance, TaskState.SCHEDULED)
         self._gate.push(instance)
 
-    def _start_try(self, instance: Instance) -> None:
+    def _start_try(self, instance: TaskInstance) -> None:
         instance.has_try = True
         self._board.set_state(instance, TaskState.RUNNING)
         self._decisions.append(
@@ -356,13 +361,13 @@ class DagRun:
             )
         )
 
-    def _note_change(self, instance: Instance, old: TaskState | None) -> None:
+    def _note_change(self, instance: TaskInstance, old: TaskState | None) -> None:
         self._gate.moved(instance, old)
         is_left = instance.has_try and instance.state is not TaskState.RUNNING
         if is_left or instance.is_parked:
             self._stop_try(instance)
 
-    def _stop_try(self, instance: Instance) -> None:
+    def _stop_try(self, instance: TaskInstance) -> None:
         instance.has_try = instance.is_parked = False
         self._decisions.append(
             StopTask(
@@ -386,7 +391,7 @@ class DagRun:
             self._decisions.append(WaitUntil(earliest))
 
     def _time_out(self) -> None:
-        stops.time_out(self._board.instances(), self._board.set_state)
+        termination.time_out(self._board.instances(), self._board.set_state)
         self._end(RunState.FAILED, "timed_out")
 
     def _end(self, state: RunState, reason: str) -> None:

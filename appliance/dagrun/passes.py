@@ -14,10 +14,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from appliance.dagrun.dependencies import Dependencies, is_due
-from appliance.dagrun.instances import Board, Instance, InstanceKey
 from appliance.dagrun.states import FINISHED, SCHEDULABLE, RunState, TaskState
+from appliance.dagrun.task_instances import InstanceKey, TaskInstance, TaskInstances
 
-_Visit = tuple[str, int, Instance]
+_Visit = tuple[str, int, TaskInstance]
 """Whom to visit, after what instances are visited in the order of."""
 
 
@@ -25,7 +25,7 @@ _Visit = tuple[str, int, Instance]
 class PassReport:
     """What one pass found and did."""
 
-    ready: list[Instance] = field(default_factory=list)
+    ready: list[TaskInstance] = field(default_factory=list)
     """Instances that may run now, in the order they were found; empty operators included."""
     changed: dict[InstanceKey, TaskState] = field(default_factory=dict)
     """Instance -> state the scheduler itself set."""
@@ -44,16 +44,16 @@ class PassReport:
 class Pass:
     """One pass; used once."""
 
-    board: Board
+    board: TaskInstances
     now: float
     report: PassReport = field(default_factory=PassReport)
     _queue: list[_Visit] = field(default_factory=list)
     """The next one last."""
     _late: list[_Visit] = field(default_factory=list)
     """A heap of those found on the way."""
-    _last: Instance | None = None
-    _expanded: deque[Instance] = field(default_factory=deque)
-    _added: set[Instance] = field(default_factory=set)
+    _last: TaskInstance | None = None
+    _expanded: deque[TaskInstance] = field(default_factory=deque)
+    _added: set[TaskInstance] = field(default_factory=set)
     """Those there were not when the pass began."""
     _dependencies: Dependencies = field(init=False)
 
@@ -128,21 +128,21 @@ class Pass:
                     heapq.heappush(self._late, (task_id, index, other))
         self.board.read_live.clear()
 
-    def _visit(self, instance: Instance) -> None:
+    def _visit(self, instance: TaskInstance) -> None:
         is_met = self._ask(instance, self.now)
         if is_met and instance.map_index < 0 and instance.task.expands:
             self._expand(instance)
         elif is_met and instance.state in SCHEDULABLE:
             self.report.ready.append(instance)
 
-    def _ask(self, instance: Instance, now: float | None) -> bool:
+    def _ask(self, instance: TaskInstance, now: float | None) -> bool:
         old = instance.state
         is_met = self._dependencies.are_met(instance, now)
         if instance.state is not old and instance.state is not None:
             self.report.changed[instance.key] = instance.state
         return is_met
 
-    def _expand(self, instance: Instance) -> None:
+    def _expand(self, instance: TaskInstance) -> None:
         count = self.board.count(instance.task)
         if count:
             self.report.expanded.append(instance.task.task_id)

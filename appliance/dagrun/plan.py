@@ -1,6 +1,6 @@
 """What a scheduler needs to know of a DAG, and nothing a worker needs: about 90 bytes of JSON a task.
 
-``Plan`` is projected from Airflow's serialized DAG by ``appliance.dagfile.projection``, pinned in the run's
+``Plan`` is projected from Airflow's serialized DAG by ``appliance.dagfile.plan_builder``, pinned in the run's
 history, and read again by every replay: a key may be added with a default, never renamed. Defaults are left
 out of the JSON; keys this version does not know are ignored.
 """

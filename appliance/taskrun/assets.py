@@ -9,8 +9,8 @@ Source: Airflow 3.3: ``api_fastapi/execution_api/routes/assets.py``, ``sdk/api/c
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from appliance.taskrun.shapes import Body, Handler, not_found, result
-from appliance.warm.frames import Reply
+from appliance.forkserver.frames import Reply
+from appliance.taskrun.responses import Body, Handler, not_found, result
 
 Asset = Mapping[str, Any]
 """Its ``name``, ``uri``, ``group`` and ``extra``."""

@@ -15,29 +15,29 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from appliance.config.model import Secrets
+from appliance.dagrun.attempt import ActivityTaskInput, TaskExecutionResult
+from appliance.dagrun.deferral import MASKS
 from appliance.dagrun.states import TaskState
-from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
-from appliance.dagrun.waits import MASKS
-from appliance.taskrun import objects
+from appliance.forkserver import datagrams, frames
+from appliance.forkserver.control import Exit, Zygote
+from appliance.taskrun import xcom_objects
 from appliance.taskrun.assets import Asset
 from appliance.taskrun.channels import MAX_EVENT_BYTES, Lines
 from appliance.taskrun.deadlines import Deadlines
+from appliance.taskrun.exit_state import cause_of_death, final_state
+from appliance.taskrun.kv_store import KvStoresProtocol
 from appliance.taskrun.logs import TryLog, echo_to_stdout
 from appliance.taskrun.masking import Masker
-from appliance.taskrun.remotelogs import RemoteLogs
+from appliance.taskrun.prefork import PreforkedChild, PreforkedChildren
+from appliance.taskrun.protocols import RunView
+from appliance.taskrun.remote_logs import RemoteLogs
 from appliance.taskrun.replies import Replies
-from appliance.taskrun.runview import RunView
-from appliance.taskrun.spares import Prepared, Spares
 from appliance.taskrun.startup import (
     callback_request,
     should_retry,
     startup_details,
 )
-from appliance.taskrun.vault import Vaults
-from appliance.taskrun.verdict import cause_of_death, final_state
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH
-from appliance.warm import datagrams, frames
-from appliance.warm.control import Exit, Zygote
 
 LOST = "lost"
 """The message to cancel a try with that will be run again: nobody is told of its end."""
@@ -64,8 +64,8 @@ class TryHost:
     airflow_env: Mapping[str, str]
     grace_s: float
     """Seconds a cancelled try gets to end after SIGTERM before it is killed."""
-    spares: Spares
-    vaults: Vaults
+    spares: PreforkedChildren
+    vaults: KvStoresProtocol
     """Where tries keep what others may read."""
     echo: Callable[[str], None] = echo_to_stdout
     overtime_s: float = OVERTIME_S
@@ -129,7 +129,7 @@ class _Attempt:
         host: TryHost,
         task: ActivityTaskInput,
         *,
-        prepared: Prepared,
+        prepared: PreforkedChild,
         zygote: Zygote,
         run: RunView,
         assets: Sequence[Asset],
@@ -149,7 +149,7 @@ class _Attempt:
             run=run,
             secrets=host.secrets,
             masker=masker,
-            store=partial(objects.store, zygote, task.run),
+            store=partial(xcom_objects.store, zygote, task.run),
             log_fd=self._another_log,
             vaults=host.vaults,
             assets=assets,

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance.warm import datagrams
+from appliance.forkserver import datagrams
 
 MAX_LINE_BYTES = 1_000_000
 """A longer line is cut; a task that prints without ever ending a line must not fill the worker."""

@@ -17,16 +17,22 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, NoReturn
 
+from appliance.forkserver import airflow_internals, child_call, datagrams
+from appliance.forkserver.airflow_internals import (
+    callbacks,
+    execution,
+    listeners,
+    remote_logs,
+    xcoms,
+)
 from appliance.taskrun.startup import LISTENERS
-from appliance.warm import datagrams, errands, seams
-from appliance.warm.seams import callbacks, execution, listeners, remotelogs, xcoms
 
 
 def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     """Wait for orders, run the try they are for, report the exit code and exit with it."""
     requests, stdout, stderr = (socket.socket(fileno=fd) for fd in fds[:3])
     logs_fd, control = fds[3], socket.socket(fileno=fds[4])
-    seams.take_channels(requests, stdout, stderr, logs_fd)
+    airflow_internals.take_channels(requests, stdout, stderr, logs_fd)
     for sock in (requests, stdout, stderr):
         sock.close()
     os.close(logs_fd)
@@ -37,7 +43,7 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     supervisor = _Supervisor(control)
     since = orders[0].get("since")
     execution.put_right(supervisor, datetime.fromisoformat(since) if since else None)
-    code = seams.exit_code_of(_work(orders[0]))
+    code = airflow_internals.exit_code_of(_work(orders[0]))
     supervisor.ended(code)
     sys.exit(code)
 
@@ -58,7 +64,7 @@ class _Supervisor:
     def ended(self, code: int) -> None:
         if os.getpid() == self._itself:
             with suppress(OSError):
-                os.close(seams.LOG_FD)
+                os.close(airflow_internals.LOG_FD)
         self._say({"code": code})
 
     def stopped(self) -> Literal["lost", "cancelled"] | None:
@@ -79,18 +85,20 @@ class _Supervisor:
 
 def store_xcom(_args: dict[str, Any], fds: list[int]) -> None:
     """Put ``{value, where}`` from the first descriptor away; write what to keep to it."""
-    errands.answer(fds[0], lambda given: xcoms.store(given["value"], **given["where"]))
+    child_call.answer(
+        fds[0], lambda given: xcoms.store(given["value"], **given["where"])
+    )
 
 
 def resolve_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
     """Turn the list of stored values in the first descriptor into what they stand for."""
-    errands.answer(fds[0], lambda given: [xcoms.resolve(value) for value in given])
+    child_call.answer(fds[0], lambda given: [xcoms.resolve(value) for value in given])
 
 
 def _work(orders: dict[str, Any]) -> Callable[[], None]:
     """Return what the child is for: a try, or what is called when a run has ended."""
     if (request := orders.get("callback")) is None:
-        return seams.run_task
+        return airflow_internals.run_task
     is_for_plugins = request["type"] == LISTENERS
     return partial(listeners.run if is_for_plugins else callbacks.run, request)
 
@@ -102,7 +110,7 @@ def purge_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
         for dag_id, run_id in runs:
             xcoms.purge(dag_id, run_id)
 
-    errands.answer(fds[0], work)
+    child_call.answer(fds[0], work)
 
 
 def upload_log(_args: dict[str, Any], fds: list[int]) -> None:
@@ -114,16 +122,18 @@ def upload_log(_args: dict[str, Any], fds: list[int]) -> None:
 
     def work(given: dict[str, Any]) -> dict[str, Any]:
         try:
-            return {"error": None, "end": remotelogs.upload(given, questions)}
+            return {"error": None, "end": remote_logs.upload(given, questions)}
         except Exception as error:  # noqa: BLE001 - the user's class decides what is raised
-            return {"error": remotelogs.explained(error), "end": 0}
+            return {"error": remote_logs.explained(error), "end": 0}
 
-    errands.answer(fds[0], work)
+    child_call.answer(fds[0], work)
 
 
 def _begin(orders: dict[str, Any]) -> None:
     connections, variables = orders["connections"], orders["variables"]
     if connections or variables:
-        seams.ask_supervisor_first(frozenset(connections), frozenset(variables))
+        airflow_internals.ask_supervisor_first(
+            frozenset(connections), frozenset(variables)
+        )
     if (random := sys.modules.get("numpy.random")) is not None:
         random.seed()  # A fork inherits its state: every try would draw the same numbers.

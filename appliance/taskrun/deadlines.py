@@ -12,8 +12,8 @@ import resource
 import signal
 from contextlib import suppress
 
+from appliance.forkserver.control import Child
 from appliance.taskrun.logs import TryLog
-from appliance.warm.control import Child
 
 
 class Deadlines:

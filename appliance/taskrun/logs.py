@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from appliance.dagrun.tries import ActivityTaskInput
-from appliance.taskrun.failures import Failure, Failures, is_end
-from appliance.taskrun.lastwords import LastWords
-from appliance.taskrun.logtext import render
+from appliance.dagrun.attempt import ActivityTaskInput
+from appliance.taskrun.failure_reason import Failure, FailureReasons, is_end
+from appliance.taskrun.log_text import render
 from appliance.taskrun.masking import Masker
+from appliance.taskrun.stderr_tail import StderrTail
 from appliance.taskrun.stumps import read_stump
 
 __all__ = ["FOLDER", "TryLog", "echo_to_stdout", "log_file", "render", "run_folder"]
@@ -96,8 +96,8 @@ class TryLog:
         self._now = now
         self._echo = echo
         self._mark = f"{task.run.dag_id}.{_name_of(task)} | "
-        self._failures = Failures()
-        self._last_words = LastWords()
+        self._failures = FailureReasons()
+        self._last_words = StderrTail()
         self._lines = bytearray()
         self._echoed: list[str] = []
         self._timer: asyncio.TimerHandle | None = None

@@ -18,21 +18,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from appliance.config.model import Secrets
+from appliance.dagrun.attempt import ActivityTaskInput, TaskExecutionResult
+from appliance.dagrun.deferral import MASKS, Deferral
 from appliance.dagrun.states import PARKED, TaskState
-from appliance.dagrun.tries import ActivityTaskInput, TaskExecutionResult
-from appliance.dagrun.waits import MASKS, Deferral
+from appliance.forkserver.frames import Reply
 from appliance.taskrun.assets import Asset, Assets
-from appliance.taskrun.endings import Ending, Endings
-from appliance.taskrun.history import History
+from appliance.taskrun.final_state import FinalState, FinalStateReplies
+from appliance.taskrun.kv_store import KvStoresProtocol
 from appliance.taskrun.masking import Masker
-from appliance.taskrun.runview import RunView
+from appliance.taskrun.protocols import RunView
+from appliance.taskrun.responses import Body, Handler, answered, later, rejected
+from appliance.taskrun.run_queries import RunQueries
 from appliance.taskrun.secrets import SecretAnswers
-from appliance.taskrun.shapes import Body, Handler, answered, later, rejected
-from appliance.taskrun.starts import Starts
-from appliance.taskrun.stores import StateStores
-from appliance.taskrun.vault import Vaults
+from appliance.taskrun.state_store import StateStores
+from appliance.taskrun.trigger_dag_run import TriggerDagRunReplies
 from appliance.taskrun.xcoms import MAX_MAP_LENGTH, Store, XComs
-from appliance.warm.frames import Reply
 
 _LATER = {
     "GetAssetsByAlias": "looking up the assets of an alias is",
@@ -55,7 +55,7 @@ class Replies:
         masker: Masker,
         store: Store,
         log_fd: Callable[[], int],
-        vaults: Vaults,
+        vaults: KvStoresProtocol,
         assets: Sequence[Asset] = (),
         airflow_env: Mapping[str, str] | None = None,
         max_map_length: int = MAX_MAP_LENGTH,
@@ -81,7 +81,7 @@ class Replies:
         self._xcoms = XComs(
             task, run, store=store, clock=clock, max_map_length=max_map_length
         )
-        self._endings = Endings()
+        self._endings = FinalStateReplies()
         own = run.secrets if task.run.is_sealed else _nothing
         answers = SecretAnswers(
             configured=secrets, own=own, written=vaults.variables, masker=masker
@@ -91,8 +91,8 @@ class Replies:
         self._handlers: dict[str, Handler] = {
             **self._xcoms.handlers(),
             **self._endings.handlers(),
-            **History(task, run, clock=clock).handlers(),
-            **Starts(task, run).handlers(),
+            **RunQueries(task, run, clock=clock).handlers(),
+            **TriggerDagRunReplies(task, run).handlers(),
             **answers.handlers(),
             **known.handlers(),
             **self._stores.handlers(),
@@ -106,7 +106,7 @@ class Replies:
         return frozenset(self._handlers)
 
     @property
-    def ending(self) -> Ending:
+    def ending(self) -> FinalState:
         """What the try has said about its end so far."""
         return self._endings.ending
 

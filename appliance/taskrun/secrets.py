@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from appliance.config.model import Connection, Secrets
+from appliance.forkserver.frames import Reply
+from appliance.taskrun.kv_store import KvStoreProtocol
 from appliance.taskrun.masking import Masker
-from appliance.taskrun.shapes import (
+from appliance.taskrun.responses import (
     DONE,
     OK,
     Body,
@@ -22,8 +24,6 @@ from appliance.taskrun.shapes import (
     refusal,
     result,
 )
-from appliance.taskrun.vault import Vault
-from appliance.warm.frames import Reply
 
 T = TypeVar("T")
 Own = Callable[[], Awaitable[Secrets | None]]
@@ -33,7 +33,7 @@ class SecretAnswers:
     """The answers about connections and Variables; what they hand out is masked from then on."""
 
     def __init__(
-        self, *, configured: Secrets, own: Own, written: Vault, masker: Masker
+        self, *, configured: Secrets, own: Own, written: KvStoreProtocol, masker: Masker
     ) -> None:
         """Answer from ``own``, asked at most once and only when needed, then ``written``, then ``configured``."""
         self._configured = configured
@@ -112,7 +112,10 @@ class ParseAnswers:
     """The answers to one process that reads a DAG file, which then may show what it was told."""
 
     def __init__(
-        self, configured: Secrets, written: Vault, airflow_env: Mapping[str, str]
+        self,
+        configured: Secrets,
+        written: KvStoreProtocol,
+        airflow_env: Mapping[str, str],
     ) -> None:
         """As ``SecretAnswers``; ``airflow_env`` has Airflow's settings about masking."""
         self._masker = Masker(airflow_env)

@@ -9,7 +9,7 @@ Source: Airflow 3.3: ``airflow/sdk/execution_time/comms.py`` (StartupDetails),
 import uuid
 from typing import Any
 
-from appliance.dagrun.tries import ActivityTaskInput
+from appliance.dagrun.attempt import ActivityTaskInput
 
 LISTENERS = "DagRunListeners"
 """Type of the request that has listeners called; the others are Airflow's own."""

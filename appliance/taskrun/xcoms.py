@@ -9,10 +9,11 @@ Source: Airflow 3.3: ``api_fastapi/execution_api/routes/xcoms.py``.
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from appliance.dagrun.roster import RunQuestion
-from appliance.dagrun.tries import ActivityTaskInput, XComRow
-from appliance.taskrun.runview import OtherRun, RunView
-from appliance.taskrun.shapes import (
+from appliance.dagrun.attempt import ActivityTaskInput, XComRow
+from appliance.dagrun.run_record import RunQuery
+from appliance.forkserver.frames import Reply
+from appliance.taskrun.protocols import OtherRun, RunView
+from appliance.taskrun.responses import (
     DONE,
     Body,
     Handler,
@@ -22,7 +23,6 @@ from appliance.taskrun.shapes import (
     rejected,
     result,
 )
-from appliance.warm.frames import Reply
 
 RETURN_KEY = "return_value"
 _SKIPMIXIN_KEY = "skipmixin_key"
@@ -172,7 +172,7 @@ class XComs:
     async def _rows(self, body: Body) -> list[XComRow]:
         """Return one key of one task, in map_index order, as this try sees it."""
         if not self._is_own(body):
-            question = RunQuestion(run_ids=(body["run_id"],))
+            question = RunQuery(run_ids=(body["run_id"],))
             for run in await self._run.others.find(body["dag_id"], question):
                 return await _rows_of(run, body)
             return []
@@ -214,7 +214,7 @@ class XComs:
         until = await self._date(dag_id, run_id)
         if until is None:
             return
-        question = RunQuestion(until=until, most=_MOST_PRIOR)
+        question = RunQuery(until=until, most=_MOST_PRIOR)
         for run in await self._run.others.find(dag_id, question):
             if run.card.run_id != run_id:
                 yield await _rows_of(run, body)
@@ -224,7 +224,7 @@ class XComs:
         own = self._task.run
         if (dag_id, run_id) == (own.dag_id, own.run_id):
             return own.logical_date or own.run_after
-        question = RunQuestion(run_ids=(run_id,))
+        question = RunQuery(run_ids=(run_id,))
         for run in await self._run.others.find(dag_id, question):
             return run.card.logical_date or run.card.run_after
         return None

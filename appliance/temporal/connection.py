@@ -15,7 +15,7 @@ import temporalio.client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 
-from appliance.config.failedstart import noted_after
+from appliance.config.failed_start import noted_after
 from appliance.config.model import Config
 from appliance.errors import ApplianceError, ConfigError, TemporalUnreachable
 from appliance.temporal.payloads import CONVERTER

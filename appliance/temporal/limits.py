@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from appliance.dagrun.conf import objection
+from appliance.dagrun.run_conf import objection
 from appliance.errors import DagError
 
 _T = TypeVar("_T")

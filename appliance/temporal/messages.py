@@ -1,61 +1,23 @@
 """What crosses a process boundary between command line, workflow and worker, and the names people search for.
 
 One dataclass a direction; fields are only ever added, with a default. Times are ISO 8601 text with a zone.
-What one try is given and brings back is in ``appliance.dagrun.tries``.
+What one try is given and brings back is in ``appliance.dagrun.attempt``.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from appliance.dagrun.past import PastTask
-from appliance.dagrun.pool import Lease
-from appliance.dagrun.roster import RunCard
-from appliance.dagrun.tries import XComRow
-
 WORKFLOW = "ExecuteAirflowDagWorkflow"
-ASK_WORKFLOW = "AskApplianceWorker"
-ACTIVITY = "run_airflow_task"
-REATTACH_ACTIVITY = "reattach_airflow_task"
-TRIGGER_ACTIVITY = "run_trigger"
-READ_DAG = "read_dag"
-FIND_HOLDERS = "find_holders"
-LIST_DAGS = "list_dags"
-RESOLVE_XCOMS = "resolve_xcoms"
 
-DAG_WORKFLOW = "AirflowDag"
-ENTER_UPDATE = "enter"
-CLOSED_SIGNAL = "closed"
-LOST_SIGNAL = "lost"
-FIND_QUERY = "find"
 STATE_QUERY = "state"
-HOLDERS_QUERY = "holders"
-ADMITTED_SIGNAL = "admitted"
-ENTER_RUN = "enter_run"
-CLOSE_RUN = "close_run"
 REBUILD = "rebuild"
-FIND_LOST_RUNS = "find_lost_runs"
-KEEP_PLACE = "keep_place"
-AWAIT_PAST = "await_past"
 
-POOL_WORKFLOW = "AirflowPool"
-WANT_UPDATE = "want"
-GIVE_BACK_SIGNAL = "give_back"
-LENT_SIGNAL = "slots_lent"
-SCARCE_SIGNAL = "pools_scarce"
-HELD_QUERY = "held"
-WANTED_QUERY = "slots_wanted"
-WANT_SLOTS = "want_slots"
-REMIND_POOLS = "remind_pools"
-GIVE_BACK_SLOTS = "give_back_slots"
-FIND_LOST_LEASES = "find_lost_leases"
 
 RUN_FAILED = "DagExecutionFailure"
 """Type of the error a failed run ends with; its details are the ``DagExecutionResult``."""
 RUN_REFUSED = "DagRefused"
 """Type of the error a run ends with whose DAG cannot be run here."""
-UNVOUCHED = "UnvouchedPlan"
-"""Type of the error of a run that announces itself with a plan no worker of the box has read."""
 TRY_FAILED = "AirflowTaskFailed"
 """Type of the error a failed try ends with; its details are the ``TaskExecutionResult``."""
 TRY_LOST = "AirflowTaskLost"
@@ -63,27 +25,12 @@ TRY_LOST = "AirflowTaskLost"
 TRY_STOPPED = "AirflowTaskStopped"
 """Type of the error of a try that had begun when its run wanted no more of it."""
 
-TRY_RESCHEDULED = "AirflowTaskRescheduled"
-"""Type of the error of a poke after which the sensor is to be poked again: the next attempt of the activity."""
-FIRST_POKE = 2
-"""The attempt that is the first poke: the one before only waits for its moment."""
-TRIGGER_LOST = "AirflowTriggerLost"
-"""Type of the error of a wait whose worker ended: it is begun again, the next attempt of the activity."""
 
 INPUT_REFUSED = "InputRefused"
 """Type of the error of whatever was given what nobody of ours gives."""
 
-TRY_NOT_BEGUN = "AirflowTaskNotBegun"
-"""Type of the error of a try that waited for a slot when its worker ended; it is as if it never was."""
 
 STATES_QUERY = "task_states"
-XCOMS_QUERY = "xcoms"
-FACTS_QUERY = "run_facts"
-
-
-RESPOND_UPDATE = "respond"
-RESPONSE_REFUSED = "ResponseRefused"
-"""Type of the error of an answer that nobody asked for, or that is none."""
 
 
 def trigger_queue(task_queue: str) -> str:
@@ -144,30 +91,6 @@ class DagExecutionInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
-    """Where a try is: with a worker, or waiting for its next attempt."""
-
-    queue: str = ""
-    """The worker's own task queue."""
-    again_at: str | None = None
-    attempt: int = 1
-    """The one that is under way, or the next one."""
-
-
-@dataclass(frozen=True, slots=True)
-class DagQuestion:
-    """Asks a worker to read a DAG and to check that it can be run with these values."""
-
-    dag_id: str
-    dag_file: str | None = None
-    conf: dict[str, Any] = field(default_factory=dict)
-    run_id: str | None = None
-    logical_date: str | None = None
-    run_type: str = "manual"
-    run_after: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PoolFacts:
     """One pool as the configuration has it."""
 
@@ -200,157 +123,11 @@ class DagAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class PlanClaim:
     """What a run was started with is said to have been read by a worker."""
 
     digest: str
     voucher: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunSecretsAndConf:
-    """What a run was started with that is not repeated in every try (query ``run_facts``)."""
-
-    conf: dict[str, Any] = field(default_factory=dict)
-    sealed: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A run announces itself to its DAG."""
-
-    dag_id: str
-    card: RunCard
-    limit: int
-    claim: Claim | None = None
-    """To be looked at before the run is announced."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """A run tells its DAG how it ended; ``tasks`` are its task instances, packed."""
-
-    dag_id: str
-    card: RunCard
-    rows: list["TaskRow"] = field(default_factory=list)
-    """What ``tasks`` is packed from; it never enters a history."""
-    tasks: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A task instance wants slots of a pool, which has so many."""
-
-    pool: str
-    lease: Lease
-    capacity: int
-    is_in_force: bool = False
-    """Whether that is so now; otherwise it was when the run began."""
-    has_begun: bool = False
-    """Whether the instance runs already, so that it has its slots, be there any or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class GivingBack:
-    """Leases of one pool end; all of a run when ``workflow_id`` is set."""
-
-    pool: str
-    lease_ids: list[str] = field(default_factory=list)
-    workflow_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PoolState:
-    """What a pool's workflow carries on; ``packed`` None: it is new, and looks around first."""
-
-    pool: str
-    packed: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LostRun:
-    """A run that ended without a word."""
-
-    run_id: str
-    execution: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundRun:
-    """A run that was asked for; ``tasks`` when they were and it has ended."""
-
-    card: RunCard
-    tasks: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DagState:
-    """What a DAG's workflow carries on; ``packed`` None: it is new, and looks around first."""
-
-    dag_id: str
-    packed: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PastQuestion:
-    """Asks which of these tasks may run as far as earlier runs of the DAG are concerned."""
-
-    dag_id: str
-    logical_date: str
-    no_manual: bool
-    """Whether runs started by hand do not count, as with catch-up."""
-    tasks: list[PastTask] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class XComQuestion:
-    """Asks a run for XComs (query ``xcoms``): of these tasks, all map indexes; ``key`` None: every key."""
-
-    task_ids: tuple[str, ...] | None = None
-    key: str | None = None
-    start: int = 0
-    """How many rows to leave out."""
-    limit: int | None = None
-    """How many rows to answer with at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveQuestion:
-    """Asks a worker what XComs stand for, a slice of the answer at a time."""
-
-    rows: list[XComRow]
-    start: int = 0
-    """How many characters to leave out."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveAnswer:
-    """A slice of the resolved rows as JSON in ASCII."""
-
-    text: str
-    length: int
-    """Characters of the whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskInput:
-    """Input of ``AskApplianceWorker``: the activity that answers, and what it is asked."""
-
-    activity: str
-    question: Any = None
-    timeout_s: float = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A person's answer to what a task asks: input of the update ``respond``."""
-
-    task_id: str
-    chosen_options: tuple[str, ...]
-    map_index: int = -1
-    params_input: dict[str, Any] = field(default_factory=dict)
-    user_id: str = "unknown"
-    user_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,21 +141,3 @@ class TaskRow:
     start_date: str | None = None
     end_date: str | None = None
     rendered_map_index: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DagExecutionResult:
-    """How a run ended: the workflow's result, or the details of its ``DagExecutionFailure``."""
-
-    state: str
-    dag_id: str
-    run_id: str
-    start_date: str
-    end_date: str
-    tasks_succeeded: int
-    tasks_failed: int
-    tasks: tuple[TaskRow, ...] = ()
-    """At most 100 rows, failed first."""
-    tasks_total: int = 0
-    finale: str = ""
-    """All task instances and XComs, as ``workflows.finale`` writes them; empty: too large, or an earlier version's."""

@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 from airflow.serialization.serialized_objects import DagSerialization
 from setproctitle import setproctitle
 
-from appliance.dagfile.place import Place
-from appliance.warm import errands, seams
-from appliance.warm.seams import triggers
+from appliance.dagfile.dag_location import DagLocation
+from appliance.forkserver import airflow_internals, child_call
+from appliance.forkserver.airflow_internals import triggers
 
 TITLE = "appliance triggerer"
 """What it is called where processes are listed."""
@@ -24,23 +24,23 @@ TITLE = "appliance triggerer"
 def run(args: dict[str, Any], fds: list[int]) -> NoReturn:
     """Run triggers; ``fds`` are requests, stdout, stderr and logs."""
     requests, stdout, stderr = (socket.socket(fileno=fd) for fd in fds[:3])
-    seams.take_channels(requests, stdout, stderr, fds[3])
+    airflow_internals.take_channels(requests, stdout, stderr, fds[3])
     for sock in (requests, stdout, stderr):
         sock.close()
     os.close(fds[3])
     setproctitle(TITLE)
-    Place.of(args).put_on_path()
-    sys.exit(seams.exit_code_of(triggers.run_triggers))
+    DagLocation.of(args).put_on_path()
+    sys.exit(airflow_internals.exit_code_of(triggers.run_triggers))
 
 
 def start(_args: dict[str, Any], fds: list[int]) -> None:
     """Answer ``{root, file, dag_id, task_id}`` with the trigger's class and arguments, and the DAG serialized."""
-    errands.answer(fds[0], _start)
+    child_call.answer(fds[0], _start)
 
 
 def _start(given: dict[str, Any]) -> dict[str, Any]:
     root = Path(given["root"])
-    bag = seams.bag_of(root / given["file"], root)
+    bag = airflow_internals.bag_of(root / given["file"], root)
     serialized = DagSerialization.to_dict(bag.dags[given["dag_id"]])
     found = triggers.start_of(serialized, given["task_id"])
     return {**found, "dag_data": serialized}

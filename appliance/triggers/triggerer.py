@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from appliance.config.model import Secrets
-from appliance.dagrun.tries import ActivityTaskInput, RunFacts
-from appliance.taskrun import objects
+from appliance.dagrun.attempt import ActivityTaskInput, RunFacts
+from appliance.forkserver import frames
+from appliance.forkserver.control import Child, ForkError, Zygote, ZygoteLostError
+from appliance.taskrun import xcom_objects
 from appliance.taskrun.channels import MAX_EVENT_BYTES, Channels, Lines, open_channels
+from appliance.taskrun.kv_store import KvStoresProtocol
 from appliance.taskrun.logs import echo_to_stdout
 from appliance.taskrun.masking import Masker
-from appliance.taskrun.remotelogs import RemoteLogs
+from appliance.taskrun.protocols import RunView
+from appliance.taskrun.remote_logs import RemoteLogs
 from appliance.taskrun.replies import Replies
-from appliance.taskrun.runview import RunView
-from appliance.taskrun.vault import Vaults
 from appliance.triggers.wait import Fired, Wait, Workload
-from appliance.warm import frames
-from appliance.warm.control import Child, ForkError, Zygote, ZygoteLostError
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Triggerer:
         data: Path,
         secrets: Callable[[], Secrets],
         airflow_env: Mapping[str, str],
-        vaults: Vaults,
+        vaults: KvStoresProtocol,
         run_of: Callable[[RunFacts], RunView],
         remote_logs: RemoteLogs | None = None,
         unclaimed_s: float = UNCLAIMED_S,
@@ -335,7 +335,7 @@ class Triggerer:
 
     def _replies(self, task: ActivityTaskInput, masker: Masker) -> Replies:
         async def store(row: Any) -> object:
-            return await objects.store(await self._zygote(), task.run, row)
+            return await xcom_objects.store(await self._zygote(), task.run, row)
 
         return Replies(
             task,

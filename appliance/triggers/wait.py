@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from appliance.dagrun.attempt import ActivityTaskInput
+from appliance.dagrun.deferral import TriggerResult
 from appliance.dagrun.states import TaskState
-from appliance.dagrun.tries import ActivityTaskInput
-from appliance.dagrun.waits import TriggerResult
+from appliance.forkserver.frames import Reply
 from appliance.taskrun.logs import TryLog
 from appliance.taskrun.masking import Masker
 from appliance.taskrun.replies import Replies
 from appliance.taskrun.startup import instance
-from appliance.warm.frames import Reply
 
 _LARGEST_EVENT = 1 << 20
 """Bytes; an event travels through the run's history."""

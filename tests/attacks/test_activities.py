@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from appliance.dagrun.names import shown
+from appliance.dagrun.ids import shown
 from tests.attacks.attacker import WAITS, Attacker, Order, a_try
 from tests.attacks.conftest import CANARY, Target
 

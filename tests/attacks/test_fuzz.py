@@ -17,9 +17,9 @@ from temporalio.client import WorkflowHandle
 from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 
-from appliance.dagfile import inside
-from appliance.dagrun import names
-from appliance.temporal.workflows import packing
+from appliance.dagfile import containment
+from appliance.dagrun import ids
+from appliance.temporal import compression
 from tests.attacks.attacker import Attacker, Order, attacking
 from tests.attacks.conftest import CANARY, Target
 from tests.attacks.crafting import CRAFTS, NASTY, RUN, TEXTS, Craft
@@ -56,17 +56,17 @@ def test_whatever_is_sent_does_no_harm(target: Target, crafts: list[Craft]) -> N
 @settings(max_examples=ATTACKS, deadline=None, database=None)
 @given(name=st.text() | st.sampled_from(TEXTS))
 def test_a_name_that_is_an_id_stays_in_its_folder(name: str) -> None:
-    if names.objection(name) is None:
+    if ids.objection(name) is None:
         path = Path("/data/logs", name)
         assert Path(os.path.normpath(path)).is_relative_to("/data/logs")
         assert Path(os.path.normpath(path)) != Path("/data/logs")
-    assert names.shown(name).isprintable()
+    assert ids.shown(name).isprintable()
 
 
 @settings(max_examples=ATTACKS, deadline=None, database=None)
 @given(file=st.text("ab./\0é\ud800") | st.sampled_from(TEXTS))
 def test_a_plain_file_stays_in_its_folder(file: str) -> None:
-    if inside.is_plain(file):
+    if containment.is_plain(file):
         assert Path(os.path.normpath(f"/dags/{file}")) == Path("/dags", file)
         assert Path("/dags", file).is_relative_to("/dags")
 
@@ -75,18 +75,20 @@ def test_a_plain_file_stays_in_its_folder(file: str) -> None:
 @given(text=st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_what_is_not_packed_is_told_by_one_error(text: str) -> None:
     with suppress(ValueError):
-        packing.unpacked(text)
+        compression.unpacked(text)
 
 
 @settings(max_examples=ATTACKS, deadline=None, database=None)
 @given(value=NASTY)
 def test_what_is_packed_is_what_it_was(value: Any) -> None:
-    assert packing.unpacked(packing.packed(value)) == json.loads(json.dumps(value))
+    assert compression.unpacked(compression.packed(value)) == json.loads(
+        json.dumps(value)
+    )
 
 
 def test_a_small_text_that_unpacks_to_much_is_refused() -> None:
     with pytest.raises(ValueError, match="no packed text of at most"):
-        packing.unpacked(packing.packed("x" * 80_000_000))
+        compression.unpacked(compression.packed("x" * 80_000_000))
 
 
 async def _attack(target: Target, crafts: list[Craft]) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from appliance.runs.dag_reading import digest_of
 from appliance.temporal.keyring import Keyring, ensure_key
-from appliance.temporal.messages import Claim, DagAnswer, PoolFacts
-from appliance.temporal.worker.vouching import Vouching
-from appliance.temporal.workflows.reading import digest_of
+from appliance.temporal.messages import DagAnswer, PlanClaim, PoolFacts
+from appliance.temporal.signed_plans import PlanSigner
 from tests.attacks.attacker import Attacker
 from tests.attacks.conftest import Target
 
@@ -173,22 +173,22 @@ async def test_a_backfill_that_cannot_be_ends(
 
 
 def test_a_worker_knows_again_what_one_with_its_keys_has_read(target: Target) -> None:
-    ours = Vouching(Keyring(target.box.data / "keys"))
+    ours = PlanSigner(Keyring(target.box.data / "keys"))
     answer = DagAnswer(
         dag_id="shop", plan=plan_of(sell={"delay": 1.0}), pools={"p": PoolFacts(3)}
     )
     digest = digest_of("shop", "r", answer)
     voucher = ours.voucher(digest)
 
-    assert ours.is_known(Claim(digest, voucher))
-    assert not ours.is_known(Claim(digest, None))
-    assert not ours.is_known(Claim("", voucher))
+    assert ours.is_known(PlanClaim(digest, voucher))
+    assert not ours.is_known(PlanClaim(digest, None))
+    assert not ours.is_known(PlanClaim("", voucher))
     for other in (
         digest_of("shop", "s", answer),
         digest_of("shops", "r", answer),
         digest_of("shop", "r", DagAnswer(dag_id="shop", plan=plan_of(pwn={}))),
     ):
-        assert not ours.is_known(Claim(other, voucher))
+        assert not ours.is_known(PlanClaim(other, voucher))
     theirs = target.marks.parent / "other.key"
     ensure_key(theirs)
-    assert not Vouching(Keyring(theirs)).is_known(Claim(digest, voucher))
+    assert not PlanSigner(Keyring(theirs)).is_known(PlanClaim(digest, voucher))

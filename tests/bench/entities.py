@@ -8,12 +8,13 @@ from statistics import median
 
 from temporalio.client import Client
 
+from appliance.active_runs.client import ActiveRunsClient
+from appliance.active_runs.messages import RunAnnouncement, RunEnd
 from appliance.config.model import TemporalSettings
-from appliance.dagrun.roster import RunCard
+from appliance.dagrun.run_record import RunRecord
 from appliance.dagrun.states import RunState
 from appliance.temporal import messages
-from appliance.temporal.messages import Closing, DagExecutionInput, Entry
-from appliance.temporal.worker.registry import Registry
+from appliance.temporal.messages import DagExecutionInput
 from tests.bench.runs import CHAIN, address, run_s, start_and_end, submit
 from tests.box import RunningBox
 
@@ -97,16 +98,16 @@ async def _queued_ms(client: Client, number: int) -> float:
 
 async def _told_ms(client: Client, number: int) -> tuple[float, float]:
     """Return how long it takes to announce a run to its DAG, and to tell how it ended."""
-    registry = Registry(client, _QUEUE)
+    registry = ActiveRunsClient(client, _QUEUE)
     announcing, closing = [], []
     for run in range(_TOLD_RUNS):
         name = f"told-{number}-{run}"
-        card = RunCard(name, f"dag-{name}", "manual", "2026-01-01T00:00:00+00:00")
+        card = RunRecord(name, f"dag-{name}", "manual", "2026-01-01T00:00:00+00:00")
         began = time.perf_counter()
-        assert await registry.enter(Entry("bench_told", card, _TOLD_RUNS))
+        assert await registry.enter(RunAnnouncement("bench_told", card, _TOLD_RUNS))
         entered = time.perf_counter()
         ended = replace(card, state=RunState.SUCCESS)
-        await registry.close(Closing("bench_told", ended))
+        await registry.close(RunEnd("bench_told", ended))
         announcing.append(entered - began)
         closing.append(time.perf_counter() - entered)
     return median(announcing) * 1000, median(closing) * 1000

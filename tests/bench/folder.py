@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from appliance.config.environment import airflow_environment
+from appliance.config.airflow_environment import airflow_environment
 from appliance.config.model import Config, DagSettings, Secrets
 from appliance.dagfile.folder import DagFolder
-from appliance.dagfile.readers import PRELOAD
-from appliance.reconcile.declarations import wanted
+from appliance.dagfile.parse_host import PRELOAD
+from appliance.forkserver.control import Zygote
+from appliance.schedules.declarations import wanted
 from appliance.taskrun.secrets import ParseAnswers
-from appliance.warm.control import Zygote
 from tests.bench.memory import pss_mb, tree
-from tests.fakes.vaults import FakeVault
+from tests.fakes.kv_stores import FakeVault
 
 _T = TypeVar("_T")
 

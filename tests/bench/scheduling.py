@@ -4,11 +4,11 @@ import time
 from statistics import median
 from typing import Any
 
-from appliance.dagrun.instances import Board
-from appliance.dagrun.links import Graph
+from appliance.dagrun.graph import Graph
 from appliance.dagrun.passes import Pass
 from appliance.dagrun.plan import Plan
 from appliance.dagrun.states import TaskState
+from appliance.dagrun.task_instances import TaskInstances
 
 INSTANCES = 10_000
 ROUNDS = 9
@@ -27,7 +27,7 @@ def pass_ms(tasks: dict[str, Any]) -> float:
 
 
 def _one_pass_ms(plan: Plan) -> float:
-    board = Board(Graph(plan), lambda _instance, _old: None)
+    board = TaskInstances(Graph(plan), lambda _instance, _old: None)
     Pass(board, 0.0).run()
     first = board.find(("a", -1))
     assert first is not None

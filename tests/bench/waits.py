@@ -16,7 +16,7 @@ from statistics import median, quantiles
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError
 
-from appliance.temporal.messages import TRIGGER_ACTIVITY
+from appliance.runs.messages import TRIGGER_ACTIVITY
 from tests.bench.memory import pss_mb, tree
 from tests.bench.runs import address, submit
 from tests.box import RunningBox

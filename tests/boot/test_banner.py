@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.boot import volume
-from appliance.boot.banner import Facts, banner
+from appliance.boot import data_volume
+from appliance.boot.banner import BannerFacts, banner
 from appliance.boot.health import health
 from appliance.config.model import (
     Config,
@@ -16,7 +16,7 @@ from appliance.config.model import (
     Secrets,
     TemporalSettings,
 )
-from appliance.temporal.reports import PartHealth, ProbeResult
+from appliance.temporal.health import PartHealth, ProbeResult
 
 CONFIG = Config(
     file=Path("/app/conf/appliance.yaml"),
@@ -30,7 +30,7 @@ BAD = PartHealth(ok=False, why="nothing polls")
 
 def test_line_ends_that_were_left_out_are_said() -> None:
     config = replace(CONFIG, is_in_environment=True, notes=("one", "two"))
-    told = banner(config, Facts("1.0", ()), cwd=Path("/app"))
+    told = banner(config, BannerFacts("1.0", ()), cwd=Path("/app"))
     assert (
         "config    APPLIANCE_CONFIG: 1 connection, 2 variables; 2 line ends at the end "
         "of files left out, see appliance config check\n"
@@ -46,7 +46,7 @@ def test_banner(tmp_path: Path) -> None:
         warnings=("TEMPORAL_HOST is an old name.",),
     )
     config.file.touch()
-    facts = Facts(
+    facts = BannerFacts(
         version="0.1.0",
         dag_ids=["a_dag", "my_dag"],
         runnable=["a_dag", "my_dag"],
@@ -80,7 +80,7 @@ def test_banner(tmp_path: Path) -> None:
 def test_banner_of_a_worker_names_the_server_it_uses() -> None:
     temporal = TemporalSettings(address="other:7233", retention_s=3600)
     config = replace(CONFIG, role="worker", temporal=temporal)
-    facts = Facts(version="1", dag_ids=["b", "a", "0"], runnable=["b", "a"])
+    facts = BannerFacts(version="1", dag_ids=["b", "a", "0"], runnable=["b", "a"])
     text = banner(config, facts, cwd=Path("/x"))
     assert "temporal  other:7233" in text
     assert "http://" not in text
@@ -89,7 +89,7 @@ def test_banner_of_a_worker_names_the_server_it_uses() -> None:
 
 
 def test_no_dag_is_proposed_that_needs_more_than_its_id() -> None:
-    text = banner(CONFIG, Facts(version="1", dag_ids=["a"]), cwd=Path("/x"))
+    text = banner(CONFIG, BannerFacts(version="1", dag_ids=["a"]), cwd=Path("/x"))
     assert "submit" not in text
 
 
@@ -156,5 +156,5 @@ ANONYMOUS = "0123456789abcdef" * 4
     ],
 )
 def test_where_the_data_of_a_container_is(mount: str, why: str | None) -> None:
-    said = volume.warning(ROOT + mount, Path("/data"))
+    said = data_volume.warning(ROOT + mount, Path("/data"))
     assert (said is None) if why is None else (said or "").startswith(why)

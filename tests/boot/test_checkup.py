@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.temporal.client import checkup
+from appliance.sockets import health_client
 from tests.box import Ended, RunningBox, run
 
 
 def checked(data: Path) -> Ended:
-    command = [sys.executable, "-I", "-S", checkup.__file__]
+    command = [sys.executable, "-I", "-S", health_client.__file__]
     return run(command, {"APPLIANCE_DATA": str(data)}, 20)
 
 
@@ -30,5 +30,7 @@ def test_a_server_alone_that_does_not_answer_is_not_well(tmp_path: Path) -> None
     name = subprocess.check_output(["hostname"], text=True).strip()
     folder = tmp_path / "run" / name
     folder.mkdir(parents=True)
-    (folder / checkup.SERVER).write_text("http://127.0.0.1:1/api/v1/namespaces/default")
+    (folder / health_client.SERVER).write_text(
+        "http://127.0.0.1:1/api/v1/namespaces/default"
+    )
     assert "Connection refused" in checked(tmp_path).stdout

@@ -36,7 +36,7 @@ def has_database(_pid: int, data: Path) -> bool:
 
 
 def imports_airflow(pid: int, _data: Path) -> bool:
-    return any("appliance.warm.zygote" in words for words in family(pid).values())
+    return any("appliance.forkserver.zygote" in words for words in family(pid).values())
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.boot.rundir import run_folder
-from appliance.config.failedstart import forget, note, noted_after
-from appliance.warm.control import Zygote, ZygoteRefusedError
+from appliance.boot.run_folder import run_folder
+from appliance.config.failed_start import forget, note, noted_after
+from appliance.forkserver.control import Zygote, ZygoteRefusedError
 from tests.box import Ended, clean_environ, ports, run
 from tests.conftest import ROOT
 from tests.taskrun.conftest import zygote_env

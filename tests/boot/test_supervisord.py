@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.boot.endurance import Endurance
+from appliance.boot.restart_limit import RestartLimit
 from appliance.boot.supervisord import Programs, render
 from appliance.config.model import (
     Config,
@@ -111,7 +111,7 @@ def test_paths_supervisord_would_cut_are_refused(data: str) -> None:
 
 
 def test_a_part_that_keeps_ending_is_given_up() -> None:
-    endurance = Endurance()
+    endurance = RestartLimit()
     ends = [endurance.ended("worker", now_s=at) for at in (0, 60, 120, 180)]
     assert ends == [None] * 4
     assert endurance.ended("temporal", now_s=200) is None
@@ -119,18 +119,18 @@ def test_a_part_that_keeps_ending_is_given_up() -> None:
 
 
 def test_rare_ends_are_not_counted_together() -> None:
-    endurance = Endurance()
+    endurance = RestartLimit()
     ends = [endurance.ended("worker", now_s=at * 100.0) for at in range(20)]
     assert ends == [None] * 20
 
 
 TETHER = """\
-if [ "$2" = appliance.boot.tether ]; then
+if [ "$2" = appliance.boot.die_with_parent ]; then
   shift 2
   case $1 in --only=*) shift ;; esac
   exec "$@"
 fi
-case "$*" in *appliance.boot.guard*) exec sleep 60 ;; esac
+case "$*" in *appliance.boot.ui_guard*) exec sleep 60 ;; esac
 """
 """What the interpreter in front of each program does, without tying it to us."""
 

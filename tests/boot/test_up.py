@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 
 from appliance.boot.preflight import NotReady, check
-from appliance.boot.rundir import (
+from appliance.boot.run_folder import (
     AlreadyRunning,
     holder,
     locked,
@@ -145,7 +145,7 @@ def test_who_asks_whether_an_appliance_is_up_keeps_none_from_starting(
     with locked(config):
         pass
     ask = (
-        "import pathlib, sys; from appliance.boot.rundir import holder\n"
+        "import pathlib, sys; from appliance.boot.run_folder import holder\n"
         "while True: print(holder(pathlib.Path(sys.argv[1])), flush=True)"
     )
     command = [sys.executable, "-c", ask, str(config.data)]
@@ -206,7 +206,7 @@ def test_begin_of_a_start_is_told_to_its_first_child_and_to_nobody_else(
 ) -> None:
     config = box(tmp_path)
     ask = (
-        "import pathlib, sys; from appliance.boot.rundir import take_begin; "
+        "import pathlib, sys; from appliance.boot.run_folder import take_begin; "
         "print(take_begin(pathlib.Path(sys.argv[1])))"
     )
     command = [sys.executable, "-c", ask, str(config.data)]

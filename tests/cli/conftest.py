@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli.box import Box
-from appliance.cli.program import appliance
+from appliance.cli.context import CommandContext
+from appliance.cli.main import appliance
 from appliance.config.model import Config, Connection, Secrets
 from tests.fakes.server import FakeServer
 
@@ -46,7 +46,9 @@ def enter(config: Config, server: FakeServer) -> Type:
     """Type an ``appliance`` command."""
 
     def run(*words: str, on: FakeServer = server) -> Result:
-        box = Box(load=lambda: config, connect=on.connect, running=lambda: None)
+        box = CommandContext(
+            load=lambda: config, connect=on.connect, running=lambda: None
+        )
         result = CliRunner().invoke(
             appliance, list(words), obj=box, prog_name="appliance"
         )

@@ -11,18 +11,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli.box import Box
-from appliance.cli.program import appliance
-from appliance.cli.tail import LogTail
+from appliance.cli.context import CommandContext
+from appliance.cli.log_tail import LogTail
+from appliance.cli.main import appliance
 from appliance.config.model import Config
-from appliance.dagfile.facts import FileError, ListedDag, Listing
+from appliance.dagfile.models import FileError, ListedDag, Listing
 from appliance.errors import ConfigError
-from appliance.temporal.messages import Response
-from appliance.temporal.reports import (
-    PartHealth,
-    ProbeResult,
-    RunRow,
-)
+from appliance.runs.messages import Response
+from appliance.runs.reports import RunRow
+from appliance.temporal.health import PartHealth, ProbeResult
 from tests.cli.conftest import Type
 from tests.fakes.server import RUN_ID, FakeServer, ended
 
@@ -52,7 +49,7 @@ def test_help_imports_nothing_heavy() -> None:
     """``--help`` must be instant, and ``submit`` must never import Airflow."""
     heavy = "{'airflow', 'temporalio', 'yaml', 'asyncio', 'supervisor'}"
     code = (
-        "import sys, appliance.cli.program, appliance.__main__; "
+        "import sys, appliance.cli.main, appliance.__main__; "
         f"sys.exit(str({heavy} & set(sys.modules) or ''))"
     )
     done = subprocess.run(
@@ -198,7 +195,7 @@ def test_config_check_counts(enter: Type) -> None:
 
 def test_config_check_says_what_was_done_to_values(config: Config) -> None:
     noted = replace(config, notes=("a.yaml:1:2: the line end is left out",))
-    box = Box(load=lambda: noted)
+    box = CommandContext(load=lambda: noted)
     result = CliRunner().invoke(appliance, ["config", "check"], obj=box)
 
     assert result.stderr == "a.yaml:1:2: the line end is left out\n"
@@ -212,7 +209,9 @@ def test_wrong_configuration_exits_2_with_its_lines() -> None:
     def load() -> Config:
         raise ConfigError("conf/appliance.yaml:17:5: unknown key 'conectons'")
 
-    result = CliRunner().invoke(appliance, ["config", "check"], obj=Box(load=load))
+    result = CliRunner().invoke(
+        appliance, ["config", "check"], obj=CommandContext(load=load)
+    )
 
     assert result.exit_code == 2
     assert result.stderr == "conf/appliance.yaml:17:5: unknown key 'conectons'\n"

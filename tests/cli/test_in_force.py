@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.boot.rundir import locked
-from appliance.cli.box import Box
-from appliance.cli.daemons import worker_config
-from appliance.config.inforce import keep
+from appliance.boot.run_folder import locked
+from appliance.cli.appliance_commands import worker_config
+from appliance.cli.context import CommandContext
 from appliance.config.model import Config
+from appliance.config.settings_of_start import keep
 from appliance.errors import ConfigError
 
 FILE = "temporal: {port: 7}\nworker: {max_lost: 1}\nvariables: {a: s3cret}"
@@ -31,7 +31,7 @@ def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
 def test_what_is_up_counts_whatever_was_saved_since(
     tmp_path: Path, save: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    box = Box()
+    box = CommandContext()
     config = box.settings()
     assert box.running() is None
     with locked(config) as folder:
@@ -57,7 +57,7 @@ def test_a_worker_waits_for_a_file_to_be_mended(
     save: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One that is started again while the file has mistakes."""
-    box, looks = Box(), 0
+    box, looks = CommandContext(), 0
     config = box.settings()
 
     def look() -> Config:

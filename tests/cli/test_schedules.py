@@ -3,15 +3,10 @@
 import json
 from dataclasses import replace
 
-from appliance.dagfile.facts import ListedDag, Listing
-from appliance.dagrun.slots import Slot
-from appliance.temporal.orders import (
-    BackfillProgress,
-    BackfillRequest,
-    PlannedRun,
-    ScheduleList,
-    ScheduleRow,
-)
+from appliance.backfills.messages import BackfillProgress, BackfillRequest, PlannedRun
+from appliance.dagfile.models import ListedDag, Listing
+from appliance.dagrun.timing import ScheduledRun
+from appliance.schedules.messages import ScheduleList, ScheduleRow
 from tests.cli.conftest import Type
 from tests.fakes.server import RUN_ID, FakeServer
 
@@ -139,8 +134,8 @@ def test_a_backfill_shows_its_progress(enter: Type, server: FakeServer) -> None:
 def test_a_dry_run_and_the_end_of_a_backfill(enter: Type, server: FakeServer) -> None:
     """A dry run starts nothing; without dates it is a usage error."""
     server.backfills.planned = [
-        PlannedRun(Slot(DATE, f"backfill__{DATE}", DATE, DATE)),
-        PlannedRun(Slot(DATE, "other", DATE, DATE), reason="already exists"),
+        PlannedRun(ScheduledRun(DATE, f"backfill__{DATE}", DATE, DATE)),
+        PlannedRun(ScheduledRun(DATE, "other", DATE, DATE), reason="already exists"),
     ]
     words = ("backfill", "my_dag", "--from", "2026-01-01", "--to", "2026-01-03")
     result = enter(*words, "--dry-run")

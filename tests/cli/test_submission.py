@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.command import Interrupted
+from appliance.cli.exit_codes import Interrupted
 from appliance.cli.waiting import wait_for
 from appliance.config.model import Config
+from appliance.sockets.submit_request import SubmitRequest
 from appliance.temporal.messages import TaskRow
-from appliance.temporal.reports import SubmitRequest
 from tests.cli.conftest import Type
 from tests.fakes.server import RUN_ID, URL, FakeServer, ended, running
 

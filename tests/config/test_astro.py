@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.environment import airflow_environment
-from appliance.config.limits import Machine
+from appliance.config.airflow_environment import airflow_environment
 from appliance.config.load import load
+from appliance.config.machine_limits import Machine
 from appliance.config.model import Config, Connection, Pool
 from appliance.errors import ConfigError
 

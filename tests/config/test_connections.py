@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.exports import read_connections, read_variables
+from appliance.config.airflow_formats.exports import read_connections, read_variables
+from appliance.config.airflow_formats.uris import from_uri
 from appliance.config.model import Connection
-from appliance.config.uris import from_uri
 from appliance.errors import ConfigError
 
 WANTED = Connection(

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.config.limits import Machine
 from appliance.config.load import load
+from appliance.config.machine_limits import Machine
 from appliance.errors import ConfigError
-from tests.config.test_document import BROKEN
+from tests.config.test_yaml_values import BROKEN
 
 MACHINE = Machine(cpus=2, memory_bytes=4 << 30)
 CANARY = "c4nary"

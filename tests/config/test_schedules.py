@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.limits import Machine
 from appliance.config.load import load
+from appliance.config.machine_limits import Machine
 from appliance.config.model import Config, ScheduleSettings
 from appliance.config.show import show
 from appliance.errors import ConfigError

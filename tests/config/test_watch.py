@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.limits import Machine
 from appliance.config.load import load
+from appliance.config.machine_limits import Machine
 from appliance.config.model import Config
 from appliance.config.watch import Change, Watch
 

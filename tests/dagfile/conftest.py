@@ -14,11 +14,11 @@ import pytest_asyncio
 
 from appliance.config.model import Connection, DagSettings, Secrets
 from appliance.dagfile.folder import DagFolder
-from appliance.dagfile.readers import PRELOAD
+from appliance.dagfile.parse_host import PRELOAD
+from appliance.forkserver.control import Zygote
+from appliance.forkserver.frames import Reply
 from appliance.taskrun.secrets import ParseAnswers
-from appliance.warm.control import Zygote
-from appliance.warm.frames import Reply
-from tests.fakes.vaults import FakeVault
+from tests.fakes.kv_stores import FakeVault
 
 FROM_ENV = "of the environment"
 WEIGHTS_PLUGIN = """

@@ -9,9 +9,9 @@ import pytest
 
 from appliance.config.model import DagSettings
 from appliance.errors import DagError
-from appliance.warm.control import Zygote
+from appliance.forkserver.control import Zygote
 from tests.dagfile.conftest import Box
-from tests.warm.test_zygote import is_running, until
+from tests.forkserver.test_zygote import is_running, until
 
 pytestmark = [
     pytest.mark.needs_airflow,

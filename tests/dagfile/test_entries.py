@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from appliance.config.model import DagSettings
 from appliance.errors import DagError
-from appliance.warm.control import Zygote
+from appliance.forkserver.control import Zygote
 from tests.dagfile.conftest import Box
 from tests.taskrun.conftest import zygote_env
 

@@ -11,12 +11,12 @@ import pytest
 from appliance.config.model import Connection, DagSettings, Secrets
 from appliance.dagfile.folder import DagFolder
 from appliance.dagrun.states import TaskState
+from appliance.forkserver.control import Zygote
 from appliance.taskrun.attempt import TryHost
-from appliance.taskrun.spares import Spares
-from appliance.warm.control import Zygote
+from appliance.taskrun.prefork import PreforkedChildren
 from tests.dagfile.conftest import Box
+from tests.fakes.kv_stores import FakeVaults
 from tests.fakes.runs import RUN, FakeRun, a_try
-from tests.fakes.vaults import FakeVaults
 
 pytestmark = [
     pytest.mark.needs_airflow,
@@ -64,7 +64,7 @@ class Project(Box):
             secrets=Secrets(self.connections, self.variables),
             airflow_env={},
             grace_s=1.0,
-            spares=Spares(each=0),
+            spares=PreforkedChildren(each=0),
             vaults=FakeVaults(),
             echo=lambda _text: None,
         )

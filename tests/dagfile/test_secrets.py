@@ -7,7 +7,7 @@ import pytest
 
 from appliance.config.model import Connection, DagSettings
 from appliance.errors import DagError
-from appliance.warm.control import Zygote
+from appliance.forkserver.control import Zygote
 from tests.dagfile.conftest import FROM_ENV, Box
 
 pytestmark = [

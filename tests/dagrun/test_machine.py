@@ -14,10 +14,14 @@ from appliance.dagrun.events import (
     TryResumed,
     WaitEnded,
 )
-from appliance.dagrun.expansion import Place, dependent_indexes, relevant_indexes
-from appliance.dagrun.instances import InstanceFacts
+from appliance.dagrun.expansion import (
+    GroupPosition,
+    dependent_indexes,
+    relevant_indexes,
+)
 from appliance.dagrun.machine import DagRun
 from appliance.dagrun.states import TaskState
+from appliance.dagrun.task_instances import InstanceFacts
 from tests.dagrun.builders import Transcript, plan
 
 
@@ -574,11 +578,11 @@ def test_who_is_relevant_to_whom_is_the_inverse_of_who_depends_on_whom(
             for i in range(count)
             if upper
             in relevant_indexes(
-                Place(i, count, outer), is_mapped_further=is_mapped_further
+                GroupPosition(i, count, outer), is_mapped_further=is_mapped_further
             )
         }
         found = dependent_indexes(
-            Place(upper, count, outer), is_mapped_further=is_mapped_further
+            GroupPosition(upper, count, outer), is_mapped_further=is_mapped_further
         )
         assert found is not None
         assert dependents <= set(found)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from appliance.dagrun.expansion import Concat, Output, Zip
-from appliance.dagrun.gate import total_weights
+from appliance.dagrun.expansion import Concat, TaskOutput, Zip
 from appliance.dagrun.plan import Plan, TaskSpec, WeightRule
+from appliance.dagrun.ready_queue import total_weights
 from appliance.dagrun.rules import TriggerRule
 from tests.dagrun.builders import plan
 
@@ -43,10 +43,10 @@ def test_a_plan_is_read() -> None:
     )
     assert read.tasks["m"].maps == (
         3,
-        Output("a"),
-        Zip((Output("b"), 2), is_filled=True),
+        TaskOutput("a"),
+        Zip((TaskOutput("b"), 2), is_filled=True),
     )
-    assert read.groups == {"g": (Concat((Output("a"), Output("b"))),)}
+    assert read.groups == {"g": (Concat((TaskOutput("a"), TaskOutput("b"))),)}
     assert read.sources_of(read.tasks["e"]) == {"a", "b"}
 
 

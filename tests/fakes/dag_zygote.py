@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 from typing import Any, NoReturn
 
-from appliance.warm import datagrams, seams, zygote
+from appliance.forkserver import airflow_internals, datagrams, zygote
 
 
 def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -12,8 +12,8 @@ def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
     channel = socket.socket(fileno=fds[0])
     path = Path(args["path"])
     if not args.get("is_reparsed"):
-        bag = seams.read_file(path, path.parent)
-        seams.inject(bag, path.parent)
-        seams.freeze()
+        bag = airflow_internals.read_file(path, path.parent)
+        airflow_internals.inject(bag, path.parent)
+        airflow_internals.freeze()
     datagrams.send(channel, {"op": "ready"})
     zygote.serve(channel)

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from appliance.warm import datagrams, errands, zygote
-from appliance.warm.control import shield_from_children
+from appliance.forkserver import child_call, datagrams, zygote
+from appliance.forkserver.control import shield_from_children
 
 
 def write(args: dict[str, Any], fds: list[int]) -> None:
@@ -60,7 +60,7 @@ def nest(args: dict[str, Any], fds: list[int]) -> NoReturn:
 
 def double(_args: dict[str, Any], fds: list[int]) -> None:
     """Answer an errand with twice what was given."""
-    errands.answer(fds[0], lambda given: 2 * given)
+    child_call.answer(fds[0], lambda given: 2 * given)
 
 
 def dawdle(_args: dict[str, Any], fds: list[int]) -> None:
@@ -74,7 +74,7 @@ def dawdle(_args: dict[str, Any], fds: list[int]) -> None:
         while True:
             time.sleep(60)
 
-    errands.answer(fds[0], work)
+    child_call.answer(fds[0], work)
 
 
 def leave_errand(_args: dict[str, Any], _fds: list[int]) -> NoReturn:

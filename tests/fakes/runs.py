@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from appliance.active_runs.model import ActiveRuns
 from appliance.config.model import Secrets
-from appliance.dagrun.roster import Roster, RunCard, RunQuestion
-from appliance.dagrun.tries import ActivityTaskInput, RunFacts, XComRow
+from appliance.dagrun.attempt import ActivityTaskInput, RunFacts, XComRow
+from appliance.dagrun.run_record import RunQuery, RunRecord
 from appliance.errors import DagError
-from appliance.taskrun.runview import DagView, InstanceRow, RunWish
+from appliance.taskrun.protocols import DagView, InstanceRow, RunWish
 
 NOON = "2026-01-02T12:00:00+00:00"
 
@@ -43,7 +44,7 @@ def a_try(**changes: Any) -> ActivityTaskInput:
 class FakeNeighbour:
     """Another run."""
 
-    card: RunCard
+    card: RunRecord
     tasks: list[InstanceRow] = field(default_factory=list)
     rows: list[XComRow] = field(default_factory=list)
 
@@ -65,10 +66,10 @@ class FakeNeighbours:
     runs: list[FakeNeighbour] = field(default_factory=list)
     wishes: list[RunWish] = field(default_factory=list)
 
-    async def find(self, _dag_id: str, question: RunQuestion) -> list[FakeNeighbour]:
+    async def find(self, _dag_id: str, question: RunQuery) -> list[FakeNeighbour]:
         """Return the runs a roster finds."""
         by_id = {run.card.run_id: run for run in self.runs}
-        roster = Roster(closed={run_id: run.card for run_id, run in by_id.items()})
+        roster = ActiveRuns(closed={run_id: run.card for run_id, run in by_id.items()})
         return [by_id[card.run_id] for card in roster.find(question)]
 
     async def dag(self, dag_id: str) -> DagView:

@@ -6,27 +6,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from appliance.backfills.messages import BackfillProgress, BackfillRequest, PlannedRun
 from appliance.config.model import Config
-from appliance.dagfile.facts import Listing
-from appliance.dagrun.slots import Slot
+from appliance.dagfile.models import Listing
+from appliance.dagrun.timing import ScheduledRun
 from appliance.errors import DagError, TemporalUnreachable, WaitTimeout
-from appliance.temporal.messages import Response, TaskRow
-from appliance.temporal.orders import (
-    BackfillProgress,
-    BackfillRequest,
-    PlannedRun,
-    ScheduleList,
-    ScheduleRow,
-    Verb,
-)
-from appliance.temporal.reports import (
-    PartHealth,
-    ProbeResult,
-    RunReport,
-    RunRow,
-    SubmitRequest,
-    Submitted,
-)
+from appliance.runs.messages import Response
+from appliance.runs.reports import RunReport, RunRow
+from appliance.schedules.messages import ScheduleList, ScheduleRow, Verb
+from appliance.sockets.submit_request import SubmitRequest, Submitted
+from appliance.temporal.health import PartHealth, ProbeResult
+from appliance.temporal.messages import TaskRow
 
 RUN_ID = "manual__2026-01-31T09:00:00+00:00"
 URL = "http://localhost:8233/namespaces/default/workflows/x"
@@ -155,9 +145,9 @@ class FakeServer:
             raise DagError(f"there is no schedule {unknown[0]!r}")
         return dict.fromkeys(names, RUN_ID) if verb == "trigger" else {}
 
-    async def coming(self, row: ScheduleRow, number: int, /) -> list[Slot]:
+    async def coming(self, row: ScheduleRow, number: int, /) -> list[ScheduledRun]:
         date = "2026-02-01T00:00:00+00:00"
-        return [Slot(date, f"scheduled__{date}", date, date)] * number
+        return [ScheduledRun(date, f"scheduled__{date}", date, date)] * number
 
     async def prepare(self) -> None:
         """Nothing to prepare."""

@@ -31,7 +31,7 @@ DAGS = Path(__file__).parent / "dags"
 DAG_IDS = ("counted_once", "counted_again")
 SERVER = "temporal server start-dev"
 WORKER = "appliance worker"
-ZYGOTE = "appliance.warm.zygote"
+ZYGOTE = "appliance.forkserver.zygote"
 
 WEIGHTS = {"task": 8, "dag zygote": 3, "zygote": 2, "worker": 2, "server": 2}
 MOST = {"worker": 3, "server": 3}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from appliance.temporal.client.checkup import ask
+from appliance.sockets.health_client import ask
 from tests.box import RunningBox, running_box
 from tests.faults.processes import family, is_alive, the_one, until
 
@@ -23,7 +23,7 @@ DAGS = Path(__file__).parent / "dags"
 SLOTS = 4
 SERVER = "temporal server start-dev"
 WORKER = "appliance worker"
-ZYGOTE = "appliance.warm.zygote"
+ZYGOTE = "appliance.forkserver.zygote"
 
 
 @pytest.fixture(scope="module")

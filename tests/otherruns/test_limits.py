@@ -14,11 +14,11 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
-from appliance.temporal import messages
-from appliance.temporal.worker.pools import pool_workflow_id
-from appliance.temporal.worker.registry import dag_workflow_id
-from appliance.temporal.workflows.dag import AirflowDag
-from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
+from appliance.active_runs.client import dag_workflow_id
+from appliance.active_runs.workflow import AirflowDag
+from appliance.pools.activities import pool_workflow_id
+from appliance.pools.messages import HELD_QUERY
+from appliance.runs.workflow import ExecuteAirflowDagWorkflow
 from tests.box import RunningBox, running_box
 from tests.faults.processes import the_one, until
 
@@ -272,7 +272,7 @@ def test_a_run_asks_the_default_pool_as_soon_as_it_is_made_smaller(
 def _held(box: RunningBox, pool: str) -> int:
     """Return how many instances have slots of a pool that others wait for."""
     name = pool_workflow_id(pool)
-    asked = messages.HELD_QUERY
+    asked = HELD_QUERY
     held: list[Any] = []
     with suppress(RPCError):  # Nobody has asked it yet.
         held = _ask(box, lambda client: client.get_workflow_handle(name).query(asked))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from appliance.active_runs.model import ActiveRuns
 from appliance.dagrun.events import (
     AskSlots,
     Decision,
@@ -27,13 +28,13 @@ from appliance.dagrun.events import (
     WaitUntil,
 )
 from appliance.dagrun.machine import DagRun
-from appliance.dagrun.past import PastTask, is_met
 from appliance.dagrun.plan import Plan
-from appliance.dagrun.pool import Lease, Pool
-from appliance.dagrun.roster import Roster, RunCard, RunQuestion
+from appliance.dagrun.run_record import RunQuery, RunRecord
 from appliance.dagrun.states import RunState, TaskState
+from appliance.past.model import PastTask, is_met
+from appliance.pools.model import Pool, SlotLease
+from appliance.pools.run_side import _Need, _needs
 from appliance.temporal.messages import PoolFacts
-from appliance.temporal.workflows.slots import _Need, _needs
 from tests.parity.simulate import _STATES, label
 
 Key = tuple[str, int]
@@ -102,10 +103,10 @@ class _Run:
         return str(self.told["run_id"])
 
     @property
-    def card(self) -> RunCard:
+    def card(self) -> RunRecord:
         workflow_id = f"dag-{self.plan.dag_id}-{self.run_id}"
         kind = self.told["type"]
-        return RunCard(self.run_id, workflow_id, kind, self.date, self.date)
+        return RunRecord(self.run_id, workflow_id, kind, self.date, self.date)
 
     @property
     def is_running(self) -> bool:
@@ -242,7 +243,7 @@ class _Slots:
         for run, decision, stage in asks:
             need = _need(run, decision, stage)
             key = (decision.task_id, decision.map_index)
-            lease = Lease(
+            lease = SlotLease(
                 lease_id=_lease_id(run, need, key),
                 workflow_id=run.run_id,
                 task_id=decision.task_id,
@@ -264,7 +265,7 @@ class _Slots:
                 awaited = SlotsAwaited(decision.task_id, decision.map_index)
                 self.heard.append((run, awaited))
 
-    def _pass_on(self, lent: Iterable[Lease]) -> None:
+    def _pass_on(self, lent: Iterable[SlotLease]) -> None:
         for lease in lent:
             if lease.lease_id in self.wanting:
                 run, decision, stage = self.wanting.pop(lease.lease_id)
@@ -304,7 +305,7 @@ class _Crowd:
     )
     pushed: int = 0
     events: list[list[Any]] = field(default_factory=list)
-    rosters: dict[str, Roster] = field(default_factory=dict)
+    rosters: dict[str, ActiveRuns] = field(default_factory=dict)
     runs: dict[str, _Run] = field(default_factory=dict)
     ended: list[tuple[_Run, FinishRun]] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -355,7 +356,7 @@ class _Crowd:
 
     def _announce(self, run: _Run) -> None:
         self.runs[run.run_id] = run
-        roster = self.rosters.setdefault(run.plan.dag_id, Roster())
+        roster = self.rosters.setdefault(run.plan.dag_id, ActiveRuns())
         if roster.announce(run.card, run.facts["max_active_runs"]):
             run.begin()
 
@@ -383,7 +384,7 @@ class _Crowd:
         if not run.past:
             return []
         roster = self.rosters[run.plan.dag_id]
-        question = RunQuestion(
+        question = RunQuery(
             before=run.date, is_dated=True, no_manual=bool(run.facts.get("catchup"))
         )
         for last in roster.find(replace(question, most=1)):

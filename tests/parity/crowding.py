@@ -23,7 +23,7 @@ from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 
-from appliance.dagfile.projection import project
+from appliance.dagfile.plan_builder import project
 from tests.parity.dags import EPOCH, build_dag
 from tests.parity.reports import Reports, label
 from tests.parity.scheduler import (

@@ -57,7 +57,7 @@ def dag_of(source: str) -> Any:
 
 
 def runs_of(oracle: Oracle, request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the runs that Airflow makes, in order; ``request`` as ``tests/dagrun/timeline.py`` has it."""
+    """Return the runs that Airflow makes, in order; ``request`` as ``tests/schedules/timeline.py`` has it."""
     oracle._empty_tables()
     return _Simulation(oracle, request).drive()
 

@@ -18,12 +18,12 @@ from appliance.dagrun.events import (
     TryEnded,
     TryResumed,
 )
-from appliance.dagrun.instances import Board, Instance, InstanceKey
-from appliance.dagrun.links import Graph
+from appliance.dagrun.graph import Graph
 from appliance.dagrun.machine import JUST_AFTER_S, DagRun
 from appliance.dagrun.passes import PassReport
 from appliance.dagrun.plan import Plan
 from appliance.dagrun.states import RunState, TaskState
+from appliance.dagrun.task_instances import InstanceKey, TaskInstance, TaskInstances
 from tests.parity.specs import MAX_MAP_LENGTH
 
 Action = Mapping[str, Any]
@@ -76,12 +76,12 @@ def label(key: InstanceKey) -> str:
     return task_id if map_index < 0 else f"{task_id}[{map_index}]"
 
 
-class _SmallBoard(Board):
+class _SmallBoard(TaskInstances):
     """A board that is given up before it fills the memory."""
 
     __slots__ = ()
 
-    def expand(self, instance: Instance, count: int) -> list[Instance]:
+    def expand(self, instance: TaskInstance, count: int) -> list[TaskInstance]:
         if count > MOST_INSTANCES:
             raise TooLargeError(f"a task of {count} instances")
         return super().expand(instance, count)
@@ -103,7 +103,7 @@ class ObservedRun(DagRun):
     ) -> dict[str, TaskState | None]:
         return {k: v for k, v in self.states().items() if before[k] is not v}
 
-    def _end_try(self, instance: Instance, event: TryEnded) -> None:
+    def _end_try(self, instance: TaskInstance, event: TryEnded) -> None:
         before = self.states()
         super()._end_try(instance, event)
         name = label(instance.key)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from appliance.dagrun.past import PastTask, is_met
-from appliance.dagrun.roster import Roster, RunCard, RunQuestion
+from appliance.active_runs.model import ActiveRuns
+from appliance.dagrun.run_record import RunQuery, RunRecord
+from appliance.past.model import PastTask, is_met
 from tests.parity.client import OracleClient, oracle
 
 pytestmark = [pytest.mark.needs_airflow, pytest.mark.timeout(180)]
@@ -61,13 +62,13 @@ def date(day: int) -> str:
 
 def ours(of: dict[str, Any]) -> bool:
     """Decide as a worker does that was asked what earlier runs owe."""
-    roster = Roster()
+    roster = ActiveRuns()
     for day, run in enumerate(of["runs"]):
-        card = RunCard(str(day), str(day), run["type"], date(day), date(day))
+        card = RunRecord(str(day), str(day), run["type"], date(day), date(day))
         roster.announce(card, 99)
     states = [{t: [s] for t, s in run["states"].items()} for run in of["runs"]]
     now = len(of["runs"]) - 1
-    question = RunQuestion(
+    question = RunQuery(
         before=date(now), is_dated=True, no_manual=of["catchup"], most=1
     )
     start = of["start"] if of["catchup"] else None

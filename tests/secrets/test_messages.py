@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.exports import read_connections, read_variables
+from appliance.config.airflow_formats.exports import read_connections, read_variables
 from appliance.config.load import load
 from appliance.errors import ConfigError
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest_asyncio
 
 from appliance.config.model import Secrets
-from appliance.dagrun.tries import ActivityTaskInput, RunFacts, TaskExecutionResult
+from appliance.dagrun.attempt import ActivityTaskInput, RunFacts, TaskExecutionResult
+from appliance.forkserver.control import Zygote
 from appliance.taskrun.attempt import TryHost
-from appliance.taskrun.spares import Spares
-from appliance.warm.control import Zygote
+from appliance.taskrun.prefork import PreforkedChildren
+from tests.fakes.kv_stores import FakeVaults
 from tests.fakes.runs import FakeRun
-from tests.fakes.vaults import FakeVaults
 
 NOON = "2026-01-02T12:00:00+00:00"
 DAGS = Path(__file__).parent / "dags"
@@ -27,7 +27,7 @@ class Box:
     data: Path
     base: Zygote
     zygote: Zygote
-    spares: Spares
+    spares: PreforkedChildren
     secrets: Secrets = field(default_factory=Secrets)
     printed: list[str] = field(default_factory=list)
 
@@ -107,7 +107,7 @@ def a_try(
 def zygote_env(home: Path) -> dict[str, str]:
     """Return what a zygote of the tests is started with."""
     root = Path(__file__).parents[2]
-    backend = "appliance.warm.xcombackend.XComBackend"
+    backend = "appliance.forkserver.xcom_backend.XComBackend"
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join([str(root), str(DAGS)]),
@@ -126,7 +126,7 @@ def zygote_env(home: Path) -> dict[str, str]:
 async def box(tmp_path_factory: Any) -> AsyncIterator[Box]:
     data = tmp_path_factory.mktemp("data")
     base = await Zygote.start(env=zygote_env(data), preload=["appliance.taskrun.child"])
-    box = Box(data=data, base=base, zygote=base, spares=Spares())
+    box = Box(data=data, base=base, zygote=base, spares=PreforkedChildren())
     box.zygote = await box.read()
     yield box
     await box.spares.close()

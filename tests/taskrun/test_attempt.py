@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from appliance.config.model import Connection, Secrets
+from appliance.dagrun.attempt import Callback, TaskExecutionResult, XComRow
 from appliance.dagrun.states import TaskState
-from appliance.dagrun.tries import Callback, TaskExecutionResult, XComRow
-from appliance.taskrun import objects
-from appliance.taskrun.spares import Spares
-from appliance.warm.control import Zygote
+from appliance.forkserver.control import Zygote
+from appliance.taskrun import xcom_objects
+from appliance.taskrun.prefork import PreforkedChildren
 from tests.fakes.runs import FakeRun
+from tests.forkserver.test_zygote import is_running
 from tests.taskrun.conftest import NOON, Box, a_try, zygote_env
-from tests.warm.test_zygote import is_running
 
 pytestmark = [
     pytest.mark.needs_airflow,
@@ -230,7 +230,7 @@ async def test_value_is_what_airflows_default_makes_of_it_whatever_its_size(
         "reads", conf={"task_id": "nested"}, xcoms=made.xcoms, complete=("nested",)
     )
 
-    (text,) = [one.value for one in await objects.resolve(box.zygote, read.xcoms)]
+    (text,) = [one.value for one in await xcom_objects.resolve(box.zygote, read.xcoms)]
     told = {"('a', 1)": (1, [(2,)]), "2024-01-01": {3}, "rows": [{"k": (4,)}]}
     assert ast.literal_eval(text) == {**told, "filler": "x" * size}
 
@@ -260,7 +260,9 @@ async def test_large_xcom_goes_to_the_object_store_and_back(box: Box) -> None:
     (row,) = made.xcoms
     assert row.value.startswith(f"file://{box.data}/xcom/tries/manual__1/large/")
     assert made.return_length is None
-    assert (await objects.resolve(box.zygote, made.xcoms))[0].value == ["é"] * 500_000
+    assert (await xcom_objects.resolve(box.zygote, made.xcoms))[0].value == [
+        "é"
+    ] * 500_000
     read = await box.run(
         "reads", conf={"task_id": "large"}, xcoms=made.xcoms, complete=("large",)
     )
@@ -273,12 +275,12 @@ async def test_xcoms_in_the_object_store_are_purged_by_run(box: Box) -> None:
     beside = box.data / "beside"
     beside.mkdir()
 
-    await objects.purge(
+    await xcom_objects.purge(
         box.zygote, [("tries", "other"), ("..", "beside"), (".", "tries")]
     )
     assert file.exists()  # noqa: ASYNC240 - a look
     assert beside.exists()
-    await objects.purge(box.zygote, [("tries", "manual__1")])
+    await xcom_objects.purge(box.zygote, [("tries", "manual__1")])
     assert not file.parents[1].exists()
 
 
@@ -289,7 +291,7 @@ async def test_xcom_over_budget_is_stored(box: Box, task_id: str) -> None:
 
     (row,) = made.xcoms
     assert row.value.startswith("file://")
-    resolved = await objects.resolve(
+    resolved = await xcom_objects.resolve(
         box.zygote, [*made.xcoms, XComRow("a", -1, "k", 1)]
     )
     assert resolved[1].value == 1
@@ -302,11 +304,11 @@ async def test_airflows_own_object_storage_backend_can_be_chosen(
     backend = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
     env = {**zygote_env(tmp_path), "AIRFLOW__CORE__XCOM_BACKEND": backend}
     base = await Zygote.start(env=env, preload=["appliance.taskrun.child"])
-    box = Box(data=tmp_path, base=base, zygote=base, spares=Spares())
+    box = Box(data=tmp_path, base=base, zygote=base, spares=PreforkedChildren())
     try:
         box.zygote = await box.read()
         made = await box.run("points", xcom_budget_bytes=10)
-        resolved = await objects.resolve(box.zygote, made.xcoms)
+        resolved = await xcom_objects.resolve(box.zygote, made.xcoms)
     finally:
         await box.spares.close()
         base.close()

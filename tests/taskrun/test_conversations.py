@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from appliance.dagrun.attempt import TaskExecutionResult, XComRow
 from appliance.dagrun.states import TaskState
-from appliance.dagrun.tries import TaskExecutionResult, XComRow
+from appliance.forkserver.control import Zygote
 from appliance.taskrun.assets import Asset
 from appliance.taskrun.attempt import TryHost
-from appliance.taskrun.runview import InstanceRow
-from appliance.taskrun.vault import Kept
-from appliance.warm.control import Zygote
+from appliance.taskrun.kv_store import StoredText
+from appliance.taskrun.protocols import InstanceRow
+from tests.fakes.kv_stores import FakeVaults
 from tests.fakes.runs import FakeRun
-from tests.fakes.vaults import FakeVaults
 from tests.taskrun.conftest import Box, a_try
 
 pytestmark = [
@@ -191,9 +191,9 @@ async def test_what_a_task_writes_is_kept(asker: Asker) -> None:
         result = await asker.run(task_id, host=host)
         assert result.state == TaskState.SUCCESS, asker.box.log(result)
 
-    assert vaults.variables.kept == {"": {"a": Kept("b")}}
+    assert vaults.variables.kept == {"": {"a": StoredText("b")}}
     (state,) = vaults.others.values()
-    assert state.kept == {"keeps:-1": {"k": Kept("1")}}
+    assert state.kept == {"keeps:-1": {"k": StoredText("1")}}
     month_s = 30 * 86400
     assert state.expiries[0] == pytest.approx(time.time() + month_s, abs=3600)
 

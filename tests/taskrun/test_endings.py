@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from appliance.dagrun.attempt import TaskExecutionResult
 from appliance.dagrun.states import TaskState
-from appliance.dagrun.tries import TaskExecutionResult
-from appliance.warm.control import Zygote
+from appliance.forkserver.control import Zygote
 from tests.fakes.runs import FakeRun
 from tests.taskrun.conftest import Box, a_try
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from appliance.dagrun.attempt import TaskExecutionResult
+from appliance.dagrun.deferral import FAIL, Resumption
 from appliance.dagrun.states import TaskState
-from appliance.dagrun.tries import TaskExecutionResult
-from appliance.dagrun.waits import FAIL, Resumption
+from appliance.forkserver.control import Zygote
 from appliance.taskrun.attempt import LOST
-from appliance.warm.control import Zygote
 from tests.fakes.runs import FakeRun
 from tests.taskrun.conftest import Box, a_try
 

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from appliance.taskrun.failures import TRACEBACK_CHARS, Failure, Failures, shortened
+from appliance.taskrun.failure_reason import (
+    TRACEBACK_CHARS,
+    Failure,
+    FailureReasons,
+    shortened,
+)
 from appliance.taskrun.logs import TryLog, log_file, render, run_folder
 from appliance.taskrun.masking import Masker
 from tests.fakes.runs import a_try
@@ -278,7 +283,7 @@ def test_a_line_that_is_not_json_is_shown_as_it_is() -> None:
 def test_the_error_is_what_the_runner_calls_the_failure(
     events: list[dict[str, Any]], error: str | None
 ) -> None:
-    failures = Failures()
+    failures = FailureReasons()
     for one in events:
         failures.see(one)
 

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from appliance.config.model import Connection, Secrets
-from appliance.dagrun.roster import RunCard
+from appliance.dagrun.attempt import XComRow
+from appliance.dagrun.deferral import Deferral
+from appliance.dagrun.run_record import RunRecord
 from appliance.dagrun.states import RunState, TaskState
-from appliance.dagrun.tries import XComRow
-from appliance.dagrun.waits import Deferral
+from appliance.forkserver.frames import Reply
 from appliance.taskrun.masking import Masker
+from appliance.taskrun.protocols import InstanceRow
 from appliance.taskrun.replies import Replies
-from appliance.taskrun.runview import InstanceRow
-from appliance.warm.frames import Reply
+from tests.fakes.kv_stores import FakeVaults
 from tests.fakes.runs import (
     NOON,
     RUN,
@@ -24,7 +25,6 @@ from tests.fakes.runs import (
     FakeRun,
     a_try,
 )
-from tests.fakes.vaults import FakeVaults
 
 NOW = datetime(2026, 1, 2, 12, 0, 5, tzinfo=UTC)
 OWN = {"dag_id": "shop", "run_id": "manual__1"}
@@ -473,7 +473,7 @@ def items() -> FakeRun:
 
 
 def earlier() -> FakeNeighbour:
-    card = RunCard(
+    card = RunRecord(
         run_id="manual__0",
         workflow_id="dag-shop-manual__0",
         run_type="manual",

@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 from appliance.config.model import Connection, Secrets
+from appliance.forkserver.frames import Reply
 from appliance.taskrun.masking import Masker
+from appliance.taskrun.responses import OK
 from appliance.taskrun.secrets import ParseAnswers, SecretAnswers
-from appliance.taskrun.shapes import OK
-from appliance.warm.frames import Reply
-from tests.fakes.vaults import FakeVault
+from tests.fakes.kv_stores import FakeVault
 
 CONFIGURED = Secrets(
     connections={"db": Connection("db", conn_type="mysql", password="pa55word")},  # noqa: S106 - made up

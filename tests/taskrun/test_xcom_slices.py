@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from appliance.dagrun.tries import XComRow
+from appliance.dagrun.attempt import XComRow
 from appliance.taskrun.xcoms import XComs
 from tests.fakes.runs import FakeRun, a_try
 

@@ -1,6 +1,6 @@
 """Records the histories that ``test_a_recorded_workflow_can_be_replayed`` replays: ``python -m tests.temporal.record runs``.
 
-``standing`` instead of ``runs``: those of the workflows that are no run.
+``entities`` instead of ``runs``: those of the workflows that are no run.
 
 Record anew only when a change of the workflow that is not versioned is meant, and say so in CHANGELOG.
 """
@@ -19,11 +19,11 @@ from tests.box import RunningBox, running_box
 from tests.faults.processes import the_one
 from tests.faults.test_faults import DAGS as GATED
 from tests.faults.test_faults import WORKER, Run
-from tests.reconcile.looking import Looker, until
+from tests.schedules.looking import Looker, until
 
 ROOT = Path(__file__).parents[2]
-DAGS = Path(__file__).parent / "dags"
-STANDING = Path(__file__).parent / "standing" / "dags"
+DAGS = Path(__file__).parents[1] / "runs" / "dags"
+STANDING = Path(__file__).parent / "entities" / "dags"
 HISTORIES = Path(__file__).parents[1] / "histories"
 SHAPES = (
     "passes_values",
@@ -43,7 +43,7 @@ SHAPES = (
 SCHEDULER = "airflow-scheduler-airflow-tasks"
 
 
-def record_standing() -> None:
+def record_entities() -> None:
     """Let runs wait for each other, pools, schedules and a backfill; write the histories of who stands for these."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -173,4 +173,4 @@ def _save(
 
 if __name__ == "__main__":
     HISTORIES.mkdir(exist_ok=True)
-    {"runs": record_runs, "standing": record_standing}[sys.argv[1]]()
+    {"runs": record_runs, "entities": record_entities}[sys.argv[1]]()

@@ -10,10 +10,11 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from appliance.temporal.worker.clerk import Clerk
-from appliance.temporal.worker.registry import Registry
-from appliance.temporal.workflows.dag import AirflowDag
-from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
+from appliance.active_runs.activities import ActiveRunsActivities
+from appliance.active_runs.client import ActiveRunsClient
+from appliance.active_runs.workflow import AirflowDag
+from appliance.runs.workflow import ExecuteAirflowDagWorkflow
+from appliance.worker.entity_recovery import EntityRecovery
 
 _DYNAMIC = "--dynamic-config-value"
 
@@ -35,12 +36,12 @@ async def running_runs(
 ) -> AsyncIterator[Client]:
     """Start a server with a worker of the queue ``q``, which runs the DAGs that ``read_dag`` returns."""
     async with serving() as client:
-        clerk = Clerk(client, Registry(client, "q"), lambda _: True)
+        clerk = ActiveRunsActivities(ActiveRunsClient(client, "q"), lambda _: True)
         async with Worker(
             client,
             task_queue="q",
             workflows=[ExecuteAirflowDagWorkflow, AirflowDag],
-            activities=[read_dag, *clerk.activities],
+            activities=[read_dag, *clerk.activities, EntityRecovery(client).rebuild],
             no_remote_activities=no_remote_activities,
         ):
             yield client

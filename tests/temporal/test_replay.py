@@ -6,13 +6,13 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from appliance.temporal.workflows.action import AirflowScheduleAction
-from appliance.temporal.workflows.backfill import AirflowBackfill
-from appliance.temporal.workflows.dag import AirflowDag
-from appliance.temporal.workflows.pool import AirflowPool
-from appliance.temporal.workflows.run import ExecuteAirflowDagWorkflow
-from appliance.temporal.workflows.scheduler import AirflowScheduler
-from appliance.temporal.workflows.vault import AirflowVault
+from appliance.active_runs.workflow import AirflowDag
+from appliance.backfills.workflow import AirflowBackfill
+from appliance.kv_store.workflow import AirflowVault
+from appliance.pools.workflow import AirflowPool
+from appliance.runs.workflow import ExecuteAirflowDagWorkflow
+from appliance.schedules.temporal_schedule_workflow import AirflowScheduleAction
+from appliance.schedules.workflow import AirflowScheduler
 
 WORKFLOWS = [
     ExecuteAirflowDagWorkflow,

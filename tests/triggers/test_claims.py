@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest_asyncio
 
 from appliance.config.model import Secrets
-from appliance.dagrun.waits import Trigger
+from appliance.dagrun.deferral import Trigger
+from appliance.forkserver.control import Zygote
 from appliance.triggers.triggerer import Triggerer
 from appliance.triggers.wait import Workload
-from appliance.warm.control import Zygote
+from tests.fakes.kv_stores import FakeVaults
 from tests.fakes.runs import FakeRun, a_try
-from tests.fakes.vaults import FakeVaults
 
 WORK = Workload("a.Trigger", {})
 TASK = a_try(trigger=Trigger(classpath="a.Trigger"))

@@ -1,0 +1,1 @@
+"""Pools: one workflow per pool lends slots to task instances of any run."""

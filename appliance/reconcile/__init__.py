@@ -1,1 +1,0 @@
-"""Makes the scheduler agree with the DAG folder and appliance.yaml."""

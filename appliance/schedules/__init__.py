@@ -1,0 +1,1 @@
+"""Schedules: one workflow decides which runs are due, as Airflow's scheduler does."""

@@ -1,0 +1,56 @@
+"""The worker's side of ``appliance.sockets.health_client``."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+
+from temporalio.client import Client
+
+from appliance.config.free_disk import shortage
+from appliance.config.model import Config
+from appliance.sockets.health_client import TIMEOUT_S, socket_name
+from appliance.sockets.submit_client import folder_of
+from appliance.temporal.health import PartHealth, ProbeResult
+from appliance.temporal.server_health import sees_poll, serves
+
+
+@asynccontextmanager
+async def answering(
+    client: Client, config: Config, refused: Callable[[], str]
+) -> AsyncIterator[None]:
+    """Answer who asks how this worker is, until the block is left.
+
+    Args:
+        client: The connection that works.
+        config: The configuration.
+        refused: Says which workflows cannot begin, and why; empty when all can.
+    """
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            found = await _probe(client, config, refused())
+            writer.write(json.dumps(asdict(found)).encode())
+            await writer.drain()
+        writer.close()
+
+    folder = folder_of(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    async with await asyncio.start_unix_server(answer, socket_name(folder)):
+        yield
+
+
+async def _probe(client: Client, config: Config, refused: str) -> ProbeResult:
+    state = PartHealth(ok=not refused, why=refused)
+    why_not = shortage(config)
+    room = PartHealth(ok=why_not is None, why=why_not or "")
+    try:
+        async with asyncio.timeout(TIMEOUT_S / 2):
+            return ProbeResult(
+                await serves(client), await sees_poll(client, config), room, state
+            )
+    except TimeoutError:
+        why = f"the server does not answer within {TIMEOUT_S / 2:g} s"
+        silent = PartHealth(ok=False, why=why)
+        return ProbeResult(silent, silent, room, state)

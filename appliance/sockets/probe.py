@@ -1,0 +1,37 @@
+"""Whether the server serves and the worker of this box polls it. Fails closed: what was not seen to work does not work."""
+
+import asyncio
+
+from temporalio.client import Client
+
+from appliance.config.model import Config
+from appliance.sockets.health_client import ask, ui_why_not
+from appliance.sockets.submit_client import folder_of
+from appliance.temporal.health import PartHealth, ProbeResult
+from appliance.temporal.server_health import serves
+
+
+async def probe(client: Client, config: Config) -> ProbeResult:
+    """Ask the server for the namespace, this box's worker how it is, and its UI for a page."""
+    ui = asyncio.to_thread(_ui, config)
+    rest = asyncio.to_thread(_worker_and_rest, config)
+    server, told, page = await asyncio.gather(serves(client), rest, ui)
+    return ProbeResult(server, *told, ui=page)
+
+
+def _worker_and_rest(
+    config: Config,
+) -> tuple[PartHealth, PartHealth | None, PartHealth | None]:
+    """Ask the worker itself: the server lists one for minutes after its death."""
+    try:
+        told = ask(folder_of(config))
+    except (OSError, ValueError) as err:
+        why = f"the worker of this box does not answer: {err}"
+        return PartHealth(ok=False, why=why), None, None
+    worker, room, state = (PartHealth(**told[n]) for n in ("worker", "room", "state"))
+    return worker, room, state
+
+
+def _ui(config: Config) -> PartHealth | None:
+    why_not = ui_why_not(folder_of(config))
+    return None if why_not is None else PartHealth(ok=not why_not, why=why_not)

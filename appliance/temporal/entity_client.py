@@ -1,0 +1,61 @@
+"""How the workflows are reached that stand for something lasting: a DAG, a pool, the schedules of all DAGs.
+
+Whoever has to do with one first starts it, so one that was terminated is there again when it is needed.
+"""
+
+from typing import Any
+
+from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.common import WorkflowIDConflictPolicy
+
+_WHICHEVER_RUNS = WorkflowIDConflictPolicy.USE_EXISTING
+
+
+class EntityClient:
+    """The workflows of one type on one server. ``state``, below, is what a fresh one starts from."""
+
+    def __init__(
+        self, client: Client, queue: str, kind: str, *, summary: str | None = None
+    ) -> None:
+        """``kind``: the workflow type; ``summary``: its line in the Temporal UI."""
+        self._client = client
+        self._queue = queue
+        self._kind = kind
+        self._summary = summary
+
+    async def tell(self, name: str, state: Any, *, signal: str, told: Any) -> None:
+        """Send the workflow with the id ``name`` a signal."""
+        await self._client.start_workflow(
+            self._kind,
+            state,
+            id=name,
+            task_queue=self._queue,
+            id_conflict_policy=_WHICHEVER_RUNS,
+            static_summary=self._summary,
+            start_signal=signal,
+            start_signal_args=[told],
+        )
+
+    async def ask(
+        self,
+        name: str,
+        state: Any,
+        *,
+        update: str,
+        asked: Any,
+        result_type: type[Any] | None = None,
+    ) -> Any:
+        """Return what the workflow with the id ``name`` answers to an update."""
+        return await self._client.execute_update_with_start_workflow(
+            update,
+            asked,
+            start_workflow_operation=WithStartWorkflowOperation(
+                self._kind,
+                state,
+                id=name,
+                task_queue=self._queue,
+                id_conflict_policy=_WHICHEVER_RUNS,
+                static_summary=self._summary,
+            ),
+            result_type=result_type,
+        )
