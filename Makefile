@@ -43,10 +43,12 @@ check: $(DEV) ## Check format, style, types and the layers
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.architecture_map --check
 
 format: $(DEV) ## Format, and mend what can be mended
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	$(BIN)/python -m tests.architecture_map
 
 LIVES := 20
 test-kills: $(DEV) ## Kill any part of a box at random, over LIVES=20, and check what became of every try

@@ -36,19 +36,6 @@ def test_module_is_small_and_says_what_it_is_for(module: Path) -> None:
     assert module.stem not in BAD_NAMES
 
 
-@pytest.mark.parametrize(
-    "module", [path for path in MODULES if path.stem != "__init__"], ids=_name
-)
-def test_module_is_in_the_map_of_the_architecture_page(module: Path) -> None:
-    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
-    folder = module.parent.relative_to(PACKAGE)
-    heading = f"`{folder}/`" if folder.name else "`appliance/`"
-    sections = [line for line in page.splitlines() if line.startswith(f"| {heading}")]
-
-    assert len(sections) == 1, f"{heading} needs one row"
-    assert f"`{module.stem}`" in sections[0]
-
-
 @pytest.mark.parametrize("file", [*MODULES, *TESTS], ids=_name)
 def test_file_has_no_forbidden_words(file: Path) -> None:
     text = "" if file == Path(__file__) else file.read_text()
