@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-MOST_LINES = 400
+MOST_LINES = 500
 PACKAGE = ROOT / "appliance"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
