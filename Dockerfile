@@ -17,7 +17,7 @@ RUN /opt/appliance/bin/pip install --disable-pip-version-check --no-cache-dir --
 
 # On its own, so that a change of the appliance builds in a second and is a small layer.
 FROM packages AS application
-COPY pyproject.toml README.md /build/
+COPY pyproject.toml README.md LICENSE NOTICE /build/
 COPY appliance /build/appliance
 RUN /opt/appliance/bin/pip install --disable-pip-version-check --no-cache-dir --no-compile \
       --no-deps --no-build-isolation --target /opt/appliance/app /build \
@@ -37,7 +37,8 @@ RUN cd /opt/appliance/lib/python3*/site-packages \
 
 FROM base
 LABEL org.opencontainers.image.title="appliance" \
-      org.opencontainers.image.description="Runs standard Airflow 3 DAG files on Temporal"
+      org.opencontainers.image.description="Runs standard Airflow 3 DAG files on Temporal" \
+      org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home \
       --shell /usr/sbin/nologin appliance \
  && install -d -m 0777 /data /shared \
@@ -45,6 +46,7 @@ RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home \
  && ln -s /project /usr/local/airflow
 COPY --from=slim /opt/appliance /opt/appliance
 COPY --chmod=0755 appliance/image/ /usr/local/bin/
+COPY --chmod=0644 LICENSE NOTICE /usr/share/doc/appliance/
 COPY --chmod=0644 conf/specimen.yaml /conf/appliance.yaml
 COPY --chmod=0644 dags/ /dags/
 COPY --from=application /opt/appliance/app /opt/appliance/app
