@@ -13,6 +13,11 @@ from appliance.config import load, schema
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+PAGES = sorted(
+    path
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+    if path.is_file()
+)
 EXAMPLES = sorted((ROOT / "dags").glob("*.py"))
 COMPATIBILITY = (ROOT / "docs" / "COMPATIBILITY.md").read_text()
 OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text()
@@ -103,6 +108,28 @@ def test_there_are_rows() -> None:
     assert len(ROWS) > 30
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([\w./-]+)\)", README))
-def test_links_of_the_readme_lead_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]*))?\)", text)
+
+    broken = [
+        f"{target}#{anchor}"
+        for target, anchor in links
+        if not _leads_somewhere(page.parent / target if target else page, anchor)
+    ]
+
+    assert broken == []
+
+
+def _leads_somewhere(target: Path, anchor: str) -> bool:
+    """Whether there is such a file, and in it such a heading."""
+    if not target.exists():
+        return False
+    if not anchor:
+        return True
+    headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+    return anchor in {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in headings
+    }

@@ -20,6 +20,53 @@ FORBIDDEN = (
     (re.compile(r"mark\.(skip|xfail)\b"), "a test that does not run proves nothing"),
     (re.compile(r"(?<![\w.])/(work|root)/"), "a path of somebody's machine"),
 )
+TEMPLATE = {
+    "__init__",
+    "model",
+    "messages",
+    "input_checks",
+    "details",
+    "workflow",
+    "run_side",
+    "activities",
+    "client",
+}
+"""The file names of a feature: docs/ARCHITECTURE.md says what each holds."""
+SIDES = {"workflow", "run_side"}
+"""A package with one of these is a feature."""
+OTHER_FILES: dict[str, str] = {
+    "pools/contention": "which pools a run asks: a question of the worker's capacity",
+    "pools/exemption": "tries that have not asked: the worker's part of contention",
+    "runs/activity_inputs": "checks in a worker, which knows more than input_checks",
+    "runs/attempt_journal": "a file of the worker's host",
+    "runs/attempts": "part of the workflow: tries",
+    "runs/callback_context": "part of the model: callbacks",
+    "runs/continue_as_new": "part of the workflow: its continuation",
+    "runs/dag_reading": "part of the workflow: its first step",
+    "runs/deferral_activities": "activities: waits",
+    "runs/deferrals": "part of the workflow: waits",
+    "runs/ended_runs": "client: runs that have ended, without a worker",
+    "runs/final_record": "part of the model: the result of a run",
+    "runs/hitl": "part of the model: questions to people",
+    "runs/hitl_client": "client: answers of people",
+    "runs/notifications": "part of the workflow: listeners and callbacks",
+    "runs/other_runs": "client: what a task asks about other runs",
+    "runs/outcomes": "part of the workflow: ends of activities",
+    "runs/reports": "values that clients return",
+    "runs/resumption": "seals of a worker on parked tries",
+    "runs/run_data": "part of the model: XComs, times, labels",
+    "runs/run_records": "part of the model: records for other features",
+    "runs/running_attempts": "tries that a worker runs, apart from activities",
+    "runs/start": "client: starts runs",
+    "runs/worker_client": "client: what a worker asks of its tries' runs",
+    "runs/xcoms": "client: XComs",
+    "schedules/declarations": "what the DAG folder and the configuration schedule",
+    "schedules/reconciler": "a loop of the worker",
+    "schedules/temporal_schedule_activity": "activities of the second workflow",
+    "schedules/temporal_schedule_workflow": "the second workflow",
+    "schedules/temporal_schedules": "a loop of the worker",
+}
+"""Files of features that the template does not know, and why they are apart."""
 BAD_NAMES = {"utils", "helpers", "common", "base", "manager", "handler", "service"}
 
 
@@ -55,3 +102,14 @@ def test_only_ci_knows_the_folder_beside_the_repository() -> None:
     ).stdout.splitlines()
 
     assert set(files) <= {".ci/run", "tests/test_house_rules.py"}
+
+
+def test_features_use_the_names_of_the_template_or_say_why_not() -> None:
+    features = {path.parent for path in MODULES if path.stem in SIDES}
+    others = {
+        f"{path.parent.relative_to(PACKAGE)}/{path.stem}"
+        for path in MODULES
+        if path.parent in features and path.stem not in TEMPLATE
+    }
+
+    assert others == set(OTHER_FILES), "name the file by the template, or say why not"
