@@ -1,6 +1,7 @@
 """What is documented exists, and what exists is documented."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,3 +134,13 @@ def _leads_somewhere(target: Path, anchor: str) -> bool:
         re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
         for heading in headings
     }
+
+
+def test_the_layers_are_those_that_are_checked() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    layers = next(one["layers"] for one in contracts if one["type"] == "layers")
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    drawn = re.findall(r"^    (.*(?: > ).*)$", page, re.MULTILINE)
+
+    assert " ".join(drawn).split() == " > ".join(layers).split()
