@@ -1,7 +1,7 @@
-"""Writes the map of modules into docs/ARCHITECTURE.md, from their docstrings: ``python -m tests.architecture_map [--check]``.
+"""Writes the map of modules into docs/ARCHITECTURE.md: ``python -m tests.architecture_map [--check]``.
 
-One line per package and module: what its docstring says first. ``make format`` writes the map, ``make check`` fails when it
-is not what the docstrings say.
+The map has one line per package and module: the first line of its docstring. ``make format``
+writes it; ``make check`` fails when it differs from the docstrings.
 """
 
 import ast

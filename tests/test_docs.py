@@ -1,4 +1,4 @@
-"""What is documented exists, and what exists is documented."""
+"""What the pages name exists, and what exists is named in them."""
 
 import re
 import tomllib
@@ -59,7 +59,7 @@ def test_every_option_of_submit_is_in_the_readme() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(load._KNOWN))
-def test_every_variable_of_ours_is_in_the_readme(name: str) -> None:
+def test_every_variable_of_the_appliance_is_in_the_readme(name: str) -> None:
     assert f"`{name}`" in README
 
 
@@ -74,28 +74,28 @@ def test_every_key_is_explained_in_the_specimen(key: str) -> None:
     assert re.search(rf"^(?:  )?(?:# )?{inner or key}:", text, re.MULTILINE)
 
 
-def test_the_image_has_the_specimen_as_it_is_here() -> None:
-    """Not the configuration itself: that is its user's, with passwords in it."""
+def test_the_specimen_of_the_image_is_the_one_of_the_repository() -> None:
+    """The image has a copy, as conf/appliance.yaml may hold its user's passwords."""
     copy = (ROOT / "conf" / "specimen.yaml").read_text()
 
     assert copy == SPECIMEN, "cp conf/appliance.yaml conf/specimen.yaml"
 
 
 @pytest.mark.parametrize("key", schema.KEYS)
-def test_what_is_in_force_when_saved_is_told(key: str) -> None:
+def test_operations_names_the_keys_that_need_no_restart(key: str) -> None:
     paragraph = OPERATIONS.split("Saved while the appliance runs")[1].split("\n\n")[0]
 
     assert (f"`{key}`" in paragraph) == schema.KEYS[key].is_live
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_every_example_is_in_the_readme_and_says_what_it_is(example: Path) -> None:
+def test_every_example_is_in_the_readme_and_has_a_docstring(example: Path) -> None:
     assert f"`{example.stem}`" in README
     assert example.read_text().startswith('"""')
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_compatibility_row_names_a_test_that_exists(row: list[str]) -> None:
+def test_a_row_of_compatibility_names_a_test_that_exists(row: list[str]) -> None:
     _feature, works, test, _note = row
     found = re.fullmatch(r"`(?P<file>[\w/.]+)::(?P<name>\w+)`", test)
 
@@ -105,7 +105,7 @@ def test_compatibility_row_names_a_test_that_exists(row: list[str]) -> None:
         assert f"def {found['name']}(" in (ROOT / found["file"]).read_text()
 
 
-def test_there_are_rows() -> None:
+def test_compatibility_has_rows() -> None:
     assert len(ROWS) > 30
 
 
@@ -136,7 +136,7 @@ def _leads_somewhere(target: Path, anchor: str) -> bool:
     }
 
 
-def test_the_layers_are_those_that_are_checked() -> None:
+def test_architecture_has_the_layers_that_are_checked() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     contracts = settings["tool"]["importlinter"]["contracts"]
     layers = next(one["layers"] for one in contracts if one["type"] == "layers")

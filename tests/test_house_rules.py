@@ -1,4 +1,4 @@
-"""Rules of the house that no linter knows."""
+"""Rules of docs/STYLE.md that no linter checks."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ FORBIDDEN = (
     (re.compile(r"unittest\.mock|monkeypatch\.setattr"), "use a fake in tests/fakes"),
     (re.compile(r"# type: ignore$", re.MULTILINE), "name the error that is ignored"),
     (re.compile(r"mark\.(skip|xfail)\b"), "a test that does not run proves nothing"),
-    (re.compile(r"(?<![\w.])/(work|root)/"), "a path of somebody's machine"),
+    (re.compile(r"(?<![\w.])/(work|root)/"), "a path of one machine"),
 )
 TEMPLATE = {
     "__init__",
@@ -75,7 +75,7 @@ def _name(path: Path) -> str:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=_name)
-def test_module_is_small_and_says_what_it_is_for(module: Path) -> None:
+def test_a_module_is_small_and_says_what_it_holds(module: Path) -> None:
     text = module.read_text()
 
     assert len(text.splitlines()) <= MOST_LINES
@@ -84,7 +84,7 @@ def test_module_is_small_and_says_what_it_is_for(module: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [*MODULES, *TESTS], ids=_name)
-def test_file_has_no_forbidden_words(file: Path) -> None:
+def test_a_file_has_no_forbidden_words(file: Path) -> None:
     text = "" if file == Path(__file__) else file.read_text()
 
     found = [why for pattern, why in FORBIDDEN if pattern.search(text)]
@@ -104,7 +104,7 @@ def test_only_ci_knows_the_folder_beside_the_repository() -> None:
     assert set(files) <= {".ci/run", "tests/test_house_rules.py"}
 
 
-def test_features_use_the_names_of_the_template_or_say_why_not() -> None:
+def test_features_use_the_file_names_of_the_template() -> None:
     features = {path.parent for path in MODULES if path.stem in SIDES}
     others = {
         f"{path.parent.relative_to(PACKAGE)}/{path.stem}"
