@@ -19,6 +19,8 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
     if path.is_file()
 )
+OF_USERS = ("include/", "plugins/", "logs/", "xcom/", "backups/", "worker/", "run/")
+"""Folders of a project, or of the data folder."""
 EXAMPLES = sorted((ROOT / "dags").glob("*.py"))
 COMPATIBILITY = (ROOT / "docs" / "COMPATIBILITY.md").read_text()
 OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text()
@@ -144,3 +146,17 @@ def test_architecture_has_the_layers_that_are_checked() -> None:
     drawn = re.findall(r"^    (.*(?: > ).*)$", page, re.MULTILINE)
 
     assert " ".join(drawn).split() == " > ".join(layers).split()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_folders_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:\w[\w.]*/)+(?:[\w.]+\.(?:py|md|yaml|jsonl?))?)`", page.read_text()
+    )
+    places = (ROOT, ROOT / "appliance", ROOT / "docs")
+
+    missing = [
+        name for name in named if not any((place / name).exists() for place in places)
+    ]
+
+    assert [name for name in missing if name not in OF_USERS] == []
