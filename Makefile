@@ -25,7 +25,7 @@ up: $(READY) ## Start the appliance here, in the foreground, with the DAGs of ./
 down: $(READY) ## Stop it; its runs go on at the next start
 	@$(BIN)/appliance down
 
-test: $(DEV) ## Run all tests but those of the image
+test: $(DEV) ## Run the tests of all kinds that take at most 8 minutes
 	$(BIN)/pytest -m "not needs_image"
 
 # What depends on the Python version is tested with the oldest one, too; CI does both.

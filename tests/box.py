@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 START_S = 60.0
 STOP_S = 40.0
@@ -119,14 +120,7 @@ def clean_environ() -> dict[str, str]:
 def ports() -> dict[str, str]:
     """Return settings with ports nobody uses."""
     names = ("APPLIANCE_PORT", "APPLIANCE_UI_PORT", "APPLIANCE_METRICS_PORT")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    found = {
-        name: str(bound.getsockname()[1])
-        for name, bound in zip(names, sockets, strict=True)
-    }
-    for bound in sockets:
-        bound.close()
-    return found
+    return {name: str(free_port()) for name in names}
 
 
 def _wait_until_healthy(box: RunningBox) -> None:

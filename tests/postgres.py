@@ -2,13 +2,14 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.ports import free_port
 
 _PROGRAMS = Path("/usr/lib/postgresql")
 _OWNER = "postgres"
@@ -40,8 +41,7 @@ def running_postgres() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="appliance-postgres-"))
     if os.geteuid() == 0:
         shutil.chown(folder, _OWNER)
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        port = bound.getsockname()[1]
+    port = free_port()
     data = folder / "data"
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
     control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-s"]

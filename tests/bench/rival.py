@@ -6,7 +6,6 @@ ports are its own.
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.box import clean_environ
+from tests.ports import free_port
 from tests.postgres import Postgres, running_postgres
 
 SLOTS = 8
@@ -92,8 +92,7 @@ def _daemon(name: str, folder: Path, environ: dict[str, str]) -> Iterator[int]:
 
 
 def _environ(dags: Path, folder: Path, postgres: Postgres) -> dict[str, str]:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        port = bound.getsockname()[1]
+    port = free_port()
     settings = {
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__DAGS_FOLDER": str(dags),
