@@ -4,7 +4,7 @@
 # make parity N=5000 SEED=1
 N := 300
 
-.PHONY: help demo up down test test-oldest test-kills test-mixture test-attacks parity check format bench image test-image lock clean linux
+.PHONY: help demo up down test test-all test-oldest test-kills test-mixture test-attacks parity check format bench image test-image lock clean linux
 
 IMAGE := appliance
 VENV := .venv
@@ -25,15 +25,20 @@ up: $(READY) ## Start the appliance here, in the foreground, with the DAGs of ./
 down: $(READY) ## Stop it; its runs go on at the next start
 	@$(BIN)/appliance down
 
-test: $(DEV) ## Run the tests of all kinds that take at most 8 minutes
-	$(BIN)/pytest -m "not needs_image"
+# Tests mostly wait for processes: more of them than there are cores go beside each other, a file at a time.
+BESIDE := -n 4 --dist loadfile --no-loadscope-reorder --durations=10
+test: $(DEV) ## Run tests of every kind, in at most 8 minutes on 2 cores
+	$(BIN)/pytest $(BESIDE) -m "not needs_image and not long"
+
+test-all: $(DEV) ## Run the tests that `make test` leaves out, but those of the image
+	$(BIN)/pytest $(BESIDE) -m "long and not needs_image"
 
 # What depends on the Python version is tested with the oldest one, too; CI does both.
 OLDEST := python3.11
 test-oldest: ## Run the tests of children and DAG files with Python 3.11
 	$(MAKE) VENV=.venv-oldest PYTHON=$(OLDEST) .venv-oldest/.dev
 	.venv-oldest/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
-	.venv-oldest/bin/pytest tests/forkserver tests/taskrun tests/dagfile tests/examples
+	.venv-oldest/bin/pytest $(BESIDE) tests/forkserver tests/taskrun tests/dagfile tests/examples
 
 parity: $(DEV) ## Compare N random DAGs with Airflow's own scheduler; SEED repeats what it printed
 	$(BIN)/python -m tests.parity $(N) $(SEED)
