@@ -47,7 +47,11 @@ def _folders(config: Config) -> Iterator[str]:
     except FileExistsError:
         yield f"{config.data}: is a file, but the data folder has to be there."
     except OSError:
-        yield denied(_existing(config.data), "written", config.data)
+        barred = closed(config.data.parent)
+        if barred is not None:
+            yield denied(barred, "read", config.data)
+        else:
+            yield denied(_existing(config.data), "written", config.data)
     else:
         close(config.data)
         yield from _writable(config.data)
@@ -55,7 +59,7 @@ def _folders(config: Config) -> Iterator[str]:
         yield from _key(config.key_path)
     if config.runs_worker:
         yield from _readable(config.dags.folder)
-        if config.dags.plugins_folder.exists():
+        if _may_exist(config.dags.plugins_folder):
             yield from _readable(config.dags.plugins_folder)
 
 
@@ -99,6 +103,13 @@ def _readable(folder: Path) -> Iterator[str]:
             f"{folder}: {what}, but the DAG files have to be there. Make it, or set "
             "AIRFLOW__CORE__DAGS_FOLDER."
         )
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # A folder on the way is closed, which `_readable` says.
+        return True
 
 
 def _existing(path: Path) -> Path:

@@ -11,11 +11,11 @@ import click
 from appliance.cli.context import START_S, CommandContext, pass_context
 from appliance.cli.exit_codes import Command
 from appliance.errors import ApplianceError, ConfigError, TemporalUnreachable
-from appliance.temporal.health import ProbeResult
 
 if TYPE_CHECKING:
     from appliance.boot.banner import BannerFacts
     from appliance.config.model import Config
+    from appliance.temporal.health import ProbeResult
     from appliance.worker.main import Started
 
 IMAGE_MARK = "APPLIANCE_IMAGE"

@@ -74,6 +74,8 @@ def backfill(
 
     if from_date is None or to_date is None:
         raise click.UsageError("Give --from and --to, a date or a time each.")
+    from appliance.backfills.messages import BackfillRequest
+
     request = BackfillRequest(
         dag_id=dag_id,
         from_date=from_date,

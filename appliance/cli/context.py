@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from appliance.backfills.messages import BackfillProgress, BackfillRequest, PlannedRun
 from appliance.errors import TemporalUnreachable
-from appliance.runs.messages import Response
-from appliance.schedules.messages import ScheduleList, ScheduleRow, Verb
-from appliance.sockets.submit_request import SubmitRequest, Submitted
-from appliance.temporal.health import ProbeResult
 
 if TYPE_CHECKING:  # Each costs more to import than --help may take.
+    from appliance.backfills.messages import (
+        BackfillProgress,
+        BackfillRequest,
+        PlannedRun,
+    )
     from appliance.config.model import Config
     from appliance.dagfile.models import Listing
     from appliance.dagrun.timing import ScheduledRun
+    from appliance.runs.messages import Response
     from appliance.runs.reports import RunReport, RunRow
+    from appliance.schedules.messages import ScheduleList, ScheduleRow, Verb
+    from appliance.sockets.submit_request import SubmitRequest, Submitted
+    from appliance.temporal.health import ProbeResult
 
 T = TypeVar("T")
 

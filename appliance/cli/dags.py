@@ -12,10 +12,10 @@ from appliance.cli.output import output_option, print_json, print_table
 from appliance.cli.schedules import next_runs, print_coming, print_steered
 from appliance.cli.suggestions import no_dag
 from appliance.errors import DagError
-from appliance.schedules.messages import ScheduleRow, Verb
 
 if TYPE_CHECKING:
     from appliance.dagfile.models import ListedDag, Listing
+    from appliance.schedules.messages import ScheduleRow, Verb
 
 DAG_COLUMNS = ("dag_id", "file", "owners", "schedule", "is_paused", "description")
 

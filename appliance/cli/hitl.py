@@ -9,7 +9,6 @@ from appliance.cli.context import CommandContext, Server, pass_context
 from appliance.cli.exit_codes import Command
 from appliance.cli.param_types import json_object
 from appliance.cli.suggestions import find
-from appliance.runs.messages import Response
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -85,6 +84,8 @@ def _answer(
     user: str | None,
 ) -> None:
     import getpass
+
+    from appliance.runs.messages import Response
 
     response = Response(
         task_id=task_id,

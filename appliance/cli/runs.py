@@ -11,10 +11,10 @@ from appliance.cli.exit_codes import Command, Group
 from appliance.cli.output import output_option, print_json, print_table
 from appliance.cli.param_types import SECONDS
 from appliance.cli.suggestions import find, require_dag
-from appliance.sockets.submit_request import Submitted
 
 if TYPE_CHECKING:
     from appliance.runs.reports import RunReport, RunRow
+    from appliance.sockets.submit_request import Submitted
 
 RUN_COLUMNS = (
     "dag_id",
@@ -145,6 +145,8 @@ def _cut(text: str) -> str:
 async def known(server: Server, dag_id: str, run_id: str) -> "Submitted":
     """Find a run. Raises: DagError when there is none."""
     report = await server.report(await find(server, dag_id, run_id))
+    from appliance.sockets.submit_request import Submitted
+
     return Submitted(
         dag_id=dag_id,
         run_id=run_id,

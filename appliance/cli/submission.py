@@ -14,12 +14,12 @@ from appliance.cli.output import output_option, print_json, print_report
 from appliance.cli.param_types import NO_TIME, SECONDS, json_object, moment_or_none
 from appliance.dagrun.states import RunState, TaskState
 from appliance.errors import RunFailed, UsageError
-from appliance.sockets.submit_request import SubmitRequest, Submitted
 
 if TYPE_CHECKING:  # submit --help must be instant.
     from appliance.cli.waiting import LiveAccount
     from appliance.config.model import Config, Secrets
     from appliance.runs.reports import RunReport
+    from appliance.sockets.submit_request import SubmitRequest, Submitted
 
 EPILOG = """\b
 Examples:
@@ -96,6 +96,7 @@ def submit(
 ) -> None:
     """Start one run of a DAG; print where to watch it."""
     from appliance.sockets.submit_client import knock
+    from appliance.sockets.submit_request import SubmitRequest
 
     if timeout is not None and not (wait or follow):
         raise UsageError("--timeout is for waiting: add --wait or --follow.")
@@ -168,6 +169,7 @@ async def submit_dag(
     """
     from appliance.cli.waiting import wait_for
     from appliance.runs.reports import RunReport
+    from appliance.sockets.submit_request import SubmitRequest
     from appliance.temporal.sdk_threads import parting
 
     box = CommandContext()

@@ -104,7 +104,7 @@ def test_folders_of_somebody_else(tmp_path: Path) -> None:
     for name, mode in (("data", 0o755), ("dags", 0o700)):
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(mode)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
     source = str(Path(__file__).parents[2])
     done = subprocess.run(
@@ -122,6 +122,15 @@ def test_folders_of_somebody_else(tmp_path: Path) -> None:
         "  Either run as its owner (docker run --user 0:0), or let user 12345 in "
         f"(chmod -R a+rX {dags}).",
     ], done.stderr
+
+    tmp_path.chmod(0o700)
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK_AS_ANOTHER, str(tmp_path), source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"{tmp_path}: cannot be read by user 12345 ({data} is wanted)" in done.stdout
 
 
 def test_one_appliance_a_data_folder(tmp_path: Path) -> None:
