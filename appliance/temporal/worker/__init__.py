@@ -1,1 +1,0 @@
-"""What a worker does for workflows, and the process it does it in."""

@@ -1,1 +1,0 @@
-"""What is durable: the code Temporal replays. Deterministic, in the sandbox."""
