@@ -1,12 +1,13 @@
-"""The worker's side of ``appliance.sockets.health_client``."""
+"""Answers health checks of this host: whether server and worker are well, as the worker sees it."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 
 from temporalio.client import Client
+from temporalio.worker import Worker
 
 from appliance.config.free_disk import shortage
 from appliance.config.model import Config
@@ -18,19 +19,23 @@ from appliance.temporal.server_health import sees_poll, serves
 
 @asynccontextmanager
 async def answering(
-    client: Client, config: Config, refused: Callable[[], str]
+    client: Client,
+    config: Config,
+    refused: Callable[[], str],
+    workers: Sequence[Worker],
 ) -> AsyncIterator[None]:
-    """Answer who asks how this worker is, until the block is left.
+    """Answer health checks until the block is left.
 
     Args:
         client: The connection that works.
         config: The configuration.
         refused: Says which workflows cannot begin, and why; empty when all can.
+        workers: Those of this process; each polls as long as it runs.
     """
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
-            found = await _probe(client, config, refused())
+            found = await _probe(client, config, refused(), workers)
             writer.write(json.dumps(asdict(found)).encode())
             await writer.drain()
         writer.close()
@@ -41,15 +46,19 @@ async def answering(
         yield
 
 
-async def _probe(client: Client, config: Config, refused: str) -> ProbeResult:
+async def _probe(
+    client: Client, config: Config, refused: str, workers: Sequence[Worker]
+) -> ProbeResult:
     state = PartHealth(ok=not refused, why=refused)
     why_not = shortage(config)
     room = PartHealth(ok=why_not is None, why=why_not or "")
     try:
         async with asyncio.timeout(TIMEOUT_S / 2):
-            return ProbeResult(
-                await serves(client), await sees_poll(client, config), room, state
-            )
+            worker = await sees_poll(client, config)
+            if not all(one.is_running for one in workers):
+                # The server lists one for minutes after its end.
+                worker = PartHealth(ok=False, why="it has stopped to poll the server")
+            return ProbeResult(await serves(client), worker, room, state)
     except TimeoutError:
         why = f"the server does not answer within {TIMEOUT_S / 2:g} s"
         silent = PartHealth(ok=False, why=why)

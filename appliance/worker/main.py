@@ -23,6 +23,7 @@ from temporalio.runtime import (
     TelemetryConfig,
     TelemetryFilter,
 )
+from temporalio.worker import Worker
 
 from appliance.config.model import Config
 from appliance.dagfile.models import Listing
@@ -121,10 +122,11 @@ async def _work(config: Config, announce: Announce, load: Callable[[], Config]) 
         stack.push_async_callback(services.triggerer.close)
         # Until here there is nothing to lose: SIGTERM ends the process as it is.
         stop = _told_to_stop()
-        for worker in temporal_workers(client, config, services):
+        workers = temporal_workers(client, config, services)
+        for worker in workers:
             await stack.enter_async_context(worker)
         await stores.open(client, keys)
-        for background in _background(client, config, load, host, services):
+        for background in _background(client, config, load, host, services, workers):
             await stack.enter_async_context(background)
         await _until(stop, _announce(host, announce, server_at, airflow_at))
 
@@ -135,12 +137,13 @@ def _background(
     load: Callable[[], Config],
     host: TaskHost,
     services: Services,
+    workers: Sequence[Worker],
 ) -> Sequence[AbstractAsyncContextManager[None]]:
     """Return what runs beside the activities as long as the worker does, in the order it is started."""
     is_near = config.temporal.address is None
     return (
         opened(config, services.starter.start),
-        answering(client, config, services.recovery.refused),
+        answering(client, config, services.recovery.refused, workers),
         services.reconciler.running(),
         reloading(config, load, services.reconfigure),
         services.temporal_schedules.kept(is_near=is_near),
