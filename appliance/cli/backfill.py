@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.cli.command import Command, Interrupted
 from appliance.cli.context import CommandContext, pass_context
-from appliance.cli.exit_codes import Command, Interrupted
 from appliance.cli.output import output_option, print_json, print_table
 from appliance.cli.param_types import json_object, moment
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @output_option
 @pass_context
 def backfill(
-    box: CommandContext,
+    context: CommandContext,
     /,
     *,
     dag_id: str,
@@ -68,7 +68,7 @@ def backfill(
 ) -> None:
     """Make the runs of DAG_ID's schedule between two dates; goes on when this command is ended."""
     if cancel:
-        box.ask(lambda server: server.backfills.cancel(dag_id))
+        context.ask(lambda server: server.backfills.cancel(dag_id))
         click.echo(f"Asked the backfill of {dag_id} to end.")
         return
 
@@ -86,13 +86,13 @@ def backfill(
         conf=conf,
     )
     if dry_run:
-        _plan(box, request, output)
+        _plan(context, request, output)
     else:
-        _make(box, request, output, is_waiting=not detach)
+        _make(context, request, output, is_waiting=not detach)
 
 
-def _plan(box: CommandContext, request: "BackfillRequest", output: str) -> None:
-    runs = box.ask(lambda server: server.backfills.plan(request))
+def _plan(context: CommandContext, request: "BackfillRequest", output: str) -> None:
+    runs = context.ask(lambda server: server.backfills.plan(request))
     rows = [
         {
             "logical_date": run.slot.start,
@@ -112,9 +112,13 @@ def _plan(box: CommandContext, request: "BackfillRequest", output: str) -> None:
 
 
 def _make(
-    box: CommandContext, request: "BackfillRequest", output: str, *, is_waiting: bool
+    context: CommandContext,
+    request: "BackfillRequest",
+    output: str,
+    *,
+    is_waiting: bool,
 ) -> None:
-    name = box.ask(lambda server: server.backfills.start(request))
+    name = context.ask(lambda server: server.backfills.start(request))
     if not is_waiting:
         if output == "json":
             print_json({"dag_id": request.dag_id, "workflow_id": name})
@@ -123,7 +127,9 @@ def _make(
         return
     shown = _Shown(is_text=output == "text")
     try:
-        ended = box.ask(lambda server: server.backfills.watch(request.dag_id, shown))
+        ended = context.ask(
+            lambda server: server.backfills.watch(request.dag_id, shown)
+        )
     except KeyboardInterrupt as err:
         raise Interrupted(
             f"The backfill goes on. End it: appliance backfill {request.dag_id} --cancel"

@@ -2,8 +2,8 @@
 
 import click
 
+from appliance.cli.command import Group
 from appliance.cli.context import CommandContext, pass_context
-from appliance.cli.exit_codes import Group
 
 
 @click.group(cls=Group)
@@ -13,9 +13,9 @@ def config() -> None:
 
 @config.command(epilog="Example: appliance config check")
 @pass_context
-def check(box: CommandContext, /) -> None:
+def check(context: CommandContext, /) -> None:
     """Say what is wrong with the configuration, and where."""
-    found = box.load()
+    found = context.load()
     for warning in (*found.warnings, *found.notes):
         click.echo(warning, err=True)
     click.echo(
@@ -26,11 +26,11 @@ def check(box: CommandContext, /) -> None:
 
 @config.command(epilog="Example: appliance config show")
 @pass_context
-def show(box: CommandContext, /) -> None:
+def show(context: CommandContext, /) -> None:
     """Print the configuration in force, secrets masked."""
     from appliance.config.show import show as shown
 
-    click.echo(shown(box.load()), nl=False)
+    click.echo(shown(context.load()), nl=False)
 
 
 @config.command(epilog="Example: appliance config schema > appliance.schema.json")

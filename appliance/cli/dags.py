@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.cli.command import Group
 from appliance.cli.context import CommandContext, Server, pass_context
-from appliance.cli.exit_codes import Group
+from appliance.cli.lookup import no_dag
 from appliance.cli.output import output_option, print_json, print_table
 from appliance.cli.schedules import next_runs, print_coming, print_steered
-from appliance.cli.suggestions import no_dag
 from appliance.errors import DagError
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ def dags() -> None:
 @dags.command("list", epilog="Example: appliance dags list")
 @output_option
 @pass_context
-def list_dags(box: CommandContext, /, *, output: str) -> None:
+def list_dags(context: CommandContext, /, *, output: str) -> None:
     """List the DAGs of the folder."""
 
     async def look(server: Server) -> "tuple[Listing, dict[str, ScheduleRow]]":
         return await server.dags(), await _schedules(server)
 
-    listing, known = box.ask(look)
+    listing, known = context.ask(look)
     rows = [_listed(row, known.get(row.dag_id)) for row in listing.dags]
     if output == "json":
         print_json(rows)
@@ -52,7 +52,7 @@ def list_dags(box: CommandContext, /, *, output: str) -> None:
 @click.argument("dag_id")
 @output_option
 @pass_context
-def show(box: CommandContext, /, *, dag_id: str, output: str) -> None:
+def show(context: CommandContext, /, *, dag_id: str, output: str) -> None:
     """Show what is known of a DAG: its file, its schedule, whether it is paused, its params."""
 
     async def look(server: Server) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def show(box: CommandContext, /, *, dag_id: str, output: str) -> None:
             "schedules": [row.name for row in rows.values() if row.dag_id == dag_id],
         }
 
-    facts = box.ask(look)
+    facts = context.ask(look)
     facts.pop("timing")
     if output == "json":
         print_json(facts)
@@ -105,18 +105,20 @@ def _params(params: dict[str, dict[str, Any]]) -> list[str]:
 @click.argument("dag_ids", nargs=-1, required=True)
 @output_option
 @pass_context
-def pause(box: CommandContext, /, *, dag_ids: tuple[str, ...], output: str) -> None:
+def pause(context: CommandContext, /, *, dag_ids: tuple[str, ...], output: str) -> None:
     """Start no more runs by the schedules of DAGs; submitting them still works."""
-    _steer(box, "pause", dag_ids, output)
+    _steer(context, "pause", dag_ids, output)
 
 
 @dags.command(epilog="Example: appliance dags unpause my_dag")
 @click.argument("dag_ids", nargs=-1, required=True)
 @output_option
 @pass_context
-def unpause(box: CommandContext, /, *, dag_ids: tuple[str, ...], output: str) -> None:
+def unpause(
+    context: CommandContext, /, *, dag_ids: tuple[str, ...], output: str
+) -> None:
     """Let the schedules of DAGs start runs; missed ones follow catchup."""
-    _steer(box, "resume", dag_ids, output)
+    _steer(context, "resume", dag_ids, output)
 
 
 @dags.command("next", epilog="Example: appliance dags next my_dag -n 10")
@@ -124,7 +126,7 @@ def unpause(box: CommandContext, /, *, dag_ids: tuple[str, ...], output: str) ->
 @click.option("-n", "--number", default=1, show_default=True, help="How many.")
 @output_option
 @pass_context
-def next_(box: CommandContext, /, *, dag_id: str, number: int, output: str) -> None:
+def next_(context: CommandContext, /, *, dag_id: str, number: int, output: str) -> None:
     """Show when a DAG's own schedule makes its next runs, paused or not."""
 
     async def ask(server: Server) -> list[dict[str, Any]]:
@@ -134,7 +136,7 @@ def next_(box: CommandContext, /, *, dag_id: str, number: int, output: str) -> N
             raise DagError(f"{dag_id} has no schedule of its own.")
         return await next_runs(server, row, number)
 
-    found = box.ask(ask)
+    found = context.ask(ask)
     if output == "json":
         print_json(found)
     elif found:
@@ -146,9 +148,9 @@ def next_(box: CommandContext, /, *, dag_id: str, number: int, output: str) -> N
 @dags.command(epilog="Example: appliance dags errors -o json")
 @output_option
 @pass_context
-def errors(box: CommandContext, /, *, output: str) -> None:
+def errors(context: CommandContext, /, *, output: str) -> None:
     """List the DAG files that cannot be read, and why; exits 1 when there are any, as Airflow does."""
-    found = box.ask(lambda server: server.dags()).errors
+    found = context.ask(lambda server: server.dags()).errors
     if output == "json":
         print_json([asdict(row) for row in found])
     for row in found if output == "text" else ():
@@ -165,7 +167,7 @@ def _indented(text: str) -> str:
 
 
 def _steer(
-    box: CommandContext, verb: "Verb", dag_ids: tuple[str, ...], output: str
+    context: CommandContext, verb: "Verb", dag_ids: tuple[str, ...], output: str
 ) -> None:
     """Steer every schedule of some DAGs, that of the file and those of appliance.yaml."""
 
@@ -181,7 +183,7 @@ def _steer(
         await server.scheduling.steer(verb, names)
         return names
 
-    names = box.ask(ask)
+    names = context.ask(ask)
     word = "Paused" if verb == "pause" else "Unpaused"
     print_steered(verb, names, word, output)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from appliance.cli.command import Command
 from appliance.cli.context import CommandContext, pass_context
-from appliance.cli.exit_codes import Command
 from appliance.cli.temporary_appliance import background
 
 RUN_ID = "demo"
@@ -18,7 +18,7 @@ RUN_ID = "demo"
 @click.command(cls=Command, epilog="Example: appliance demo")
 @click.argument("dag_id", default="my_data_pipeline")
 @pass_context
-def demo(box: CommandContext, /, *, dag_id: str) -> None:
+def demo(context: CommandContext, /, *, dag_id: str) -> None:
     """Run an example on a private appliance and show the outcome.
 
     DAG_ID is my_data_pipeline unless given. The data folder of the appliance is new, and
@@ -30,7 +30,7 @@ def demo(box: CommandContext, /, *, dag_id: str) -> None:
 
     with tempfile.TemporaryDirectory(prefix="appliance-demo-") as folder:
         data = Path(folder)
-        check(replace(box.load(), data=data), platform=sys.platform)
+        check(replace(context.load(), data=data), platform=sys.platform)
         began = time.monotonic()
         click.echo(f"$ appliance up   (data in {data} until the end)")
         with background(data) as started:

@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 import click
 
+from appliance.cli.command import Command
 from appliance.cli.context import CommandContext, Server, pass_context
-from appliance.cli.exit_codes import Command
+from appliance.cli.lookup import find
 from appliance.cli.param_types import json_object
-from appliance.cli.suggestions import find
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -51,29 +51,31 @@ def _question(command: _F) -> _F:
 )
 @_question
 @pass_context
-def respond(box: CommandContext, /, *, chosen: tuple[str, ...], **where: Any) -> None:
+def respond(
+    context: CommandContext, /, *, chosen: tuple[str, ...], **where: Any
+) -> None:
     """Answer the question of a human-in-the-loop task."""
-    _answer(box, chosen, **where)
+    _answer(context, chosen, **where)
 
 
 @click.command(cls=Command, epilog="Example: appliance approve my_dag RUN_ID ask")
 @_question
 @pass_context
-def approve(box: CommandContext, /, **where: Any) -> None:
+def approve(context: CommandContext, /, **where: Any) -> None:
     """Answer "Approve" to an ApprovalOperator."""
-    _answer(box, ("Approve",), **where)
+    _answer(context, ("Approve",), **where)
 
 
 @click.command(cls=Command, epilog="Example: appliance reject my_dag RUN_ID ask")
 @_question
 @pass_context
-def reject(box: CommandContext, /, **where: Any) -> None:
+def reject(context: CommandContext, /, **where: Any) -> None:
     """Answer "Reject" to an ApprovalOperator."""
-    _answer(box, ("Reject",), **where)
+    _answer(context, ("Reject",), **where)
 
 
 def _answer(
-    box: CommandContext,
+    context: CommandContext,
     chosen: tuple[str, ...],
     *,
     dag_id: str,
@@ -98,5 +100,5 @@ def _answer(
     async def send(server: Server) -> None:
         await server.respond(await find(server, dag_id, run_id), response)
 
-    box.ask(send)
+    context.ask(send)
     click.echo(f"{task_id} goes on with {', '.join(chosen)}.")

@@ -2,8 +2,8 @@
 
 import click
 
+from appliance.cli.command import Group
 from appliance.cli.context import CommandContext, pass_context
-from appliance.cli.exit_codes import Group
 
 
 @click.group(cls=Group)
@@ -13,21 +13,21 @@ def key() -> None:
 
 @key.command("list", epilog="Example: appliance key list")
 @pass_context
-def list_keys(box: CommandContext, /) -> None:
+def list_keys(context: CommandContext, /) -> None:
     """Name every key by its fingerprint, the current one first."""
     from appliance.temporal.keyring import Keyring
 
-    for name in Keyring(box.settings().key_file).fingerprints:
+    for name in Keyring(context.settings().key_file).fingerprints:
         click.echo(name)
 
 
 @key.command(epilog="Example: appliance key rotate")
 @pass_context
-def rotate(box: CommandContext, /) -> None:
+def rotate(context: CommandContext, /) -> None:
     """Make a fresh key the current one; what older ones sealed still opens."""
     from appliance.temporal.keyring import rotate as put_fresh
 
-    file = box.settings().key_file
+    file = context.settings().key_file
     current, *older = put_fresh(file).fingerprints
     click.echo(f"{file}: the key is now {current}; {len(older)} older stay readable.")
     click.echo(

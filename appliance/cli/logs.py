@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from appliance.cli.command import Command
 from appliance.cli.context import START_S, CommandContext, pass_context
-from appliance.cli.exit_codes import Command
 from appliance.cli.log_tail import LogTail
+from appliance.cli.lookup import near
 from appliance.cli.output import output_option
-from appliance.cli.suggestions import near
 from appliance.errors import ConfigError, DagError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Examples:
 @output_option
 @pass_context
 def logs(
-    box: CommandContext,
+    context: CommandContext,
     /,
     *,
     dag_id: str,
@@ -47,7 +47,7 @@ def logs(
     output: str,
 ) -> None:
     """Print the logs of a run, of one of its tasks, or of one try; as JSON, an event a line."""
-    config = box.settings()
+    config = context.settings()
     tail = LogTail(
         config.data,
         dag_id=dag_id,
@@ -58,7 +58,7 @@ def logs(
         is_raw=output == "json",
     )
     if follow:
-        _follow(box, config, tail, dag_id=dag_id, run_id=run_id)
+        _follow(context, config, tail, dag_id=dag_id, run_id=run_id)
         return
     nothing = True
     for line in tail.lines():
@@ -90,7 +90,12 @@ def _meant(run: Path, task_id: str | None) -> str:
 
 
 def _follow(
-    box: CommandContext, config: "Config", tail: LogTail, *, dag_id: str, run_id: str
+    context: CommandContext,
+    config: "Config",
+    tail: LogTail,
+    *,
+    dag_id: str,
+    run_id: str,
 ) -> None:
     import asyncio
 
@@ -102,7 +107,7 @@ def _follow(
             click.echo(line)
 
     async def until_end() -> None:
-        async with box.connect(config, wait_s=START_S) as server:
+        async with context.connect(config, wait_s=START_S) as server:
             run = await known(server, dag_id, run_id)
             await wait_for(server, run, timeout_s=None, look=look)
 

@@ -4,14 +4,14 @@ import click
 
 from appliance.cli.appliance_commands import down, health, prepare, up, version, worker
 from appliance.cli.backfill import backfill
+from appliance.cli.command import Group
 from appliance.cli.config import config
 from appliance.cli.dags import dags
 from appliance.cli.demo import demo
-from appliance.cli.exit_codes import Group
 from appliance.cli.hitl import approve, reject, respond
 from appliance.cli.keys import key
 from appliance.cli.logs import logs
-from appliance.cli.one_shot import once
+from appliance.cli.once import once
 from appliance.cli.runs import cancel, runs, xcoms
 from appliance.cli.schedules import schedules
 from appliance.cli.submission import submit

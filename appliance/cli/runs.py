@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.cli.command import Command, Group
 from appliance.cli.context import START_S, CommandContext, Server, pass_context
-from appliance.cli.exit_codes import Command, Group
+from appliance.cli.lookup import find, require_dag
 from appliance.cli.output import output_option, print_json, print_table
 from appliance.cli.param_types import SECONDS
-from appliance.cli.suggestions import find, require_dag
 
 if TYPE_CHECKING:
     from appliance.runs.reports import RunReport, RunRow
@@ -39,7 +39,7 @@ def runs() -> None:
 @click.argument("dag_id")
 @output_option
 @pass_context
-def list_runs(box: CommandContext, /, *, dag_id: str, output: str) -> None:
+def list_runs(context: CommandContext, /, *, dag_id: str, output: str) -> None:
     """List the runs of DAG_ID, newest first."""
 
     async def look(server: Server) -> "list[RunRow]":
@@ -48,7 +48,7 @@ def list_runs(box: CommandContext, /, *, dag_id: str, output: str) -> None:
             await require_dag(server, dag_id)
         return rows
 
-    found = box.ask(look)
+    found = context.ask(look)
     rows = [{"dag_id": dag_id, **asdict(row)} for row in found]
     if output == "json":
         print_json(rows)
@@ -70,7 +70,7 @@ def list_runs(box: CommandContext, /, *, dag_id: str, output: str) -> None:
 @output_option
 @pass_context
 def wait(
-    box: CommandContext,
+    context: CommandContext,
     /,
     *,
     dag_id: str,
@@ -84,10 +84,10 @@ def wait(
     from appliance.cli.submission import conclude
     from appliance.cli.waiting import wait_for
 
-    config = box.settings()
+    config = context.settings()
 
     async def ended() -> "RunReport":
-        async with box.connect(config, wait_s=START_S) as server:
+        async with context.connect(config, wait_s=START_S) as server:
             run = await known(server, dag_id, run_id)
             return await wait_for(server, run, timeout_s=timeout)
 
@@ -98,13 +98,13 @@ def wait(
 @click.argument("dag_id")
 @click.argument("run_id")
 @pass_context
-def cancel(box: CommandContext, /, *, dag_id: str, run_id: str) -> None:
+def cancel(context: CommandContext, /, *, dag_id: str, run_id: str) -> None:
     """End a run and its running tasks."""
 
     async def end(server: Server) -> None:
         await server.cancel(await find(server, dag_id, run_id))
 
-    box.ask(end)
+    context.ask(end)
     click.echo(
         f"Asked {run_id} to end. See it end: appliance runs wait {dag_id} {run_id}"
     )
@@ -115,13 +115,13 @@ def cancel(box: CommandContext, /, *, dag_id: str, run_id: str) -> None:
 @click.argument("run_id")
 @output_option
 @pass_context
-def xcoms(box: CommandContext, /, *, dag_id: str, run_id: str, output: str) -> None:
+def xcoms(context: CommandContext, /, *, dag_id: str, run_id: str, output: str) -> None:
     """Print what the tasks of a run pushed."""
 
     async def pushed(server: Server) -> list[dict[str, Any]]:
         return await server.xcoms(await find(server, dag_id, run_id))
 
-    rows = box.ask(pushed)
+    rows = context.ask(pushed)
     if output == "json":
         print_json([{name: row[name] for name in XCOM_COLUMNS} for row in rows])
         return

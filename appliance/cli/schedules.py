@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.cli.command import Group
 from appliance.cli.context import CommandContext, Server, pass_context
-from appliance.cli.exit_codes import Group
+from appliance.cli.lookup import near
 from appliance.cli.output import output_option, print_json, print_table
 from appliance.cli.param_types import json_object
-from appliance.cli.suggestions import near
 from appliance.errors import DagError
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def schedules() -> None:
 @schedules.command("list", epilog="Example: appliance schedules list")
 @output_option
 @pass_context
-def list_schedules(box: CommandContext, /, *, output: str) -> None:
+def list_schedules(context: CommandContext, /, *, output: str) -> None:
     """List all schedules, and what keeps others from being one."""
-    found = box.ask(lambda server: server.scheduling.schedules())
+    found = context.ask(lambda server: server.scheduling.schedules())
     if output == "json":
         print_json([asdict(row) for row in found.rows])
     elif found.rows:
@@ -49,9 +49,9 @@ def list_schedules(box: CommandContext, /, *, output: str) -> None:
 )
 @output_option
 @pass_context
-def show(box: CommandContext, /, *, name: str, number: int, output: str) -> None:
+def show(context: CommandContext, /, *, name: str, number: int, output: str) -> None:
     """Show one schedule and its next runs."""
-    row, coming = box.ask(lambda server: _with_next(server, name, number))
+    row, coming = context.ask(lambda server: _with_next(server, name, number))
     if output == "json":
         print_json({**asdict(row), "next_runs": coming})
         return
@@ -67,18 +67,18 @@ def show(box: CommandContext, /, *, name: str, number: int, output: str) -> None
 @click.argument("names", nargs=-1, required=True)
 @output_option
 @pass_context
-def pause(box: CommandContext, /, *, names: tuple[str, ...], output: str) -> None:
+def pause(context: CommandContext, /, *, names: tuple[str, ...], output: str) -> None:
     """Start no more runs of these schedules; those under way go on."""
-    _steer(box, "pause", names, output)
+    _steer(context, "pause", names, output)
 
 
 @schedules.command(epilog="Example: appliance schedules resume nightly")
 @click.argument("names", nargs=-1, required=True)
 @output_option
 @pass_context
-def resume(box: CommandContext, /, *, names: tuple[str, ...], output: str) -> None:
+def resume(context: CommandContext, /, *, names: tuple[str, ...], output: str) -> None:
     """Go on with these schedules; missed runs follow the schedule's catchup."""
-    _steer(box, "resume", names, output)
+    _steer(context, "resume", names, output)
 
 
 @schedules.command(
@@ -94,10 +94,10 @@ def resume(box: CommandContext, /, *, names: tuple[str, ...], output: str) -> No
 @output_option
 @pass_context
 def trigger(
-    box: CommandContext, /, *, name: str, conf: dict[str, Any], output: str
+    context: CommandContext, /, *, name: str, conf: dict[str, Any], output: str
 ) -> None:
     """Start a run of a schedule now, paused or not."""
-    started = box.ask(
+    started = context.ask(
         lambda server: server.scheduling.steer("trigger", (name,), conf or None)
     )
     if output == "json":
@@ -116,9 +116,9 @@ def print_steered(verb: "Verb", names: Sequence[str], word: str, output: str) ->
 
 
 def _steer(
-    box: CommandContext, verb: "Verb", names: tuple[str, ...], output: str
+    context: CommandContext, verb: "Verb", names: tuple[str, ...], output: str
 ) -> None:
-    box.ask(lambda server: server.scheduling.steer(verb, names))
+    context.ask(lambda server: server.scheduling.steer(verb, names))
     print_steered(verb, names, f"{verb.capitalize()}d", output)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.cli.command import Command, Interrupted
 from appliance.cli.context import START_S, CommandContext, Server, pass_context
-from appliance.cli.exit_codes import Command, Interrupted
 from appliance.cli.output import output_option, print_json, print_report
 from appliance.cli.param_types import NO_TIME, SECONDS, json_object, moment_or_none
 from appliance.dagrun.states import RunState, TaskState
@@ -81,7 +81,7 @@ Exit codes: 0 success, 1 the run failed, 2 usage, configuration or DAG,
 @output_option
 @pass_context
 def submit(
-    box: CommandContext,
+    context: CommandContext,
     /,
     *,
     dag_id: str,
@@ -108,7 +108,7 @@ def submit(
         **asked,
     ).named(_now())
     how = How(wait=wait or follow, follow=follow, timeout_s=timeout, output=output)
-    config = box.settings()
+    config = context.settings()
     try:
         run = knock(config, request)
     except KeyboardInterrupt as err:
@@ -119,7 +119,7 @@ def submit(
             return
     import asyncio
 
-    asyncio.run(_submit(box, config, request, how, run))
+    asyncio.run(_submit(context, config, request, how, run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ async def submit_dag(
     from appliance.sockets.submit_request import SubmitRequest
     from appliance.temporal.sdk_threads import parting
 
-    box = CommandContext()
+    context = CommandContext()
     request = SubmitRequest(
         dag_id=dag_id,
         dag_file=dag_file,
@@ -181,7 +181,7 @@ async def submit_dag(
         run_id=run_id,
         secrets=_secrets(connections, variables),
     ).named(_now())
-    connection = box.connect(config or box.settings(), wait_s=START_S)
+    connection = context.connect(config or context.settings(), wait_s=START_S)
     async with parting(), connection as server:
         run = await server.submit(request)
         if wait:
@@ -196,7 +196,7 @@ async def submit_dag(
 
 
 async def _submit(
-    box: CommandContext,
+    context: CommandContext,
     config: "Config",
     request: "SubmitRequest",
     how: How,
@@ -204,7 +204,7 @@ async def _submit(
 ) -> None:
     from appliance.cli.waiting import wait_for
 
-    async with box.connect(config, wait_s=START_S) as server:
+    async with context.connect(config, wait_s=START_S) as server:
         if run is None:
             run = await _start(server, request)
             _announce(run, how)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from appliance.cli.command import Interrupted
 from appliance.cli.context import Server
-from appliance.cli.exit_codes import Interrupted
 from appliance.cli.output import coloured, task_name
 from appliance.dagrun.states import FINISHED
 from appliance.errors import TemporalUnreachable, WaitTimeout

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.exit_codes import Interrupted
+from appliance.cli.command import Interrupted
 from appliance.cli.waiting import wait_for
 from appliance.config.model import Config
 from appliance.sockets.submit_request import SubmitRequest

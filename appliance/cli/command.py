@@ -1,4 +1,4 @@
-"""How a command ends: the exit code, and what is said on stderr.
+"""The click classes of the commands: exit codes, and errors shown as text on stderr.
 
 0 success, 1 the run failed, 2 usage, configuration or DAG, 3 Temporal unreachable, 124 ``--timeout`` passed,
 130 Ctrl-C. Errors of ``appliance.errors`` are shown as text; any other exception is a bug and keeps its traceback.
@@ -34,7 +34,7 @@ def shown() -> Iterator[None]:
 
 
 class Command(click.Command):
-    """A command that ends as this module says."""
+    """A command that ends whose errors are shown as the docstring of this module says."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse what is no text, which could be sent to nobody."""

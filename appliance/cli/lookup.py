@@ -1,4 +1,4 @@
-"""What was meant, when a name that was typed is not there."""
+"""Looks DAGs and runs up by name, and suggests similar names for one that is not there."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

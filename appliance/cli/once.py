@@ -1,11 +1,11 @@
-"""``once``: an appliance as long as one run takes; what ``docker run ... submit`` does."""
+"""``appliance once``: an appliance for one run only, which is what ``docker run ... submit`` does."""
 
 import sys
 
 import click
 
+from appliance.cli.command import Command
 from appliance.cli.context import CommandContext, pass_context
-from appliance.cli.exit_codes import Command
 from appliance.cli.submission import submit
 from appliance.cli.temporary_appliance import background
 
@@ -19,7 +19,7 @@ from appliance.cli.temporary_appliance import background
     "words", nargs=-1, required=True, metavar="DAG_ID...", type=click.UNPROCESSED
 )
 @pass_context
-def once(box: CommandContext, /, *, words: tuple[str, ...]) -> None:
+def once(context: CommandContext, /, *, words: tuple[str, ...]) -> None:
     """Start an appliance, submit a run, wait, stop.
 
     Takes what submit takes (see submit --help) and ends with its exit code; waits also
@@ -30,7 +30,7 @@ def once(box: CommandContext, /, *, words: tuple[str, ...]) -> None:
 
     # Wrong words end here, before anything is started.
     asked = submit.make_context("submit", list(words)).params
-    config = box.load()
+    config = context.load()
     if config.temporal.address is not None:
         submit.main(list(words), prog_name="submit")
     check(config, platform=sys.platform)
