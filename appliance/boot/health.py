@@ -1,7 +1,7 @@
 """Says how the parts of this box are; whatever is not known to be well is not well."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from appliance.config.model import Config
@@ -16,6 +16,8 @@ class Health:
 
     ok: bool
     lines: tuple[str, ...]
+    warnings: Sequence[str] = ()
+    """What is missing although all parts are well."""
 
 
 async def health(
@@ -43,7 +45,8 @@ async def health(
     if answer.ui is not None:
         parts["ui"] = answer.ui
     lines = [f"{name:<9} {_line(part)}" for name, part in parts.items()]
-    return Health(all(part.ok for part in parts.values()), tuple(lines))
+    is_well = all(part.ok for part in parts.values())
+    return Health(is_well, tuple(lines), answer.warnings)
 
 
 def _unknown(err: BaseException, timeout_s: float) -> ProbeResult:

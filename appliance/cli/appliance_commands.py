@@ -136,12 +136,17 @@ def health(context: CommandContext, /) -> None:
         async with connection as server:
             return await server.probe()
 
-    found = asyncio.run(examine(config, probe))
-    click.echo("\n".join(found.lines))
-    for warning in (*_disk(config), *_pending(context), data_warning(config)):
+    health = asyncio.run(examine(config, probe))
+    click.echo("\n".join(health.lines))
+    for warning in (
+        *_disk(config),
+        *health.warnings,
+        *_pending(context),
+        data_warning(config),
+    ):
         if warning:
             click.echo(f"WARNING   {warning}", err=True)
-    if not found.ok:
+    if not health.ok:
         raise TemporalUnreachable("")
 
 

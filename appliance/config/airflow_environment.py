@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from appliance.config.model import Config
@@ -47,8 +48,10 @@ _IGNORED = frozenset(
         "CORE__SIMPLE_AUTH_MANAGER_USERS",
         "CORE__SQL_ALCHEMY_CONN",
         "LOGGING__BASE_LOG_FOLDER",
+        "STATE_STORE__BACKEND",
     }
 )
+_TIME_ZONE = "AIRFLOW__CORE__DEFAULT_TIMEZONE"
 _YES = ("true", "t", "1")
 _REMOTE_LOGS = (
     "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS",
@@ -81,7 +84,7 @@ def airflow_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def check(environ: Mapping[str, str], problems: Problems) -> None:
-    """Note arguments of a secrets backend that Airflow would go on without."""
+    """Note arguments of a secrets backend, and a time zone, that Airflow would ignore."""
     for name in _OBJECTS:
         try:
             is_object = isinstance(json.loads(environ.get(name) or "{}"), dict)
@@ -91,6 +94,24 @@ def check(environ: Mapping[str, str], problems: Problems) -> None:
         else:
             if not is_object:
                 problems.add(name, 'is no JSON object, as in {"url": "..."}')
+    _check_time_zone(environ.get(_TIME_ZONE, ""), problems)
+
+
+def _check_time_zone(name: str, problems: Problems) -> None:
+    """Note a time zone for which Airflow would take UTC without a word."""
+    if not name or name == "system" or name.lower() == "utc":
+        return
+    from zoneinfo import ZoneInfo, available_timezones  # Most commands need neither.
+
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        near = get_close_matches(name, available_timezones(), n=1)
+        known = (
+            "a name of the IANA database is expected, as in Europe/Berlin, or system"
+        )
+        hint = f", did you mean {near[0]!r}?" if near else f"; {known}"
+        problems.add(_TIME_ZONE, f"unknown time zone {name!r}{hint}")
 
 
 def ignored(names: Iterable[str]) -> list[str]:

@@ -130,7 +130,11 @@ def load(
     )
     overrides.check_role(config, env, problems)
     airflow_environment.check(config.airflow_env, problems)
-    remote_logs.check(airflow_environment.airflow_environment(config), problems)
+    remote_logs.check(
+        airflow_environment.airflow_environment(config),
+        config.secrets.connections if in_force is None else None,
+        problems,
+    )
     problems.check()
     return replace(
         config,

@@ -19,6 +19,8 @@ _PATIENCE_S = 4.0
 _POLL_S = 0.1
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Not by way of the proxy that the environment may name."""
+PARTS = ("server", "worker", "room", "state")
+"""Those of a ``ProbeResult`` that the worker answers for."""
 SERVER = "server.url"
 """In the folder of a start, for a box without a worker: what to fetch from the server, through its UI."""
 UI = "ui.url"
@@ -65,9 +67,10 @@ def _why_not(folder: Path) -> str:
     if why := ui_why_not(folder):
         wrong.append(f"ui: {why}")
     if not (folder / SERVER).exists():
-        parts = {name: told for name, told in ask(folder).items() if told}
+        answer = ask(folder)
+        parts = {name: answer[name] for name in PARTS if answer[name]}
         wrong += [
-            f"{name}: {told['why']}" for name, told in parts.items() if not told["ok"]
+            f"{name}: {part['why']}" for name, part in parts.items() if not part["ok"]
         ]
     return "; ".join(wrong)
 

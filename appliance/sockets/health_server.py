@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -22,6 +22,7 @@ async def answering(
     client: Client,
     config: Config,
     refused: Callable[[], str],
+    warnings: Callable[[], Sequence[str]],
     workers: Sequence[Worker],
 ) -> AsyncIterator[None]:
     """Answer health checks until the block is left.
@@ -30,12 +31,14 @@ async def answering(
         client: The connection that works.
         config: The configuration.
         refused: Says which workflows cannot begin, and why; empty when all can.
+        warnings: Says what the worker goes on without.
         workers: Those of this process; each polls as long as it runs.
     """
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             found = await _probe(client, config, refused(), workers)
+            found = replace(found, warnings=warnings())
             writer.write(json.dumps(asdict(found)).encode())
             await writer.drain()
         writer.close()

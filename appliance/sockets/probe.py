@@ -1,6 +1,7 @@
 """Whether the server serves and the worker of this box polls it. Fails closed: what was not seen to work does not work."""
 
 import asyncio
+from dataclasses import replace
 
 from temporalio.client import Client
 
@@ -10,26 +11,26 @@ from appliance.sockets.submit_client import folder_of
 from appliance.temporal.health import PartHealth, ProbeResult
 from appliance.temporal.server_health import serves
 
+_UNKNOWN = PartHealth(ok=False)
+
 
 async def probe(client: Client, config: Config) -> ProbeResult:
     """Ask the server for the namespace, this box's worker how it is, and its UI for a page."""
     ui = asyncio.to_thread(_ui, config)
     rest = asyncio.to_thread(_worker_and_rest, config)
-    server, told, page = await asyncio.gather(serves(client), rest, ui)
-    return ProbeResult(server, *told, ui=page)
+    server, answer, page = await asyncio.gather(serves(client), rest, ui)
+    return replace(answer, server=server, ui=page)
 
 
-def _worker_and_rest(
-    config: Config,
-) -> tuple[PartHealth, PartHealth | None, PartHealth | None]:
+def _worker_and_rest(config: Config) -> ProbeResult:
     """Ask the worker itself: the server lists one for minutes after its death."""
     try:
-        told = ask(folder_of(config))
+        answer = ask(folder_of(config))
     except (OSError, ValueError) as err:
         why = f"the worker of this box does not answer: {err}"
-        return PartHealth(ok=False, why=why), None, None
-    worker, room, state = (PartHealth(**told[n]) for n in ("worker", "room", "state"))
-    return worker, room, state
+        return ProbeResult(_UNKNOWN, PartHealth(ok=False, why=why))
+    worker, room, state = (PartHealth(**answer[n]) for n in ("worker", "room", "state"))
+    return ProbeResult(_UNKNOWN, worker, room, state, warnings=answer["warnings"])
 
 
 def _ui(config: Config) -> PartHealth | None:

@@ -1,5 +1,6 @@
 """Results of health checks: whether a part is well, and why not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -23,3 +24,5 @@ class ProbeResult:
     """Whether what DAGs, pools and schedules know can be read; None when nobody looked."""
     ui: PartHealth | None = None
     """None when nobody looked, or the box has none."""
+    warnings: Sequence[str] = ()
+    """What the worker goes on without, such as a plugin that cannot be imported."""

@@ -143,7 +143,9 @@ def _background(
     is_near = config.temporal.address is None
     return (
         opened(config, services.starter.start),
-        answering(client, config, services.recovery.refused, workers),
+        answering(
+            client, config, services.recovery.refused, host.plugin_warnings, workers
+        ),
         services.reconciler.running(),
         reloading(config, load, services.reconfigure),
         services.temporal_schedules.kept(is_near=is_near),

@@ -141,6 +141,10 @@ class TaskHost:
             found = Listing((), (FileError(folder, None, str(err)),))
         return replace(found, errors=(*found.errors, *self._plugin_errors))
 
+    def plugin_warnings(self) -> list[str]:
+        """Say which plugins cannot be imported, and why."""
+        return [str(error) for error in self._plugin_errors]
+
     async def weights(self) -> dict[str, int]:
         """Return how many slots tasks take of each pool, as far as files were read."""
         return (await self.folder()).weights()

@@ -66,6 +66,11 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "the module leaves cannot be imported: HERE/leaves.py:2: SystemExit: 3",
         ),
         (
+            "WORKERS__STATE_STORE_BACKEND",
+            "xcoms.Backed",
+            "the module xcoms (HERE/xcoms.py) has no Backed; did you mean xcoms.Backend?",
+        ),
+        (
             "COMMON_IO__XCOM_OBJECTSTORAGE_PATH",
             "ftps://nowhere/x",
             "`[common.io] xcom_objectstorage_path` should not begin with ftps://: no "

@@ -30,6 +30,7 @@ LEFT = ("logs/dag_id=d/run_id=r/task_id=t/attempt=1.log", "xcom/d/r/t/x.json")
 """What a run left that the server has no longer."""
 TRIES = ((0, 1), (1, 1), (1, 2))
 """Map index and number of the tries of ``chatter``."""
+WHY_TORN = "the plugin cannot be imported: No module named 'nothing_like_it'"
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +89,10 @@ def test_a_plugin_that_cannot_be_imported_is_an_import_error_and_keeps_nobody(
     box: RunningBox, folder: Path
 ) -> None:
     """As in Airflow, which goes on without it."""
-    why = "the plugin cannot be imported: No module named 'nothing_like_it'"
     file = f"{folder}/plugins/torn.py"
     until(lambda: "is ready" in box.output())
-    assert f"  {file}: {why}\n" in box.output()
-    assert f"{file}\n    {why}\n" in box.appliance("dags", "errors").stdout
+    assert f"  {file}: {WHY_TORN}\n" in box.output()
+    assert f"{file}\n    {WHY_TORN}\n" in box.appliance("dags", "errors").stdout
 
 
 def settings(box: RunningBox) -> Any:
@@ -226,6 +226,15 @@ def test_what_a_trigger_writes_is_uploaded(box: RunningBox, folder: Path) -> Non
     assert "the trigger speaks" in events
     shown = local.with_suffix(".shown").read_text().splitlines()
     assert [json.loads(line) for line in shown] == events
+
+
+def test_health_warns_of_a_plugin_that_cannot_be_imported_and_is_well(
+    box: RunningBox, folder: Path
+) -> None:
+    health = box.appliance("health")
+    assert health.code == 0
+    assert "\nworker    ok\n" in health.stdout
+    assert f"WARNING   {folder}/plugins/torn.py: {WHY_TORN}\n" in health.stderr
 
 
 def test_an_upload_that_fails_is_told_without_secrets(

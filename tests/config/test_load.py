@@ -128,6 +128,16 @@ def test_temporal_host_is_accepted_with_a_notice(tmp_path: Path) -> None:
             REMOTE_LOGS,
             "AIRFLOW__LOGGING__REMOTE_LOGGING: is on, but AIRFLOW__LOGGING__REMOTE_B",
         ),
+        (
+            {"AIRFLOW__CORE__DEFAULT_TIMEZONE": "Europe/Berlim"},
+            "AIRFLOW__CORE__DEFAULT_TIMEZONE: unknown time zone 'Europe/Berlim', did you "
+            "mean 'Europe/Berlin'?",
+        ),
+        (
+            {"AIRFLOW__CORE__DEFAULT_TIMEZONE": "../x"},
+            "AIRFLOW__CORE__DEFAULT_TIMEZONE: unknown time zone '../x'; a name of the "
+            "IANA database is expected, as in Europe/Berlin, or system",
+        ),
     ],
 )
 def test_wrong_environment(
@@ -157,6 +167,53 @@ def test_one_warning_lists_what_has_no_effect(tmp_path: Path) -> None:
     passed = airflow_environment(config)
     assert passed["AIRFLOW__CORE__DEFAULT_TIMEZONE"] == "Europe/Berlin"
     assert passed["AIRFLOW_CONN_X"] == "http://x"
+
+
+@pytest.mark.parametrize("name", ["system", "utc", "UTC", "Asia/Kolkata", ""])
+def test_time_zones_that_airflow_knows_are_no_problem(
+    tmp_path: Path, name: str
+) -> None:
+    assert not loaded(tmp_path, AIRFLOW__CORE__DEFAULT_TIMEZONE=name).warnings
+
+
+FAKE_AMAZON = Path(__file__).parents[1] / "fakes" / "amazon"
+UPLOADS = {
+    "AIRFLOW__LOGGING__REMOTE_LOGGING": "True",
+    "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": "s3://b",
+}
+CONN_ID = "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"
+
+
+def test_a_connection_for_remote_logs_that_does_not_exist_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(FAKE_AMAZON))
+    with pytest.raises(ConfigError) as caught:
+        loaded(
+            tmp_path, "connections: {my_s3: 'aws://'}", **UPLOADS, **{CONN_ID: "mys3"}
+        )
+    assert str(caught.value) == (
+        f"{CONN_ID}: there is no connection 'mys3', did you mean 'my_s3'? "
+        "Declare it in appliance.yaml or as AIRFLOW_CONN_MYS3, or unset the variable"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        ("connections: {my_s3: 'aws://'}", {CONN_ID: "my_s3"}),
+        ("", {CONN_ID: "my_s3", "AIRFLOW_CONN_MY_S3": "aws://"}),
+        ("", {CONN_ID: "aws_default"}),
+        ("", {CONN_ID: "elsewhere", "AIRFLOW__SECRETS__BACKEND": "my.Vault"}),
+        ("", {}),
+    ],
+    ids=["file", "environment", "the cloud's own rights", "secrets backend", "none"],
+)
+def test_a_connection_for_remote_logs_may_be_wherever_airflow_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, environ: dict[str, str]
+) -> None:
+    monkeypatch.syspath_prepend(str(FAKE_AMAZON))
+    assert not loaded(tmp_path, text, **UPLOADS, **environ).warnings
 
 
 def test_misspelt_variable_of_ours_is_told(tmp_path: Path) -> None:

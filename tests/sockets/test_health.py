@@ -20,7 +20,7 @@ async def test_a_worker_that_polls_no_more_is_not_well(tmp_path: Path) -> None:
     config = replace(config, temporal=TemporalSettings(task_queue="q"))
     async with serving() as client:
         worker = Worker(client, task_queue="q", workflows=[AskApplianceWorker])
-        async with answering(client, config, str, [worker]):
+        async with answering(client, config, str, list, [worker]):
             async with worker:
                 while not (found := await probe(client, config)).worker.ok:
                     assert "poll" in found.worker.why

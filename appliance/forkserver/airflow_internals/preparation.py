@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from airflow.providers.common.io.xcom import backend as object_store
 from airflow.sdk import DAG, plugins_manager, serde, task
+from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk._shared.observability.metrics import stats
 from airflow.sdk.api import client
 from airflow.sdk.configuration import conf
@@ -64,6 +65,7 @@ def prepare() -> dict[str, str]:
     supervisor.block_orm_access()
     virtualenvs.take_from_here()
     _check_store()
+    _check_state_store()
     _leave_airflows_backend()
     for _ in range(_REHEARSALS):
         rehearse()
@@ -88,6 +90,16 @@ def _check_store() -> None:
             f"`[{object_store.SECTION}] {_STORE}` should not begin with {scheme}://: "
             "no installed provider reaches that; install its package"
         )
+
+
+def _check_state_store() -> None:
+    """Find out now what would fail when a task first keeps a state; made is one by each task.
+
+    Raises:
+        ImportError: there is no such class.
+    """
+    if path := conf.get("workers", "state_store_backend", fallback=""):
+        import_string(path)
 
 
 def _leave_airflows_backend() -> None:
