@@ -218,6 +218,7 @@ def test_what_is_too_much_to_go_on_with_is_past_first() -> None:
     assert len(runs.open) == 4
 
 
+@pytest.mark.long
 def test_all_that_is_remembered_at_most_fits_into_one_message() -> None:
     """With confs of which nothing can be spared."""
     runs = ActiveRuns()

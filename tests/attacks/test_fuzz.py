@@ -30,7 +30,7 @@ ATTACKS = int(os.environ.get("ATTACKS", "150"))
 _BATCH = 50
 _PATIENCE_S = 30.0
 
-pytestmark = pytest.mark.timeout(120 + ATTACKS)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120 + ATTACKS)]
 
 
 @pytest.mark.needs_server

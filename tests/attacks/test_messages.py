@@ -17,7 +17,7 @@ from tests.attacks.attacker import QUEUE, Attacker
 from tests.attacks.conftest import CANARY, Target
 from tests.attacks.test_runs import DEEP
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(120)]
 
 _PATIENCE_S = 30.0
 TEXT = "\ud800"

@@ -13,7 +13,7 @@ from appliance.boot.preflight import NotReady
 from tests.box import running_box
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(180)]
 
 RUN = "before_the_crash"
 

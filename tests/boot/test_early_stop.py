@@ -13,7 +13,7 @@ import pytest
 from tests.box import clean_environ, ports
 from tests.faults.processes import family
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(120)]
 
 
 def hears(pid: int, _data: Path) -> bool:

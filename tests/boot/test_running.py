@@ -103,6 +103,7 @@ def settings(box: RunningBox) -> Any:
     return row["value"]
 
 
+@pytest.mark.long
 def test_tasks_run_in_virtual_environments_with_our_packages_or_none(
     box: RunningBox,
 ) -> None:

@@ -17,6 +17,8 @@ from tests.box import RunningBox, running_box
 from tests.corpus.comparison import difference
 from tests.corpus.folder import SOURCES, collect
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 AT_ONCE = 4
 SETTINGS = {

@@ -13,7 +13,7 @@ from tests.deferrals.test_deferral import history
 from tests.faults.processes import until
 from tests.runs.test_runs import Report
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(180)]
 
 
 class Asking:

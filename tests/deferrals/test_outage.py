@@ -13,7 +13,7 @@ from tests.deferrals.test_deferral import Waiting, history
 from tests.deferrals.test_sensors import SCHEDULED, conf
 from tests.faults.processes import family, is_alive, until
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(240)]
 
 
 def test_a_box_that_is_killed_loses_no_wait_and_ends_none_twice(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.box import RunningBox, clean_environ, run, running_box
 from tests.faults.processes import until
 from tests.faults.test_faults import DAGS
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(240)]
 
 MB = 1_000_000
 

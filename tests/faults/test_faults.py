@@ -196,6 +196,7 @@ def test_a_terminated_run_stops_its_task_and_is_reported_failed(
     assert not run.pids_of("down")
 
 
+@pytest.mark.long
 def test_a_stopped_appliance_takes_its_runs_up_again(tmp_path: Path) -> None:
     with running_box(dags=DAGS, folder=tmp_path) as box:
         run = Run(box, "gated", tmp_path, "waits")
@@ -210,6 +211,7 @@ def test_a_stopped_appliance_takes_its_runs_up_again(tmp_path: Path) -> None:
     assert (code, report["state"], row["try_number"]) == (0, "success", 2)
 
 
+@pytest.mark.long
 def test_a_box_that_sleeps_longer_than_a_lease_fails_no_try(
     box: RunningBox, tmp_path: Path
 ) -> None:
@@ -228,6 +230,7 @@ def test_a_box_that_sleeps_longer_than_a_lease_fails_no_try(
     assert (row["try_number"], run.tries) == (1, 1)
 
 
+@pytest.mark.long
 def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
     with running_box(dags=DAGS, folder=tmp_path) as box:
         run = Run(box, "gated", tmp_path, "waits")

@@ -8,7 +8,7 @@ import pytest
 from tests.faults.killing import WEIGHTS, Campaign
 from tests.faults.mixture import Mixture
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(400)]
 
 
 def test_every_try_is_accounted_for_whatever_is_killed(tmp_path: Path) -> None:

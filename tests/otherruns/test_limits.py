@@ -22,7 +22,7 @@ from appliance.runs.workflow import ExecuteAirflowDagWorkflow
 from tests.box import RunningBox, running_box
 from tests.faults.processes import the_one, until
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(240)]
 
 DAGS = Path(__file__).parent / "dags"
 DAG = "one_at_a_time"

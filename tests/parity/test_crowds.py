@@ -26,6 +26,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleClient]:
         yield client
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_random_crowds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fresh seeds every time: what differs is repeated by ``make parity N=300 SEED=...``."""

@@ -12,7 +12,7 @@ from appliance.dagrun.run_record import RunQuery, RunRecord
 from appliance.past.model import PastTask, is_met
 from tests.parity.client import OracleClient, oracle
 
-pytestmark = [pytest.mark.needs_airflow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_airflow, pytest.mark.timeout(180)]
 
 CASES = 60
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,7 +19,7 @@ from tests.parity.record import OUTCOMES, outcome_of
 from tests.parity.simulate import LOGICAL_DATE, label
 from tests.parity.specs import MAX_MAP_LENGTH, generate, tamed
 
-pytestmark = [pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 RECORDED = [json.loads(line) for line in OUTCOMES.read_text().splitlines()]
 ASKED_AGAIN = 5

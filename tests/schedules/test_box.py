@@ -238,6 +238,7 @@ def test_a_dag_that_cannot_be_run_here_makes_no_runs(
     (box.data.parent / "dags" / "barred.py").unlink()
 
 
+@pytest.mark.long
 def test_a_backfill_outlives_its_worker_and_can_be_cancelled(
     box: RunningBox, look: Looker, tmp_path: Path
 ) -> None:

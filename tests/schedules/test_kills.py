@@ -16,6 +16,7 @@ from tests.faults.processes import the_one
 from tests.schedules.looking import Looker, until
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.needs_airflow,
     pytest.mark.needs_server,
     pytest.mark.timeout(400),

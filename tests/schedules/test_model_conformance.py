@@ -8,7 +8,7 @@ import pytest
 from tests.parity.client import OracleClient, oracle
 from tests.schedules.timeline import DAG_ID, Timeline, declaration
 
-pytestmark = pytest.mark.needs_airflow
+pytestmark = [pytest.mark.long, pytest.mark.needs_airflow]
 
 _SOURCE = """
 from datetime import timedelta

@@ -20,7 +20,7 @@ import pytest
 
 from tests.box import Ended, RunningBox, running_box
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(300)]
 
 DAGS = Path(__file__).parent / "dags"
 WAYS = (

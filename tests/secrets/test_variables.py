@@ -13,7 +13,7 @@ from appliance.temporal.keyring import Keyring
 from tests.box import RunningBox, running_box
 from tests.faults.processes import the_one, until
 
-pytestmark = [pytest.mark.needs_server, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.needs_server, pytest.mark.timeout(180)]
 
 DAGS = Path(__file__).parent / "dags"
 

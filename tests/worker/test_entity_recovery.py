@@ -55,6 +55,7 @@ from appliance.worker_questions.messages import ASK_TIMETABLES
 from tests.temporal.servers import serving
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.needs_server,
     pytest.mark.timeout(120),
     pytest.mark.asyncio(loop_scope="module"),
