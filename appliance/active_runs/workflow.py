@@ -5,8 +5,8 @@ are looked at every few seconds, so that nothing is held for a run somebody term
 terminated the last, takes over what that knew. The history stays small: it continues as new.
 """
 
-import asyncio
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -35,18 +35,17 @@ with workflow.unsafe.imports_passed_through():
     from appliance.dagrun.run_record import RunQuery, RunRecord
     from appliance.temporal import (
         compression,
-        entity_takeover,
         input_checks,
         messages,
     )
+    from appliance.temporal.entity_loop import EntityLoop
 
-_MOST_EVENTS = 1000
 _LOOK_AGAIN = timedelta(seconds=10)
 _LOOK_TIMEOUT = timedelta(seconds=60)
 
 
 @workflow.defn(name=DAG_WORKFLOW, failure_exception_types=(TypeError,))
-class AirflowDag:
+class AirflowDag(EntityLoop):
     """One DAG."""
 
     @workflow.init
@@ -54,36 +53,20 @@ class AirflowDag:
         """Take over what was known."""
         input_checks.refuse(input_checks.of_state(state, state.packed))
         self._dag_id = state.dag_id
-        known = compression.unpacked(state.packed) if state.packed else {}
-        self._roster = ActiveRuns.from_json(known)
-        self._is_ready = state.packed is not None
         self._admitted: list[RunRecord] = []
-        self._watch: asyncio.Task[None] | None = None
+        super().__init__(state.packed)
 
     @workflow.run
     async def run(self, _state: ActiveRunsState) -> None:
         """Never end, but continue as new."""
-        if not self._is_ready:
-            await self._rebuild()
-        while not self._is_long():
-            await workflow.wait_condition(
-                lambda: bool(self._admitted) or self._must_watch() or self._is_long()
-            )
-            if self._must_watch():
-                self._watch = asyncio.create_task(self._watch_holders())
-            await self._tell_admitted()
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        await self._tell_admitted()
-        workflow.continue_as_new(
-            ActiveRunsState(self._dag_id, compression.packed_state(self._roster))
-        )
+        await self.serve()
 
     @workflow.update(name=ENTER_UPDATE)
     async def enter(self, entries: list[RunAnnouncement]) -> list[bool]:
         """Take in runs that begin; tell of each whether it may run now. The others are told by a signal."""
         for entry in entries:
             input_checks.refuse(of_card(entry.card))
-        await workflow.wait_condition(lambda: self._is_ready)
+        await self.ready()
         known = {card.run_id for card in self._roster.running}
         known.update(entry.card.run_id for entry in entries)
         for entry in entries:
@@ -99,7 +82,7 @@ class AirflowDag:
     async def closed(self, closing: RunEnd) -> None:
         """Take in how a run ended."""
         input_checks.refuse(of_card(closing.card))
-        await workflow.wait_condition(lambda: self._is_ready)
+        await self.ready()
         self._roster.close(closing.card, closing.tasks)
         self._admitted += self._roster.admit()
         self._draw()
@@ -107,7 +90,7 @@ class AirflowDag:
     @workflow.signal(name=LOST_SIGNAL)
     async def lost(self, runs: list[LostRun]) -> None:
         """Take in that runs are gone and said nothing."""
-        await workflow.wait_condition(lambda: self._is_ready)
+        await self.ready()
         self._lose(runs)
 
     @workflow.query(name=FIND_QUERY)
@@ -127,15 +110,30 @@ class AirflowDag:
     @workflow.query(name=messages.STATE_QUERY)
     def state(self) -> str:
         """Return everything known, packed; fails while it is not known what an earlier one knew."""
-        if not self._is_ready:
-            raise RuntimeError("it has not taken over yet what an earlier one knew")
+        return self.known_state()
+
+    def restore(self, state: Any) -> None:
+        """Take this state."""
+        self._roster = ActiveRuns.from_json(state)
+
+    def packed(self) -> str:
+        """Return the state."""
         return compression.packed_state(self._roster)
 
-    async def _rebuild(self) -> None:
-        self._roster = ActiveRuns.from_json(await entity_takeover.taken_over())
-        self._is_ready = True
+    def next_input(self) -> ActiveRunsState:
+        """Return the input of the next run."""
+        return ActiveRunsState(self._dag_id, self.packed())
 
-    async def _tell_admitted(self) -> None:
+    def has_signals(self) -> bool:
+        """Whether runs that may run now have not been told so."""
+        return bool(self._admitted)
+
+    def is_contended(self) -> bool:
+        """Whether runs wait for others to end."""
+        return bool(self._roster.held and self._roster.running)
+
+    async def send_signals(self) -> None:
+        """Tell runs that they may run now."""
         while self._admitted:
             card = self._admitted.pop(0)
             handle = workflow.get_external_workflow_handle(card.workflow_id)
@@ -155,15 +153,7 @@ class AirflowDag:
         text = active_runs_table(known.running, known.queued, len(known.closed))
         workflow.set_current_details(text)
 
-    def _must_watch(self) -> bool:
-        """Whether some wait for others, and nobody looks at those."""
-        is_idle = self._watch is None or self._watch.done()
-        return is_idle and bool(self._roster.held and self._roster.running)
-
-    def _is_long(self) -> bool:
-        return workflow.info().get_current_history_length() > _MOST_EVENTS
-
-    async def _watch_holders(self) -> None:
+    async def watch(self) -> None:
         """Learn of runs that are gone; the activity leaves no events until there is one, or nobody waits."""
         gone: list[LostRun] = await workflow.execute_activity(
             FIND_LOST_RUNS,

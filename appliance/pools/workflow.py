@@ -4,9 +4,9 @@ While somebody waits, those who have slots are looked at every few seconds, so t
 gone. A new one, after somebody terminated the last, takes over what that knew. The history stays small.
 """
 
-import asyncio
 from collections.abc import Collection
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -29,13 +29,12 @@ with workflow.unsafe.imports_passed_through():
     from appliance.pools.model import Pool, SlotLease
     from appliance.temporal import (
         compression,
-        entity_takeover,
         input_checks,
         messages,
     )
+    from appliance.temporal.entity_loop import EntityLoop
     from appliance.temporal.limits import shortened
 
-_MOST_EVENTS = 1000
 _LOOK_AGAIN = RetryPolicy(
     initial_interval=timedelta(seconds=10), backoff_coefficient=1.0
 )
@@ -43,7 +42,7 @@ _LOOK_TIMEOUT = timedelta(seconds=60)
 
 
 @workflow.defn(name=POOL_WORKFLOW, failure_exception_types=(TypeError,))
-class AirflowPool:
+class AirflowPool(EntityLoop):
     """One pool."""
 
     @workflow.init
@@ -51,36 +50,20 @@ class AirflowPool:
         """Take over what was known."""
         input_checks.refuse(input_checks.of_state(state, state.packed))
         self._name = state.pool
-        known = compression.unpacked(state.packed) if state.packed else {}
-        self._pool = Pool.from_json(known)
-        self._is_ready = state.packed is not None
         self._lent: list[SlotLease] = []
-        self._watch: asyncio.Task[None] | None = None
+        super().__init__(state.packed)
 
     @workflow.run
     async def run(self, _state: PoolState) -> None:
         """Never end, but continue as new."""
-        if not self._is_ready:
-            await self._rebuild()
-        while not self._is_long():
-            await workflow.wait_condition(
-                lambda: bool(self._lent) or self._must_watch() or self._is_long()
-            )
-            if self._must_watch():
-                self._watch = asyncio.create_task(self._watch_holders())
-            await self._tell_lent()
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        await self._tell_lent()
-        workflow.continue_as_new(
-            PoolState(self._name, compression.packed_state(self._pool))
-        )
+        await self.serve()
 
     @workflow.update(name=WANT_UPDATE)
     async def want(self, wishes: list[SlotRequest]) -> list[bool]:
         """Take in who wants slots; tell of each whether it has them now. The others are told by a signal."""
         for wish in wishes:
             input_checks.refuse(of_lease(wish.lease))
-        await workflow.wait_condition(lambda: self._is_ready)
+        await self.ready()
         for wish in wishes:
             self._pool.want(
                 wish.lease,
@@ -96,7 +79,7 @@ class AirflowPool:
     @workflow.signal(name=GIVE_BACK_SIGNAL)
     async def give_back(self, given: SlotReturn) -> None:
         """Take back slots."""
-        await workflow.wait_condition(lambda: self._is_ready)
+        await self.ready()
         self._pool.give_back(given.lease_ids)
         if given.workflow_id is not None:
             self._pool.give_back_all(given.workflow_id)
@@ -110,15 +93,30 @@ class AirflowPool:
     @workflow.query(name=messages.STATE_QUERY)
     def state(self) -> str:
         """Return everything known, packed; fails while it is not known what an earlier one knew."""
-        if not self._is_ready:
-            raise RuntimeError("it has not taken over yet what an earlier one knew")
+        return self.known_state()
+
+    def restore(self, state: Any) -> None:
+        """Take this state."""
+        self._pool = Pool.from_json(state)
+
+    def packed(self) -> str:
+        """Return the state."""
         return compression.packed_state(self._pool)
 
-    async def _rebuild(self) -> None:
-        self._pool = Pool.from_json(await entity_takeover.taken_over())
-        self._is_ready = True
+    def next_input(self) -> PoolState:
+        """Return the input of the next run."""
+        return PoolState(self._name, self.packed())
 
-    async def _tell_lent(self) -> None:
+    def has_signals(self) -> bool:
+        """Whether task instances that have slots now have not been told so."""
+        return bool(self._lent)
+
+    def is_contended(self) -> bool:
+        """Whether task instances wait for the slots of others."""
+        return bool(self._pool.waiting and self._pool.held)
+
+    async def send_signals(self) -> None:
+        """Tell runs which of their task instances have slots now."""
         while self._lent:
             workflow_id = self._lent[0].workflow_id
             its = [x.lease_id for x in self._lent if x.workflow_id == workflow_id]
@@ -141,15 +139,7 @@ class AirflowPool:
         held = list(pool.held.values())
         workflow.set_current_details(pool_table(pool.capacity, held, len(pool.waiting)))
 
-    def _must_watch(self) -> bool:
-        """Whether some wait for others, and nobody looks at those."""
-        is_idle = self._watch is None or self._watch.done()
-        return is_idle and bool(self._pool.waiting and self._pool.held)
-
-    def _is_long(self) -> bool:
-        return workflow.info().get_current_history_length() > _MOST_EVENTS
-
-    async def _watch_holders(self) -> None:
+    async def watch(self) -> None:
         """Learn of leases nobody has any more; the activity leaves no events until there is one."""
         gone: list[str] = await workflow.execute_activity(
             FIND_LOST_LEASES,

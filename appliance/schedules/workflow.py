@@ -48,7 +48,7 @@ with workflow.unsafe.imports_passed_through():
     from appliance.schedules.model import NextRunQuestion, RunStart, Schedule, Scheduler
     from appliance.temporal import (
         compression,
-        entity_takeover,
+        entity_loop,
         input_checks,
         limits,
         messages,
@@ -189,13 +189,12 @@ class AirflowScheduler:
     @workflow.query(name=messages.STATE_QUERY)
     def state(self) -> str:
         """Return everything known, packed; fails while it is not known what an earlier one knew."""
-        if not self._is_ready:
-            raise RuntimeError("it has not taken over yet what an earlier one knew")
+        entity_loop.refuse_until_ready(is_ready=self._is_ready)
         return compression.packed_state(self._agenda)
 
     async def _rebuild(self) -> None:
         """Take over from one that somebody terminated, so that it neither forgets nor repeats a run."""
-        self._agenda = Scheduler.from_json(await entity_takeover.taken_over())
+        self._agenda = Scheduler.from_json(await entity_loop.taken_over())
         self._is_ready = True
 
     # -- what is due
