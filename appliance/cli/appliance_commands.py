@@ -141,22 +141,26 @@ def health(context: CommandContext, /) -> None:
     for warning in (
         *_disk(config),
         *health.warnings,
-        *_pending(context),
-        data_warning(config),
+        *_running_warnings(context),
     ):
-        if warning:
-            click.echo(f"WARNING   {warning}", err=True)
+        click.echo(f"WARNING   {warning}", err=True)
     if not health.ok:
         raise TemporalUnreachable("")
 
 
-def _pending(context: CommandContext) -> "list[str]":
-    """Say what was saved and is not in force."""
-    from appliance.config.schema import as_started, changed
-
+def _running_warnings(context: CommandContext) -> "list[str]":
+    """Warn of the configuration and the data folder of an appliance that is up here."""
     started = context.running()
     if started is None:
         return []
+    unsafe = data_warning(started)
+    return [*_pending(context, started), *([unsafe] if unsafe else [])]
+
+
+def _pending(context: CommandContext, started: "Config") -> "list[str]":
+    """Say what was saved and is not in force."""
+    from appliance.config.schema import as_started, changed
+
     try:
         found = context.load()
     except ConfigError:

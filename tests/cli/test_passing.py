@@ -244,3 +244,14 @@ def test_a_command_says_in_a_sentence_that_nothing_is_up(tmp_path: Path) -> None
     assert inside.code == 3
     assert inside.stderr.startswith("Nothing runs in this container: give the command")
     assert len(inside.stderr.splitlines()) == 1
+
+
+def test_where_nothing_is_up_health_warns_of_no_data_that_could_be_lost(
+    tmp_path: Path,
+) -> None:
+    environ = {**clean_environ(), **ports(), "APPLIANCE_DATA": str(tmp_path)}
+    command = [sys.executable, "-m", "appliance", "health"]
+
+    ended = run(command, {**environ, "APPLIANCE_IMAGE": "1"}, timeout_s=60)
+
+    assert (ended.code, ended.stderr) == (3, "")
