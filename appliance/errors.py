@@ -1,4 +1,4 @@
-"""Errors a person sees: each says what, where, why and what to do, and is shown without a traceback.
+"""Errors that a person sees: each says what, where, why and what to do, and is shown without a traceback.
 
 Anything else that escapes is a bug and keeps its traceback.
 """

@@ -1,4 +1,4 @@
-r"""Text on its way to a terminal: what DAG files, tasks and values say is shown there, and never obeyed.
+r"""Text made safe for a terminal: control characters from DAG files, tasks and values are shown, never obeyed.
 
 A control character of theirs could set the window's title, write to the clipboard, or paint over what was said before. Such
 a character is shown as ``\u001b``, as JSON has it, so JSON that is printed stays what it is. It is done where the bytes

@@ -1,1 +1,1 @@
-"""Starts, supervises and stops the processes of the box, and says how they are."""
+"""Start, supervision, stop and health of the processes of an appliance."""

@@ -1,4 +1,4 @@
-"""The dozen lines the box says when it is ready. Pure: facts in, text out."""
+"""Text that the appliance prints when it is ready. Pure: facts in, text out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

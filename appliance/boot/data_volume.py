@@ -1,4 +1,4 @@
-"""Tells whether the data folder of a container outlives it.
+"""Check whether the data folder of a container outlives it.
 
 Reads the kernel's table of mounts; a plain function of its text.
 """

@@ -1,4 +1,4 @@
-"""Looks whether the server's database can be used before the server opens it, and says how a backup is put back.
+"""Check of the server's database before the server opens it, and how to restore a backup.
 
 The server makes its tables only where there is no file, and says no more than what SQLite says of the rest.
 """

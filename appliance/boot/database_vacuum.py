@@ -1,4 +1,4 @@
-"""Gives the space that past runs have left in the server's database back to the disk.
+"""Vacuum of the server's database before a start, which returns the space of past runs to the disk.
 
 SQLite keeps it for later rows and its file never shrinks by itself. Only done before the server starts: it needs the
 database for itself.

@@ -1,4 +1,4 @@
-"""Keeps the database from a change of Temporal's version: it is copied before another version opens it.
+"""Backup of the server's database before a server of another Temporal version opens it.
 
 The server makes its schema only in an empty file and never migrates it, so whether a database of another version works
 is known when it has been used. The version that used it last is in a file beside it.

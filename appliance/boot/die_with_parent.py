@@ -1,5 +1,6 @@
-"""Runs a program that ends with us: ``python -m appliance.boot.die_with_parent [--only=NAME,...] PROGRAM ARGUMENTS...``.
+"""Program that runs another one which ends with its parent process.
 
+Use: ``python -m appliance.boot.die_with_parent [--only=NAME,...] PROGRAM ARGUMENTS...``.
 A killed supervisord cannot stop what it started; left alone, the server would hold its ports and its database against
 the next start. The kernel's signal to orphans survives the exec, so the program itself knows nothing of it.
 Of the environment, in which secrets are, a program that is given names has those variables alone.

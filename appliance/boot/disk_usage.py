@@ -1,4 +1,4 @@
-"""Says what the data folder takes and what is left beside it."""
+"""Size of the data folder's parts, and the free space on its disk."""
 
 import os
 import shutil

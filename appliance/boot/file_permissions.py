@@ -1,4 +1,4 @@
-"""Keeps what is in the data folder from the other accounts of the machine.
+"""Permissions of the data folder that close it to the other accounts of the machine.
 
 A folder of this user's is closed as a whole. One of somebody else's, or one that everybody may write to, such as a
 volume of the image, stays as it is: there the parts that hold what runs had, said and returned are closed. ``run`` stays

@@ -1,4 +1,4 @@
-"""Says how the parts of this box are; whatever is not known to be well is not well."""
+"""Health of the parts of this appliance; whatever is not known to be well is not well."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

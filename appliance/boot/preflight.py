@@ -1,4 +1,4 @@
-"""Looks at folders and ports before anything starts, and says all that is in the way."""
+"""Checks of folders and ports before anything starts, which report all problems at once."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The folder for what lives as long as one start, and the locks that keep two boxes apart.
+"""Folder of one start of the appliance, and the locks that keep two appliances apart.
 
 It is ``run/<host name>`` in the data folder: containers that share a data folder each have
 their own. The lock file holds the process id of supervisord; the kernel drops the lock

@@ -1,4 +1,4 @@
-"""Renders supervisord's configuration from ``Config``.
+"""Text of supervisord's configuration, made from ``Config``.
 
 Pure, and without any secret: the command lines are there for everybody to see.
 """

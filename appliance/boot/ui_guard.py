@@ -1,4 +1,4 @@
-"""Stands in front of the UI and lets through what ``appliance.boot.ui_hosts`` allows; a program of its own.
+"""Proxy program in front of Temporal's UI that passes only what ``appliance.boot.ui_hosts`` allows.
 
 ``python -m appliance.boot.ui_guard IP:PORT UI_IP:UI_PORT [NAME,NAME...]``. Temporal's UI takes any host name and cannot be told
 which are its own, so it listens on an address of the loopback network that no web page can guess, and this one where people

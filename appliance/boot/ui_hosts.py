@@ -1,4 +1,4 @@
-"""Decides whether a request may reach the UI. Pure: a request's head in, why not out.
+"""Decides whether a request may reach the UI, by its Host and Origin. Pure: a request's head in, why not out.
 
 The UI asks for no password, and a browser on this machine reaches it for any page it shows. Such a page comes near in two
 ways: its own name is made to point here (DNS rebinding), so the name it asks for is a foreign one; or it asks for ours, and

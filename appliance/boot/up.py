@@ -1,4 +1,4 @@
-"""Brings the box up in the foreground, and takes it down."""
+"""Starts the appliance in the foreground, and stops it."""
 
 import os
 import select

@@ -1,4 +1,4 @@
-"""Commands that look at the configuration without starting anything."""
+"""The commands ``appliance config``: check, show and describe the configuration without starting anything."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""Commands that look at the DAG folder, as a worker reads it."""
+"""The commands ``appliance dags``: list, show and pause DAGs, their next runs, and import errors."""
 
 import json
 from dataclasses import asdict

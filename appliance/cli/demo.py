@@ -1,4 +1,4 @@
-"""``demo``: a private appliance, one example run on it, and what came out."""
+"""The command ``appliance demo``: a private appliance, one example run on it, and its outcome."""
 
 import sys
 import tempfile

@@ -1,4 +1,4 @@
-"""Commands by which a person answers what a run asks."""
+"""The commands ``respond``, ``approve`` and ``reject``, by which a person answers a task that asks."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

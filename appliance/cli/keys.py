@@ -1,4 +1,4 @@
-"""Commands about the key that secrets are sealed with."""
+"""The commands ``appliance key``: list and rotate the key that seals secrets."""
 
 import click
 

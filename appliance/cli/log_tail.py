@@ -1,4 +1,4 @@
-"""The log files of a run in the data folder, in Airflow's layout, read as they grow."""
+"""Reader of a run's log files in the data folder, in Airflow's layout, while they grow."""
 
 import json
 from collections.abc import Iterator

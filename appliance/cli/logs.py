@@ -1,4 +1,4 @@
-"""``logs``: what the tasks of a run wrote."""
+"""The command ``appliance logs``: what the tasks of a run wrote."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The command ``appliance``: all commands by name."""
+"""The command ``appliance`` with all its subcommands."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""How results look: aligned columns with Airflow's names for people, one JSON value for programs.
+"""Printing of results: aligned columns with Airflow's names for people, one JSON value for programs.
 
 States are coloured, on a terminal only.
 """

@@ -1,4 +1,4 @@
-"""The values of options that are more than text: JSON objects and times, as click callbacks."""
+"""Click callbacks for option values that are more than text: JSON objects and times."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Commands that look at runs, wait for them and end them."""
+"""The commands ``appliance runs``, ``cancel`` and ``xcoms``: list runs, wait for them, end them."""
 
 import json
 from dataclasses import asdict

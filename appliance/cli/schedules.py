@@ -1,4 +1,4 @@
-"""Commands that look at schedules and steer them."""
+"""The commands ``appliance schedules``: list, show, pause, resume and trigger schedules."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""``submit``: start one run of a DAG, by command or as the coroutine ``appliance.submit_dag``."""
+"""``submit``: starts one run of a DAG, by command or as the coroutine ``appliance.submit_dag``."""
 
 import os
 from dataclasses import asdict, dataclass

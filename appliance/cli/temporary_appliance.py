@@ -1,4 +1,4 @@
-"""An appliance that is up only for the commands of one other command."""
+"""An appliance that runs only as long as the commands of one other command."""
 
 import os
 import select

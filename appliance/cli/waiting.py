@@ -1,4 +1,4 @@
-"""Waiting for a run to end, silently or with a live account, and what is said when we stop waiting first."""
+"""Wait for a run to end, silent or with live output, and the message when the wait ends first."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""The one configuration: ``appliance.yaml``, the environment and Airflow's own file formats, as frozen values."""
+"""Configuration from ``appliance.yaml``, the environment and Airflow's own file formats, as frozen values."""

@@ -1,4 +1,4 @@
-"""What Airflow's own environment variables mean here, and what Airflow is started with."""
+"""Airflow's environment variables: which have an effect here, and which Airflow is started with."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Reads ``airflow_settings.yaml``, in which an Astro project keeps connections, pools and variables.
+"""Reader of ``airflow_settings.yaml``, the connections, pools and variables of an Astro project.
 
 What is empty in the template that ``astro dev init`` writes is skipped. Keys are taken with
 and without their prefix: guides write ``host`` where the file has ``conn_host``.

@@ -1,4 +1,4 @@
-"""Why the last start of this host's box could not succeed, kept for ``up``, which ends for it, and for commands, which say it at once.
+"""File that records why the last start of the appliance on this host could not succeed.
 
 Written by the part that found out; the next start removes it.
 """

@@ -1,4 +1,4 @@
-"""Takes single values out of a document: each checks its type and says what it expected."""
+"""Typed readers of single values of a document; each reports what it expected."""
 
 import math
 import re

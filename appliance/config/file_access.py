@@ -1,4 +1,4 @@
-"""Says who may not read or write what, whose it is, and the two ways out."""
+"""Message that says who may not read or write a file, who owns it, and the two ways out."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""Whether the data folder has room for another run, and what is done to keep it so.
+"""Check that the data folder has room for another run, and the message when it has not.
 
 Logs, large XComs and the history of every run end up there. A full disk stops the server and with it every run, so new
 ones are turned away while those that have begun still have room to end.

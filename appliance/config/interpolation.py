@@ -1,4 +1,4 @@
-"""What a configuration may refer to: environment variables, also kept in files, and files.
+"""References of a configuration to environment variables and files: ``${NAME}``, ``!env``, ``!file``.
 
 ``NAME_FILE`` stands for ``NAME`` wherever a variable is asked for by name, as with the official images
 of databases: the variable is what the file holds. Both at once is an error.

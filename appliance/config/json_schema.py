@@ -1,4 +1,4 @@
-"""The JSON Schema of appliance.yaml, with which editors complete and check it."""
+"""JSON Schema of appliance.yaml, with which editors complete and check it."""
 
 from typing import Any
 

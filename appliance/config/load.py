@@ -1,4 +1,4 @@
-"""Makes the ``Config`` of this box from the environment and appliance.yaml.
+"""Loads the ``Config`` of this appliance from the environment and appliance.yaml.
 
 The environment beats the file, the file beats the defaults. Besides reading files this is
 pure: the environment and the working directory are given.

@@ -1,4 +1,4 @@
-"""How many tries this machine or container can run at once, by its CPUs and memory."""
+"""Number of tries that this machine or container can run at once, by its CPUs and memory."""
 
 import os
 from collections.abc import Iterator

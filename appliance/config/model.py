@@ -1,4 +1,4 @@
-"""The configuration as everything else sees it: frozen, complete, checked. Defaults are here and nowhere else."""
+"""The configuration that all other code uses: frozen, complete, checked, with all defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

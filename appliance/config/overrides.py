@@ -1,4 +1,4 @@
-"""Puts what the environment says of settings over what the file says, and checks what concerns several.
+"""Settings from the environment laid over those of the file, and checks that concern several settings.
 
 The environment beats the file; defaults are in ``config.model``.
 """

@@ -1,4 +1,4 @@
-"""Reads pools: ``name: slots``, or ``name: {slots: ..., include_deferred: ..., description: ...}``."""
+"""Reader of pools: ``name: slots``, or ``name: {slots: ..., include_deferred: ..., description: ...}``."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a configuration, collected so that it is told at once."""
+"""Collector of everything that is wrong with a configuration, so that one error reports it all."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What Airflow needs to keep logs elsewhere, missed before Airflow itself cannot be imported for want of it.
+"""Check of Airflow's settings for remote logs, before Airflow fails to import because of them.
 
 Source: Airflow 3.3: ``config_templates/airflow_local_settings.py``.
 """

@@ -1,4 +1,4 @@
-"""The schedules of appliance.yaml: runs of a DAG by the clock, whatever its file says of a schedule."""
+"""Reader of the schedules of appliance.yaml: runs of a DAG by the clock, besides the schedule of its file."""
 
 import json
 import re

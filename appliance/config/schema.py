@@ -1,9 +1,9 @@
-"""The keys of appliance.yaml: which there are, what each may hold and what it sets.
+"""Table of the keys of appliance.yaml: what each may hold and which setting it sets.
 
 A new key is a line here, an attribute of ``config.model`` and a comment in conf/appliance.yaml;
 reading it, ``appliance config schema``, the message for what needs a restart and the check that it is
 documented follow. What a key may hold is a ``Kind``; one that nothing here fits is made in
-``config.kinds``, or beside what reads it.
+``config.value_types``, or beside what reads it.
 """
 
 from collections.abc import Mapping, Sequence

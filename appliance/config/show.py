@@ -1,4 +1,4 @@
-"""Shows the configuration in force, without its secrets."""
+"""Text of the configuration in force, without its secrets."""
 
 import json
 from typing import Any

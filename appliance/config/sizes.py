@@ -1,4 +1,4 @@
-"""Bytes as people write them: ``200 MB``, ``1.5GiB``."""
+"""Sizes in bytes as people write them: ``200 MB``, ``1.5GiB``."""
 
 import re
 

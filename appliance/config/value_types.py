@@ -1,4 +1,4 @@
-"""Kinds of values a key may hold: how each is read, and how a JSON Schema says it."""
+"""Types of values that a key may hold: how each is read, and its JSON Schema."""
 
 import ipaddress
 import re

@@ -1,4 +1,4 @@
-"""Sees that what the configuration was read from was saved, and reads it again.
+"""Detects that a source of the configuration was saved, and loads the configuration again.
 
 Looked at every ``EVERY_S``; what changed is read once it has stayed the same for one look, since an
 editor may write a file in two steps. What cannot be used changes nothing and is told once; it is read

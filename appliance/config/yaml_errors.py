@@ -1,4 +1,4 @@
-"""Says in words what is wrong where YAML cannot be read, and what to write instead.
+"""Plain-English messages for YAML that cannot be read, and what to write instead.
 
 The parser's own words are about its grammar, and some repeat what is written, which may be a
 password: ``*``, ``&``, ``!`` and ``%`` mean something at the start of a value. None is passed on.

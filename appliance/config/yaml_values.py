@@ -1,4 +1,4 @@
-"""Reads YAML (and JSON) into values that remember where they were written.
+"""YAML and JSON reader whose values remember the line and column where they were written.
 
 Plain scalars mean what YAML 1.2 says: only ``true`` and ``false`` are booleans, a number is
 what JSON calls a number; ``on``, ``0123``, ``12:30`` and ``2026-01-01`` stay text.

@@ -1,1 +1,1 @@
-"""DAG files: which there are, what is in them, and whether a run of one may start."""
+"""DAG files: discovery, parsing, the index of what they contain, and checks before a run starts."""

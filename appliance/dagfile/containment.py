@@ -1,4 +1,4 @@
-"""Which files a worker opens: those of the DAG folder, whatever asks for another.
+"""Check that a file which a worker is asked to open lies below the DAG folder.
 
 What names a file may come from anybody who reaches the Temporal server. A file is opened if it lies below the DAG
 folder when links are followed, or if Airflow's own listing of the folder finds it: that follows links which lead out.

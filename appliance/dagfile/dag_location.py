@@ -1,4 +1,4 @@
-"""Where a file to be read is, and what of the interpreter has to know it. Child side."""
+"""The place of a DAG file, and the import paths and process state that reading it needs. Child side."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""DAG files held open: a process each that has one read, from which its tries are forked.
+"""Pool of DAG zygotes: processes that have read one DAG file each, from which its tries are forked.
 
 As many as the memory there is allows, and none that nobody has used for a while.
 """

@@ -1,4 +1,4 @@
-"""Which files of the DAG folder Airflow would read, and which it cannot. Child side.
+"""List of the files in the DAG folder that Airflow would read, and of those that cannot be read. Child side.
 
 Airflow decides: ``.airflowignore``, safe mode, archives, and what ``might_contain_dag_callable`` and other settings say.
 What cannot be looked at is an error of its own, where Airflow's lister passes it over or gives up on all.

@@ -1,4 +1,4 @@
-"""Why a DAG is not run, in the words people see."""
+"""Texts of the errors that say why a DAG is not run."""
 
 import difflib
 import os

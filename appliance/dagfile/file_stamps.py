@@ -1,4 +1,4 @@
-"""Which files there are below some folders and when they changed, by one quick look at each.
+"""Snapshot of all files below some folders with the times of their last change, from one fast scan.
 
 A stamp is (when its content changed, when anything of it did, both in ns; size). What Python and version control write
 by themselves is left out.

@@ -1,6 +1,6 @@
-"""The DAG folder: DAGs by id, their files kept read, as of now.
+"""The DAG folder: DAGs by id, each with its file read and up to date. Worker side.
 
-The worker's side; everything that runs a line of the user's runs in a child
+Everything that runs a line of the user's code runs in a child
 (``appliance.dagfile.parse_host``). The processes that have a file read are replaced as soon as
 anything in the folders has changed, and after ``max_age_s``. While the folder is not there, or does not
 answer, all stays what it was: tries go on, no DAG is lost.

@@ -1,4 +1,4 @@
-"""Looks at the DAG folder in a thread of its own, so that a file system that hangs holds up nobody else.
+"""Scan of the DAG folder in its own thread, so that a file system that hangs blocks nothing else.
 
 One look at a time; who asks while one goes on waits for the next, as what was saved meanwhile may have been passed. When
 there is no answer in time, or the folder is not there, the last good look counts, and why is told.

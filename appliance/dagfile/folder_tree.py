@@ -1,4 +1,4 @@
-"""Every folder below a folder, once each, whatever its links and permissions are.
+"""Walk over every folder below a folder, once each, whatever its links and permissions are.
 
 A folder with several names (a link to it, what git-sync and Kubernetes make) goes by the one people see: not hidden,
 then not by a link, then the first in the alphabet. What cannot be looked at is told and hides nothing else.

@@ -1,4 +1,4 @@
-"""What reading a file leaves behind in the process that a forked try must not share.
+"""Detection of threads, sockets and other state of a read DAG file that a forked try must not share.
 
 Only what the file itself did counts: what its third-party imports did is there again in
 whichever process imports them.

@@ -1,6 +1,6 @@
-"""From the traceback of a failed import to what helps: line, source, exception, hint.
+"""Import errors made from tracebacks: line, source, exception and a hint. Child side.
 
-Works on text, because text is what Airflow's DagBag keeps. Child side.
+Works on text, because text is what Airflow's DagBag keeps.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What is known of each file of the DAG folder, learnt again when it may have changed.
+"""Index of what each file of the DAG folder contains; a file is read again when it may have changed.
 
 A file is read again when it, one of the user's files it imported, or a file that is no DAG file
 changed, and after ``max_age_s``: data files and settings decide what is in it, too. One that has

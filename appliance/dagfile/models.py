@@ -1,4 +1,4 @@
-"""What is known of DAG files, as worker and command line see it."""
+"""Records about DAG files that the worker and the command line share."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""The params of a DAG: which there are, and what a run's conf lacks. Child side.
+"""Params of a DAG, and the check of a run's conf against them. Child side.
 
 Source: Airflow 3.3: ``serialization/definitions/param.py`` (``SerializedParamsDict.validate``), which stops at the first.
 """

@@ -1,6 +1,6 @@
-"""Reads one DAG file in a process of its own and becomes what its tries are forked from.
+"""Process that reads one DAG file and becomes the zygote from which its tries are forked. Child side.
 
-Child side. Airflow's own DagBag does the reading, with somebody to answer a Variable asked
+Airflow's own DagBag does the reading, with somebody to answer a Variable asked
 for at the top of the file. What was found goes over the control channel as the process's
 ``ready`` message:
 

@@ -1,4 +1,4 @@
-"""The worker's side of the children that list, read and check DAG files.
+"""Starts the children that list, read and check DAG files, and reads their reports. Worker side.
 
 One child a question. It may do what it likes, end included: what comes back is its report, or
 ``ParseError`` with what became of it. Imports no Airflow.

@@ -1,4 +1,4 @@
-"""What a child prints while it reads a file: the end of it, which says what became of the child."""
+"""The last lines that a child printed while it read a file, to explain how it ended."""
 
 import asyncio
 import os

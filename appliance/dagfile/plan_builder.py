@@ -1,4 +1,4 @@
-"""What of a serialized DAG the scheduler needs: the plan, and nothing a worker needs.
+"""Builds the plan of a run from a serialized DAG.
 
 Input is what ``DagSerialization.to_dict`` made, so nothing here imports Airflow. Values
 that equal the defaults below are left out of the plan: it travels in every run's input.

@@ -1,4 +1,4 @@
-"""Whether a run may start with these values, by Airflow's own rules. Child side.
+"""Checks by Airflow's own rules whether a run may start with the given values. Child side.
 
 Source: Airflow 3.3: ``serialization/definitions/dag.py`` (``create_dagrun``),
 ``api_fastapi/core_api/datamodels/dag_run.py`` (``validate_context``), and for runs that tasks start

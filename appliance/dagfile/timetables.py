@@ -1,4 +1,4 @@
-"""When a DAG is to run next, by Airflow's own timetables. Child side.
+"""Computes the next runs of a DAG with Airflow's own timetables. Child side.
 
 One child answers a batch of questions; each is told the time it is asked for, so that the answer depends on nothing
 else. A timetable travels as the JSON Airflow's serialized DAG has, so no DAG file is read. A question is

@@ -1,4 +1,4 @@
-"""What a DAG needs that the appliance does not run (yet), feature by feature.
+"""Table of the Airflow features that the appliance does not run, and the check of a DAG against it.
 
 A run that cannot be right is never started. The tables at the end are the whole list. Child
 side: an operator's class and attributes say more than its serialized form.
