@@ -40,7 +40,11 @@ async def health(
     parts = {"temporal": answer.server}
     if config.runs_worker:
         parts["worker"] = answer.worker
-        more = {"room": answer.room, "state": answer.state}
+        more = {
+            "room": answer.room,
+            "state": answer.state,
+            "workflows": answer.workflows,
+        }
         parts |= {name: part for name, part in more.items() if part is not None}
     if answer.ui is not None:
         parts["ui"] = answer.ui

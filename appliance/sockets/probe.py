@@ -8,6 +8,7 @@ from temporalio.client import Client
 from appliance.config.model import Config
 from appliance.sockets.health_client import ask, ui_why_not
 from appliance.sockets.submit_client import folder_of
+from appliance.temporal.failing_workflows import failing_workflows
 from appliance.temporal.health import PartHealth, ProbeResult
 from appliance.temporal.server_health import serves
 
@@ -15,11 +16,14 @@ _UNKNOWN = PartHealth(ok=False)
 
 
 async def probe(client: Client, config: Config) -> ProbeResult:
-    """Ask the server for the namespace, this box's worker how it is, and its UI for a page."""
+    """Ask the server for the namespace and for failing workflows, the worker how it is, and the UI for a page."""
     ui = asyncio.to_thread(_ui, config)
     rest = asyncio.to_thread(_worker_and_rest, config)
-    server, answer, page = await asyncio.gather(serves(client), rest, ui)
-    return replace(answer, server=server, ui=page)
+    failing = failing_workflows(client, config.temporal.task_queue)
+    server, workflows, answer, page = await asyncio.gather(
+        serves(client), failing, rest, ui
+    )
+    return replace(answer, server=server, workflows=workflows, ui=page)
 
 
 def _worker_and_rest(config: Config) -> ProbeResult:

@@ -22,6 +22,8 @@ class ProbeResult:
     """None when nobody looked."""
     state: PartHealth | None = None
     """Whether what DAGs, pools and schedules know can be read; None when nobody looked."""
+    workflows: PartHealth | None = None
+    """Whether no workflow fails again and again; None when nobody looked."""
     ui: PartHealth | None = None
     """None when nobody looked, or the box has none."""
     warnings: Sequence[str] = ()
