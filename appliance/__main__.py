@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _DAEMONS = ("up", "worker")
-"""What runs until it is told to stop, which is no failure however early that comes."""
+"""Commands that run until they are stopped; being stopped early is no failure."""
 
 
 def main() -> NoReturn:

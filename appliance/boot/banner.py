@@ -17,7 +17,7 @@ class BannerFacts:
 
     version: str
     dag_ids: Sequence[str]
-    """Empty in a box without a worker."""
+    """Empty without a worker."""
     runnable: Sequence[str] = ()
     """Those that may be submitted by their id alone."""
     import_errors: Sequence[str] = ()

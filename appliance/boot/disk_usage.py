@@ -16,7 +16,7 @@ _PARTS = {
     "backups": ("backups",),
 }
 _MOST_S = 2.0
-"""Counting a great many files may take minutes; what was counted by then is told."""
+"""Counting a great many files may take minutes; the count until then is reported."""
 _SCARCE = 0.05
 _SCARCE_BYTES = 1e9
 
@@ -44,7 +44,7 @@ class Disk:
 
 
 def measure(data: Path, *, most_s: float = _MOST_S) -> Disk:
-    """Count what is in the data folder, which has to be there."""
+    """Count the bytes in the data folder, which must exist."""
     deadline = time.monotonic() + most_s
     parts = dict.fromkeys(_PARTS, 0)
     is_complete = True

@@ -2,7 +2,7 @@
 
 A folder of this user's is closed as a whole. One of somebody else's, or one that everybody may write to, such as a
 volume of the image, stays as it is: there the parts that hold what runs had, said and returned are closed. ``run`` stays
-open in it, as commands of any user of a container find the box by it, and no secret is in there.
+open in it, as commands of any user of a container find the appliance by it, and no secret is in there.
 """
 
 import os

@@ -12,7 +12,7 @@ _TIMEOUT_S = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the box is well, and a line a part."""
+    """Whether the appliance is well, and one line per part."""
 
     ok: bool
     lines: tuple[str, ...]
@@ -26,7 +26,7 @@ async def health(
     *,
     timeout_s: float = _TIMEOUT_S,
 ) -> Health:
-    """Ask for the parts this box has: a server without a worker needs none polling.
+    """Ask for the parts that this appliance has: a server without a worker needs none polling.
 
     Args:
         config: which parts there are.

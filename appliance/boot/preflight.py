@@ -14,11 +14,11 @@ from appliance.config.sizes import size
 from appliance.errors import ApplianceError
 
 _LEAST_FREE_BYTES = 20_000_000
-"""What a new database takes with its log, and a little to say what is wrong."""
+"""Room for a new database with its log, and for messages about what is wrong."""
 
 
 class NotReady(ApplianceError):
-    """The box cannot start as things are; one line or two a reason."""
+    """The appliance cannot start as things are; the text has one or two lines per reason."""
 
 
 def check(config: Config, *, platform: str) -> None:

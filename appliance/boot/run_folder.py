@@ -35,7 +35,7 @@ def run_folder(data: Path) -> Path:
 
 @contextmanager
 def locked(config: Config) -> Iterator[Path]:
-    """Hold this box's place in the data folder; yield the folder of this start.
+    """Hold the lock of this appliance in the data folder; yield the folder of this start.
 
     Raises:
         AlreadyRunning: another appliance works there.

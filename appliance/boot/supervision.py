@@ -21,7 +21,6 @@ from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 from supervisor.states import SupervisorStates  # type: ignore[import-untyped]
 from supervisor.supervisord import Supervisor  # type: ignore[import-untyped]
 
-from appliance.boot.restart_limit import RestartLimit
 from appliance.forkserver.process_tree import adopt_orphans, kill_children
 from appliance.terminal import ShownBytes
 
@@ -76,9 +75,9 @@ class _Passing(Logger):  # type: ignore[misc]
 
 
 class _Forgiving(io.TextIOBase):
-    """A stream that may be on a full disk: what cannot be written is dropped, and nobody ends for it.
+    """A stream that may be on a full disk: what cannot be written is dropped, and no process ends for it.
 
-    supervisord tells a line it could not pass on to stderr, and would end when that cannot be written either.
+    supervisord reports on stderr a line it could not pass on, and would end when that cannot be written either.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -105,7 +104,7 @@ class _Supervision(Supervisor):  # type: ignore[misc]
         super().__init__(options)
         self._cannot_start = cannot_start
         self.reason: str | None = None
-        self._endurance = RestartLimit()
+        self._restart_limit = RestartLimit()
 
     def runforever(self) -> None:
         """Run the loop; ``run`` has just dropped all subscriptions."""
@@ -132,7 +131,7 @@ class _Supervision(Supervisor):  # type: ignore[misc]
             return  # It was there to do one thing and has done it.
         self._on_backoff(event)
         part = event.process.config.name
-        why = self._endurance.ended(part, now_s=time.monotonic())
+        why = self._restart_limit.ended(part, now_s=time.monotonic())
         if why:
             self._give_up(part, f"{why}, at last with exit code {_exit_code(event)}")
 
@@ -147,3 +146,30 @@ class _Supervision(Supervisor):  # type: ignore[misc]
 
 def _exit_code(event: Any) -> int:
     return int(event.process.exitstatus)
+
+
+_MOST_ENDS = 5
+_WINDOW_S = 300.0
+
+
+class RestartLimit:
+    """Decides when a part that keeps ending is given up, by its unexpected ends; the time is passed in.
+
+    supervisord gives up only on a program that never came up; it starts one that ends a little later again for ever.
+    """
+
+    def __init__(self) -> None:
+        self._ends_s: dict[str, list[float]] = {}
+
+    def ended(self, part: str, *, now_s: float) -> str | None:
+        """Note an unexpected end; return why to give up, or None to go on."""
+        recent = [
+            then_s
+            for then_s in self._ends_s.get(part, [])
+            if now_s - then_s < _WINDOW_S
+        ]
+        recent.append(now_s)
+        self._ends_s[part] = recent
+        if len(recent) < _MOST_ENDS:
+            return None
+        return f"it ended {len(recent)} times within {_WINDOW_S / 60:g} minutes"

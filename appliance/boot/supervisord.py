@@ -46,7 +46,7 @@ _FRUGAL = (
 # A soft bound. Collecting half as often saves 4 % of the server's CPU and takes 35 MB.
 _FRUGAL_GO = {"GOMEMLIMIT": "384MiB"}
 _GO_ENVIRONMENT = ("TMPDIR", "TZ", "GOMAXPROCS")
-"""What the server has of our environment, besides what is set for it; secrets are in the rest."""
+"""Variables of our environment that the server receives; the others may hold secrets."""
 _PRAGMAS = ("journal_mode=wal", "synchronous=full")
 
 _HEAD = """\

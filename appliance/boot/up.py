@@ -29,7 +29,7 @@ _DAMAGE_S = 60.0
 
 
 class PartFailed(ApplianceError):
-    """A part of the box could not stay up, or did not stop."""
+    """A part of the appliance could not stay up, or did not stop."""
 
     exit_code = 1
 
@@ -102,7 +102,7 @@ def _prepare(config: Config, folder: Path) -> None:
 
 
 def _asked(config: Config) -> str:
-    """Return the page of the UI by which health is told; without a worker, it tells of the server as well."""
+    """Return the URL of the UI by which health is checked; without a worker, it checks the server as well."""
     settings = config.temporal
     ip = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.ui_ip, settings.ui_ip)  # noqa: S104
     base = f"http://{f'[{ip}]' if ':' in ip else ip}:{settings.ui_port}"

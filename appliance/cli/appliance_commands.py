@@ -191,7 +191,7 @@ def version() -> None:
 
 
 def facts(config: "Config", started: "Started", began: float) -> "BannerFacts":
-    """Gather what the start banner tells; ``began``: by ``time.monotonic()``."""
+    """Gather the facts for the start banner; ``began``: by ``time.monotonic()``."""
     from appliance.boot.banner import BannerFacts
     from appliance.schedules.declarations import wanted
 

@@ -34,10 +34,10 @@ def shown() -> Iterator[None]:
 
 
 class Command(click.Command):
-    """A command that ends whose errors are shown as the docstring of this module says."""
+    """A command that shows errors and ends as the docstring of this module says."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse what is no text, which could be sent to nobody."""
+        """Refuse arguments that are no UTF-8 text, as no server would take them."""
         for word in args:
             try:
                 word.encode()
@@ -52,7 +52,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands, listed in the order they were added."""
+    """A group of ``Command``, listed in the order they were added."""
 
     command_class = Command
     group_class = type

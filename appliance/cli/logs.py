@@ -73,7 +73,7 @@ def logs(
             raise DagError(f"{tail.folder}: no such log.{hint}")
         raise DagError(
             f"{tail.folder}: no such log. The task has not started, has no such try, or "
-            "ran on a box with another data folder.\n"
+            "ran on an appliance with another data folder.\n"
             f"See the run: appliance runs wait {dag_id} {run_id} --timeout 1"
         )
 

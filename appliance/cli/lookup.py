@@ -22,7 +22,7 @@ def no_dag(dag_id: str, ids: Iterable[str]) -> DagError:
 
 
 async def require_dag(server: Server, dag_id: str) -> None:
-    """Look whether a DAG of which no run is known is there; without a worker nobody knows.
+    """Check that a DAG without known runs exists; without a worker the check is left out.
 
     Raises:
         DagError: there is none.

@@ -18,7 +18,7 @@ from appliance.errors import ApplianceError
 _START_S = 600.0
 """A start takes five seconds; with a tenth of a CPU, or a busy machine, minutes."""
 _SAYINGS = 20
-"""How often at most it is said meanwhile that it still starts: every half minute."""
+"""How many messages at most say that it is still starting: one per half minute."""
 _LOOK_S = 0.05
 _UNREACHABLE = 3
 _STOP_S = 60.0
@@ -142,12 +142,12 @@ def background(data: Path, *, start_s: float = _START_S) -> Iterator[Background]
             stderr=log,
             start_new_session=True,
         )
-    box = Background(process, environ, data)
+    appliance = Background(process, environ, data)
     try:
-        box.wait(start_s)
-        yield box
+        appliance.wait(start_s)
+        yield appliance
     finally:
-        box.stop()
+        appliance.stop()
         signal.signal(signal.SIGTERM, before)
 
 

@@ -120,7 +120,7 @@ def ignored(names: Iterable[str]) -> list[str]:
 
 
 def airflow_environment(config: Config) -> dict[str, str]:
-    """Return what is added to the environment of every process that imports Airflow.
+    """Return the variables that every process which imports Airflow is started with, in addition.
 
     The user's own settings win, but for those that would have Airflow look for DAG
     files, or logs, elsewhere than the appliance does.

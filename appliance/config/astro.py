@@ -149,7 +149,7 @@ def _pools(entries: list[dict[str, Value]]) -> dict[str, Value]:
 
 
 def _uninstalled(project: Path) -> tuple[str, ...]:
-    """Say which lists of packages nobody installs."""
+    """Return warnings for lists of packages that the appliance does not install."""
     lists = [project / name for name in ("requirements.txt", "packages.txt")]
     wanted = [path for path in lists if path.is_file() and _names_packages(path)]
     return tuple(

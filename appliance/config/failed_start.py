@@ -14,7 +14,7 @@ _FRESH_S = 2.0
 
 
 def note(data: Path, why: str) -> None:
-    """Leave the reason; a box that cannot write it has printed it."""
+    """Write the reason; an appliance that cannot write it has printed it."""
     with suppress(OSError):
         _path(data).write_text(why, encoding="utf-8")
 
@@ -33,7 +33,7 @@ def noted(data: Path) -> str | None:
 
 
 def noted_after(data: Path, waited_s: float) -> str | None:
-    """Return the reason when somebody has waited ``waited_s`` for the box; None while it may still come up."""
+    """Return the reason after a wait of ``waited_s`` for the appliance; None while it may still come up."""
     try:
         age_s = time.time() - _path(data).stat().st_mtime
     except OSError:

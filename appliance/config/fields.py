@@ -192,7 +192,7 @@ def _near(value: Value, options: Sequence[str]) -> str:
 
 
 def wrong_type(value: Value, expected: str, *, secret: bool = False) -> str:
-    """Say what was expected and what is there.
+    """Return the message for a value of a wrong type: the expected one and the actual one.
 
     A secret is not repeated, nor what comes from the environment or a file, nor a novel.
     """

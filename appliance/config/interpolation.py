@@ -35,7 +35,7 @@ class BadReference(ValueError):
 
 
 class Interpolation:
-    """Looks up what is referred to and remembers it."""
+    """Looks up the variables and files that a configuration refers to, and remembers them."""
 
     def __init__(self, environ: Mapping[str, str], *, folder: Path) -> None:
         """Look up in ``environ``; paths in it are relative to ``folder``."""

@@ -82,7 +82,7 @@ def load(
     machine: machine_limits.Machine | None = None,
     in_force: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Read what this box is told.
+    """Read the configuration of this appliance.
 
     Args:
         environ: the environment; an empty variable counts as unset.

@@ -53,7 +53,7 @@ class TemporalSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """How this box runs tries."""
+    """How this appliance runs tries."""
 
     parallelism: int = 4
     grace_s: float = 5.0
@@ -71,7 +71,7 @@ class DagSettings:
     max_age_s: float = 30.0
     import_timeout_s: float = 30.0
     schedules: ScheduleMode = "paused"
-    """What becomes of the schedule of a DAG that nobody has paused or resumed."""
+    """Whether the schedule of a DAG that was never paused or resumed is active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class ScheduleSettings:
 
 @dataclass(frozen=True, slots=True)
 class DiskSettings:
-    """How this box keeps its disk from filling up."""
+    """How this appliance keeps its disk from filling up."""
 
     floor_bytes: int = 200_000_000
     """Free space in the data folder below which no new run is accepted."""
@@ -118,7 +118,7 @@ DEFAULT_POOL = "default_pool"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything this box is told."""
+    """The whole configuration of this appliance."""
 
     file: Path
     """Where appliance.yaml is, or would be."""
@@ -135,7 +135,7 @@ class Config:
     schedules: tuple[ScheduleSettings, ...] = ()
     secrets: Secrets = Secrets()
     pools: dict[str, Pool] = field(default_factory=dict)
-    """By name, without ``default_pool`` if nobody set it."""
+    """By name; without ``default_pool`` unless it is configured."""
     airflow_env: dict[str, str] = field(default_factory=dict, repr=False)
     """``AIRFLOW__SECTION__KEY`` and friends as the user set them.
 
@@ -170,10 +170,10 @@ class Config:
 
     @property
     def runs_server(self) -> bool:
-        """Whether this box starts the bundled Temporal server."""
+        """Whether this appliance starts the bundled Temporal server."""
         return self.role != "worker" and self.temporal.address is None
 
     @property
     def runs_worker(self) -> bool:
-        """Whether this box runs tasks."""
+        """Whether this appliance runs tasks."""
         return self.role != "server"

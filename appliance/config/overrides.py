@@ -114,7 +114,7 @@ def _check_ports(
 
 
 def worker(told: Mapping[str, Any], machine: machine_limits.Machine) -> WorkerSettings:
-    """Return how tasks are run; how many at once, the machine says unless somebody does."""
+    """Return how tasks are run; without a configured parallelism, the machine decides it."""
     default: dict[str, Any] = {"parallelism": machine_limits.parallelism(machine)}
     return WorkerSettings(**(default | schema.under(told, "worker")))
 

@@ -60,7 +60,7 @@ JSON_SCHEMA: Mapping[str, Any] = {
 def schedules(
     written: Mapping[str, Value], problems: Problems
 ) -> tuple[ScheduleSettings, ...]:
-    """Read every schedule; one that is wrong is left out and told in ``problems``."""
+    """Read every schedule; a wrong one is left out and reported in ``problems``."""
     found = [_schedule(name, value, problems) for name, value in written.items()]
     read = tuple(one for one in found if one is not None)
     size = sum(_size(one.conf) for one in read)

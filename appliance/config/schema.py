@@ -208,7 +208,7 @@ def _is_plain(config: Config, name: str) -> bool:
 
 
 def until_restart(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is told of keys that need a restart, as far as it is plain."""
+    """Return the settings of keys that need a restart, as plain JSON values where possible."""
     return {
         name: value
         for name, value in told.items()
@@ -217,7 +217,7 @@ def until_restart(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def under(told: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """Return what is told of one part of ``Config``, by its own attributes."""
+    """Return the settings of one section of ``Config``, by attribute."""
     prefix = f"{part}."
     return {
         name.removeprefix(prefix): value
@@ -232,7 +232,7 @@ def _differs(old: Config, new: Config, attribute: str) -> bool:
 
 
 def _values(root: Value | None, problems: Problems) -> dict[str, Value]:
-    """Return what is written for each key; an unknown key is a problem."""
+    """Return the written value of each key; an unknown key is a problem."""
     is_mapping = root is not None and isinstance(root.data, dict)
     top = fields.section(
         root, _names(""), problems, elsewhere=_elsewhere, secret=not is_mapping

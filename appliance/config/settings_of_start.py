@@ -1,6 +1,6 @@
 """File with the settings of the running appliance, from its start to its end.
 
-A file that is saved meanwhile may have mistakes, or another port: commands on the box and a worker that is
+A file that is saved meanwhile may have mistakes, or another port: commands on this host and a worker that is
 started again go by what its server runs with. No secret is kept, as those can change at once.
 """
 

@@ -29,7 +29,7 @@ HOST_NAMES = "names of hosts, such as ui.example.com, with commas between them"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``read`` returns None for what is wrong, told in its problems, and for nothing."""
+    """``read`` returns None for an empty value, and for a wrong one, which it reports in the problems."""
 
     read: Callable[[Value, Problems], Any]
     schema: Mapping[str, Any]

@@ -21,7 +21,7 @@ _Stamp = tuple[Path, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is in force from now on, and what to tell people."""
+    """The configuration in force from now on, and the messages for people."""
 
     config: Config
     text: str
@@ -32,7 +32,7 @@ class Watch:
     """Looks after one configuration. ``look`` reads files: call it in a thread."""
 
     def __init__(self, config: Config, load: Callable[[], Config]) -> None:
-        """Begin with what is in force; ``load`` reads it again."""
+        """Begin with the configuration in force; ``load`` reads it again."""
         self._config = config
         self._load = load
         self._sources = config.sources

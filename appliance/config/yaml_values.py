@@ -113,7 +113,7 @@ def read_text(text: str, source: Source, problems: Problems) -> Value | None:
 
 
 class _TooMany(Exception):
-    """There are more values than anybody writes."""
+    """The file has more values than a person would write."""
 
     def __init__(self, place: SourceLocation) -> None:
         super().__init__(place)

@@ -4,7 +4,9 @@ What names a file may come from anybody who reaches the Temporal server. A file 
 folder when links are followed, or if Airflow's own listing of the folder finds it: that follows links which lead out.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from appliance.dagfile.folder_scan import in_time
@@ -61,3 +63,23 @@ def _lies_below(file: str, root: Path) -> bool:
         return (root / file).resolve().is_relative_to(root.resolve())
     except (OSError, ValueError):  # A circle of links, or no text of a path.
         return False
+
+
+def relative(dag_file: str, root: Path) -> str:
+    """Return a file as the DAG folder calls it.
+
+    Args:
+        dag_file: Absolute, or relative to the DAG folder or to the folder it is in. A name that is a link stays that
+            name; one that leads to the folder by another way is followed.
+        root: The DAG folder, absolute.
+
+    Raises:
+        DagError: It is not in the DAG folder.
+    """
+    for base in (root, root.parent):
+        with suppress(OSError, ValueError):  # No path of a file can be so.
+            path = Path(os.path.normpath(Path(base, dag_file)))
+            for named, folder in ((path, root), (path.resolve(), root.resolve())):
+                if named.is_relative_to(folder) and named.is_file():
+                    return named.relative_to(folder).as_posix()
+    raise DagError(f"{shown(dag_file)}: there is no such file in the DAG folder {root}")

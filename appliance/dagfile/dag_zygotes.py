@@ -21,7 +21,7 @@ _BYTES_EACH = 14_000_000
 _SHARE = 16
 """The part of the memory all of them together may take: one in so many."""
 _IDLE_S = 300.0
-"""How long one is kept for who may come while half of the memory is free; when it is not, no longer than it is good for."""
+"""How long an idle zygote is kept while half of the memory is free; with less, only as long as its file is current."""
 _PLENTY = 0.5
 _RETIRE_AFTER_S = 5.0
 """Who was given an ``OpenFile`` has this long to fork from it once it has been replaced."""
@@ -123,7 +123,7 @@ class DagZygotes:
         return await asyncio.shield(held.opening)
 
     def tidy(self) -> None:
-        """Let those go that nobody has used for a while."""
+        """Close zygotes that have been idle for a while."""
         if not self._held:
             return
         is_scarce = self._memory_left() < _PLENTY
@@ -143,7 +143,7 @@ class DagZygotes:
         return _renew(before, start)
 
     def _drop(self, file: str) -> None:
-        """Retire what has a file read, once nobody can be about to fork from it."""
+        """Close a zygote as soon as no caller can be about to fork from it."""
         held = self._held.pop(file, None)
         if held is not None:
             held.opening.add_done_callback(_retire)

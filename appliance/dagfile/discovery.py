@@ -56,7 +56,7 @@ class _Search:
         return sorted(Path(path).relative_to(self._root).as_posix() for path in found)
 
     def _wanted(self, level: FolderLevel) -> list[str]:
-        """Return the files of a folder to examine; what is ignored in it is forgotten."""
+        """Return the files of a folder to examine, without the ignored ones."""
         rules = self._rules[level.path] = self._rules_of(level)
         level.folders[:] = [
             one for one in level.folders if not listing.is_ignored(one.path, rules)

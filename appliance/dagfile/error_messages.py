@@ -1,14 +1,11 @@
 """Texts of the errors that say why a DAG is not run."""
 
 import difflib
-import os
 import shlex
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from appliance.dagfile.models import FileError, ListedDag, OpenFile, Refusal
-from appliance.dagrun.ids import shown
 from appliance.errors import DagError
 
 _MOST_ERRORS = 5
@@ -51,7 +48,7 @@ def unknown(
 
 
 def not_in_file(dag_id: str, opened: OpenFile) -> DagError:
-    """Say that a file lacks this DAG: what is wrong with it, or what it has."""
+    """Return the error for a file without this DAG: its import errors, or the DAGs it has."""
     if opened.errors:
         return DagError("\n".join(map(str, opened.errors)))
     has = ", ".join(f'"{name}"' for name in opened.dags) or "no DAG"
@@ -108,26 +105,6 @@ def twins(dag_id: str, file: str, lines: Sequence[int]) -> FileError:
         f'DAG id "{dag_id}" is twice in this file{where}. Airflow would run one of them, whichever; rename one, or put '
         "it into a file of its own and say which file by --dag-file",
     )
-
-
-def relative(dag_file: str, root: Path) -> str:
-    """Return a file as the DAG folder calls it.
-
-    Args:
-        dag_file: Absolute, or relative to the DAG folder or to the folder it is in. A name that is a link stays that
-            name; one that leads to the folder by another way is followed.
-        root: The DAG folder, absolute.
-
-    Raises:
-        DagError: It is not in the DAG folder.
-    """
-    for base in (root, root.parent):
-        with suppress(OSError, ValueError):  # No path of a file can be so.
-            path = Path(os.path.normpath(Path(base, dag_file)))
-            for named, folder in ((path, root), (path.resolve(), root.resolve())):
-                if named.is_relative_to(folder) and named.is_file():
-                    return named.relative_to(folder).as_posix()
-    raise DagError(f"{shown(dag_file)}: there is no such file in the DAG folder {root}")
 
 
 def _uses(tasks: Sequence[str]) -> str:

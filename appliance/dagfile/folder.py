@@ -17,6 +17,7 @@ from typing import Any
 from appliance.config.machine_limits import machine
 from appliance.config.model import DagSettings
 from appliance.dagfile import containment, error_messages
+from appliance.dagfile.containment import relative
 from appliance.dagfile.dag_zygotes import DagZygotes, LateError, most_held
 from appliance.dagfile.file_stamps import FolderStamps, walk
 from appliance.dagfile.folder_scan import FolderScan, in_time
@@ -111,7 +112,7 @@ class DagFolder:
         return await self._open(file, await self._look(_FRESH_S))
 
     async def listing(self, *, is_for_people: bool = True) -> Listing:
-        """Return all DAGs and all errors: what is known, and of what has changed, anew.
+        """Return all DAGs and all errors; files that have changed are read again.
 
         What is to be read again for its age is read afterwards: for people all, else broken files alone.
         """
@@ -135,7 +136,7 @@ class DagFolder:
     def _refresh(
         self, files: Sequence[str], now: FolderStamps, *, only_broken: bool
     ) -> None:
-        """Have files read again that are due for their age, once nobody waits for it."""
+        """Read files again that have reached ``max_age_s``, while no caller waits for them."""
         if self._lookout.trouble or (self._refreshing and not self._refreshing.done()):
             return
 
@@ -201,7 +202,7 @@ class DagFolder:
             file = await self._find(dag_id, now)
         else:
             named = dag_file
-            file = await in_time(lambda: error_messages.relative(named, self._root))
+            file = await in_time(lambda: relative(named, self._root))
         opened = await self._open(file, now)
         dag_id = dag_id or error_messages.only_in(opened)
         facts = opened.dags.get(dag_id)
@@ -221,7 +222,7 @@ class DagFolder:
         return CheckedDag(dag_id, file, opened.file_hash, facts.plan, start, end)
 
     async def facts(self, dag_id: str) -> DagFacts:
-        """Return what is known of a DAG as it is now.
+        """Return the facts about a DAG as its file is now.
 
         Raises:
             DagError: There is none.

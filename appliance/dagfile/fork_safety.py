@@ -19,7 +19,7 @@ _THREADS = Path("/proc/self/task")
 _DESCRIPTORS = Path("/proc/self/fd")
 _HARMLESS = frozenset(("/dev/null", "/dev/random", "/dev/urandom"))
 _MT_FRESH = (623, 0x80000000)
-"""Position and first word of numpy's global generator as long as nobody has used it."""
+"""Position and first word of numpy's global generator before its first use."""
 
 
 class ForkSafety:
@@ -36,7 +36,7 @@ class ForkSafety:
         atexit.register = self._registered  # type: ignore[assignment]
 
     def found(self) -> list[str]:
-        """Say what is new, in words that follow "the file"; ends the watch."""
+        """Return what is new, as text that follows "the file", and end the watch."""
         atexit.register = self._register
         checks = {
             "starts threads": self._has_threads(),

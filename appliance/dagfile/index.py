@@ -2,7 +2,7 @@
 
 A file is read again when it, one of the user's files it imported, or a file that is no DAG file
 changed, and after ``max_age_s``: data files and settings decide what is in it, too. One that has
-not changed and cannot be read again in time stays what it was: a box may be busy for a while. One
+not changed and cannot be read again in time stays what it was: the machine may be busy for a while. One
 that is broken and does not change is read again after a minute, then two, four, up to an hour: what it
 lacked may be there by then.
 """
@@ -150,7 +150,7 @@ class FileIndex:
     async def know_all(
         self, files: Iterable[str], now: FolderStamps, max_age_s: float | None = None
     ) -> dict[str, KnownFile]:
-        """Return what is known of each, reading those that may have changed.
+        """Return the entry of each file; files that may have changed are read first.
 
         Args:
             files: Relative to the DAG folder.
@@ -202,7 +202,7 @@ class FileIndex:
         return self._keep(file, {}, errors, (), now)
 
     def _unchanged(self, file: str, now: FolderStamps) -> KnownFile | None:
-        """Return what is known of a file that has DAGs, if nothing it depends on has changed."""
+        """Return the entry of a file that has DAGs, unless something it depends on has changed."""
         known = self._known.get(file)
         if known is None or not known.dags:
             return None
@@ -277,7 +277,7 @@ class FileIndex:
     async def _once(
         self, key: tuple[str, str], learning: Coroutine[Any, Any, KnownFile]
     ) -> KnownFile:
-        """Share one reading among all who want the same version of a file."""
+        """Share one parse among all callers that want the same version of a file."""
         task = self._learning.get(key)
         if task is None:
             task = self._learning[key] = asyncio.create_task(learning)

@@ -46,7 +46,7 @@ class ListedDag:
     timing: dict[str, Any] | None = None
     """What decides when it runs (``appliance.dagfile.timetables.facts_of``); None: no clock does."""
     remark: str | None = None
-    """What of its schedule nobody follows."""
+    """The part of its schedule that the appliance does not follow."""
     refusal: str | None = None
     """What it needs that is not run, so that no run of it can go well."""
     params: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from jsonschema.exceptions import ValidationError
 
 _MOST_CHARS = 200
 _SHOWN = ("minimum", "maximum", "minLength", "maxLength", "format", "pattern", "enum")
-"""What of a schema is told in words, beside the type."""
+"""Keywords of a JSON Schema that are described to people, besides the type."""
 _EXAMPLES = {
     "string": "...",
     "boolean": True,

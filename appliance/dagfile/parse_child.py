@@ -206,7 +206,7 @@ def _relative(name: str, place: DagLocation) -> str:
 
 
 def _own(module: ModuleType, place: DagLocation) -> str | None:
-    """Return the file of a module of the user's own; None for anybody else's."""
+    """Return the file of a module if it is the user's own, else None."""
     file = getattr(module, "__file__", None)
     return file if file and _is_below(file, (*place.user_roots, place.path)) else None
 

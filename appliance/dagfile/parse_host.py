@@ -49,7 +49,7 @@ _TIMETABLES_S = 25.0
 """More than those may take that can be interrupted: ``timetables.EXCHANGE_S``."""
 _SHOWN = frozenset(("error", "errors"))
 _SHOWN_OF_A_DAG = ("description", "owners", "tags", "refusals")
-"""What of a report is said in the file's own words."""
+"""Fields of a report whose text comes from the DAG file."""
 _KILLED = "the process reading it was killed, most likely for want of memory"
 _WATCHDOG = "Timeout ("
 """How faulthandler's dump begins when it ends a process that does not heed its time limit."""
@@ -79,7 +79,7 @@ class ParseError(Exception):
 
 
 class ParseTimeout(ParseError):
-    """It took longer than it may: the file hangs, or the whole box is slow."""
+    """The parse exceeded its time limit: the file hangs, or the machine is slow."""
 
 
 class ParseKilled(ParseError):

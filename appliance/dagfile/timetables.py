@@ -87,7 +87,7 @@ class _TooLongError(BaseException):
 
 
 def remark_on(timetable: Any) -> str | None:
-    """Say what of a schedule nobody follows: its assets."""
+    """Return the part of a schedule that the appliance does not follow: its assets."""
     if not timetable.asset_condition:
         return None
     else_ = "nothing but its times starts runs"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.boot.restart_limit import RestartLimit
+from appliance.boot.supervision import RestartLimit
 from appliance.boot.supervisord import Programs, render
 from appliance.config.model import (
     Config,
@@ -111,16 +111,16 @@ def test_paths_supervisord_would_cut_are_refused(data: str) -> None:
 
 
 def test_a_part_that_keeps_ending_is_given_up() -> None:
-    endurance = RestartLimit()
-    ends = [endurance.ended("worker", now_s=at) for at in (0, 60, 120, 180)]
+    limit = RestartLimit()
+    ends = [limit.ended("worker", now_s=at) for at in (0, 60, 120, 180)]
     assert ends == [None] * 4
-    assert endurance.ended("temporal", now_s=200) is None
-    assert endurance.ended("worker", now_s=240) == "it ended 5 times within 5 minutes"
+    assert limit.ended("temporal", now_s=200) is None
+    assert limit.ended("worker", now_s=240) == "it ended 5 times within 5 minutes"
 
 
 def test_rare_ends_are_not_counted_together() -> None:
-    endurance = RestartLimit()
-    ends = [endurance.ended("worker", now_s=at * 100.0) for at in range(20)]
+    limit = RestartLimit()
+    ends = [limit.ended("worker", now_s=at * 100.0) for at in range(20)]
     assert ends == [None] * 20
 
 
