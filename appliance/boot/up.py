@@ -19,7 +19,7 @@ from appliance.boot.supervision import supervise
 from appliance.boot.supervisord import Programs, render
 from appliance.config.failed_start import forget, note, noted
 from appliance.config.model import Config
-from appliance.config.settings_of_start import keep
+from appliance.config.settings_of_start import save_settings
 from appliance.errors import ApplianceError, ConfigError
 from appliance.sockets.health_client import SERVER, UI
 
@@ -90,7 +90,7 @@ def _blame_database(config: Config, folder: Path) -> None:
 
 def _prepare(config: Config, folder: Path) -> None:
     """Leave in the folder of this start what others look for there."""
-    keep(config, folder)
+    save_settings(config, folder)
     for name in (SERVER, UI):
         (folder / name).unlink(missing_ok=True)
     if not config.runs_server:

@@ -139,13 +139,15 @@ def running_config() -> "Config | None":
 
     from appliance.boot.run_folder import holder, run_folder
     from appliance.config.load import data_folder, load
-    from appliance.config.settings_of_start import kept
+    from appliance.config.settings_of_start import saved_settings
 
     data = data_folder(os.environ, cwd=Path.cwd())
     if holder(data) is None:
         return None
-    told = kept(run_folder(data))
-    return None if told is None else load(os.environ, cwd=Path.cwd(), in_force=told)
+    settings = saved_settings(run_folder(data))
+    if settings is None:
+        return None
+    return load(os.environ, cwd=Path.cwd(), in_force=settings)
 
 
 @asynccontextmanager

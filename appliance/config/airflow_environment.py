@@ -107,10 +107,10 @@ def _check_time_zone(name: str, problems: Problems) -> None:
         ZoneInfo(name)
     except (ValueError, OSError, LookupError):
         near = get_close_matches(name, available_timezones(), n=1)
-        known = (
+        expected = (
             "a name of the IANA database is expected, as in Europe/Berlin, or system"
         )
-        hint = f", did you mean {near[0]!r}?" if near else f"; {known}"
+        hint = f", did you mean {near[0]!r}?" if near else f"; {expected}"
         problems.add(_TIME_ZONE, f"unknown time zone {name!r}{hint}")
 
 
@@ -152,23 +152,23 @@ def airflow_environment(config: Config) -> dict[str, str]:
 
 def may_refer_to_xcom(config: Config, text: str) -> bool:
     """Whether an XCom may be a reference to a value that a worker has to fetch; another backend's may be any text."""
-    told = airflow_environment(config)
-    if told["AIRFLOW__CORE__XCOM_BACKEND"] != _XCOM_BACKEND:
+    environment = airflow_environment(config)
+    if environment["AIRFLOW__CORE__XCOM_BACKEND"] != _XCOM_BACKEND:
         return True
-    scheme, is_url, _ = told["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"].partition(
-        "://"
-    )
+    scheme, is_url, _ = environment[
+        "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"
+    ].partition("://")
     return text.startswith(f"{scheme}://") if is_url else "/" in text
 
 
 def may_have_remote_logs(config: Config) -> bool:
     """Whether Airflow may be configured to keep logs elsewhere; only Airflow itself knows for sure."""
-    told = airflow_environment(config)
-    home = Path(told["AIRFLOW_HOME"])
-    if Path(told.get("AIRFLOW_CONFIG", home / "airflow.cfg")).exists():
+    environment = airflow_environment(config)
+    home = Path(environment["AIRFLOW_HOME"])
+    if Path(environment.get("AIRFLOW_CONFIG", home / "airflow.cfg")).exists():
         return True
-    switch = told.get("AIRFLOW__LOGGING__REMOTE_LOGGING", "")
-    return switch.lower() in _YES or any(map(told.get, _REMOTE_LOGS))
+    switch = environment.get("AIRFLOW__LOGGING__REMOTE_LOGGING", "")
+    return switch.lower() in _YES or any(map(environment.get, _REMOTE_LOGS))
 
 
 def _import_path(config: Config) -> dict[str, str]:

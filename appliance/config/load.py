@@ -89,7 +89,7 @@ def load(
         cwd: what relative paths of the environment and the defaults start from;
             in our image the defaults start from the root folder.
         machine: what this process may use; read from the kernel when None.
-        in_force: what an appliance that is up was told by its file, which then is not
+        in_force: what an appliance that is up has read from its file, which then is not
             read, so that there are no connections and variables.
 
     Raises:
@@ -100,12 +100,14 @@ def load(
     env = _environment(references, problems)
     home = _home(env, cwd)
     file = cwd / env.get("APPLIANCE_CONF", home / _DEFAULT_FILE)
-    told = in_force
-    if told is None:
-        told = _told(file, env, cwd=cwd, references=references, problems=problems)
+    settings = in_force
+    if settings is None:
+        settings = _file_settings(
+            file, env, cwd=cwd, references=references, problems=problems
+        )
     given = {name: value for name, value in env.items() if name in environ}
     project = _project(env, cwd, problems)
-    settings = astro.read(
+    astro_settings = astro.read(
         project if in_force is None else None, references=references, problems=problems
     )
     key_file = env.get("APPLIANCE_KEY_FILE")
@@ -114,19 +116,21 @@ def load(
         data=data_folder(environ, cwd=cwd),
         is_in_environment="APPLIANCE_CONFIG" in env,
         project=project,
-        role=overrides.role(env, told, problems),
-        temporal=overrides.temporal(env, told, problems),
-        worker=overrides.worker(told, machine or machine_limits.machine()),
-        dags=overrides.dags(env, told, (cwd, project or home), problems),
-        disk=DiskSettings(**schema.under(told, "disk")),
-        schedules=told.get("schedules", ()),
-        secrets=_secrets(told, settings.secrets, _kept_in_files(env, given), problems),
-        pools=told.get("pools", {}) | settings.pools,
+        role=overrides.role(env, settings, problems),
+        temporal=overrides.temporal(env, settings, problems),
+        worker=overrides.worker(settings, machine or machine_limits.machine()),
+        dags=overrides.dags(env, settings, (cwd, project or home), problems),
+        disk=DiskSettings(**schema.under(settings, "disk")),
+        schedules=settings.get("schedules", ()),
+        secrets=_secrets(
+            settings, astro_settings.secrets, _kept_in_files(env, given), problems
+        ),
+        pools=settings.get("pools", {}) | astro_settings.pools,
         airflow_env=airflow_environment.airflow_variables(given),
         temporal_env=_temporal_variables(env),
         python_path=env.get("PYTHONPATH", ""),
         key_path=overrides.absolute(cwd / key_file) if key_file else None,
-        told=schema.until_restart(told),
+        restart_settings=schema.until_restart(settings),
     )
     overrides.check_role(config, env, problems)
     airflow_environment.check(config.airflow_env, problems)
@@ -140,7 +144,7 @@ def load(
         config,
         sources=frozenset(references.files),
         notes=tuple(references.notes),
-        warnings=(*_warnings(env, config), *settings.warnings),
+        warnings=(*_warnings(env, config), *astro_settings.warnings),
     )
 
 
@@ -189,21 +193,23 @@ def _kept_in_files(
 
 
 def _secrets(
-    told: Mapping[str, Any],
-    settings: Secrets,
-    kept: Mapping[str, Value],
+    settings: Mapping[str, Any],
+    astro_secrets: Secrets,
+    in_files: Mapping[str, Value],
     problems: Problems,
 ) -> Secrets:
     """Join the connections and variables of all files; the environment wins."""
-    connections: dict[str, Connection] = told.get("secrets.connections", {})
-    variables: dict[str, str] = told.get("secrets.variables", {})
+    connections: dict[str, Connection] = settings.get("secrets.connections", {})
+    variables: dict[str, str] = settings.get("secrets.variables", {})
     return Secrets(
-        connections=connections | settings.connections | read_map(kept, problems),
-        variables=variables | settings.variables,
+        connections=connections
+        | astro_secrets.connections
+        | read_map(in_files, problems),
+        variables=variables | astro_secrets.variables,
     )
 
 
-def _told(
+def _file_settings(
     file: Path,
     env: Mapping[str, str],
     *,

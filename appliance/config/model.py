@@ -151,7 +151,9 @@ class Config:
     """What the banner says about the configuration, a sentence each."""
     notes: tuple[str, ...] = ()
     """What ``appliance config check`` says besides, a sentence each."""
-    told: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    restart_settings: Mapping[str, Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )
     """What the file says of keys that need a restart: attribute → value."""
     sources: frozenset[Path] = frozenset()
     """The files all this was read from, there or not."""

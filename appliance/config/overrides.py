@@ -34,9 +34,9 @@ _BOOLEANS = {
 }
 
 
-def role(env: Mapping[str, str], told: Mapping[str, Any], problems: Problems) -> Role:
+def role(env: Mapping[str, str], values: Mapping[str, Any], problems: Problems) -> Role:
     """Return which half of the appliance this is."""
-    named = env.get("APPLIANCE_ROLE", told.get("role", "all"))
+    named = env.get("APPLIANCE_ROLE", values.get("role", "all"))
     if named not in schema.ROLES:
         what = f"expected one of {', '.join(schema.ROLES)}, not {repeatable(named)}"
         problems.add("APPLIANCE_ROLE", what)
@@ -48,18 +48,18 @@ def temporal(
     env: Mapping[str, str], written: Mapping[str, Any], problems: Problems
 ) -> TemporalSettings:
     """Return where the server is, and how the bundled one listens."""
-    told = schema.under(written, "temporal")
-    told["address"] = (
-        env.get("TEMPORAL_ADDRESS") or env.get("TEMPORAL_HOST") or told.get("address")
+    values = schema.under(written, "temporal")
+    values["address"] = (
+        env.get("TEMPORAL_ADDRESS") or env.get("TEMPORAL_HOST") or values.get("address")
     )
-    told["namespace"] = env.get("TEMPORAL_NAMESPACE") or told.get("namespace")
-    told["task_queue"] = env.get("TEMPORAL_TASK_QUEUE") or told.get("task_queue")
+    values["namespace"] = env.get("TEMPORAL_NAMESPACE") or values.get("namespace")
+    values["task_queue"] = env.get("TEMPORAL_TASK_QUEUE") or values.get("task_queue")
     for name in ("ip", "ui_ip"):
-        told[name] = env.get("APPLIANCE_IP") or told.get(name)
-    told["ui_hosts"] = _ui_hosts(env, problems) or told.get("ui_hosts")
+        values[name] = env.get("APPLIANCE_IP") or values.get(name)
+    values["ui_hosts"] = _ui_hosts(env, problems) or values.get("ui_hosts")
     for variable, name in PORTS.items():
-        told[name] = _port(env, variable, problems) or told.get(name)
-    settings = TemporalSettings(**_given(told))
+        values[name] = _port(env, variable, problems) or values.get(name)
+    settings = TemporalSettings(**_given(values))
     _check_addresses(env, problems)
     if settings.address is None:
         _check_ports(settings, env, problems)
@@ -103,8 +103,8 @@ def _check_ports(
     ports = {name: getattr(settings, name) for name in PORTS.values()}
     if len(set(ports.values())) == len(ports):
         return
-    told = ", ".join(f"{name} {number}" for name, number in ports.items())
-    what = f"the ports must differ: {told}"
+    listed = ", ".join(f"{name} {number}" for name, number in ports.items())
+    what = f"the ports must differ: {listed}"
     named = [variable for variable in PORTS if variable in env]
     written = [name for name in ports if f"temporal.{name}" in problems.places]
     if named:
@@ -113,10 +113,12 @@ def _check_ports(
         problems.add_for(f"temporal.{written[-1]}", what)
 
 
-def worker(told: Mapping[str, Any], machine: machine_limits.Machine) -> WorkerSettings:
+def worker(
+    values: Mapping[str, Any], machine: machine_limits.Machine
+) -> WorkerSettings:
     """Return how tasks are run; without a configured parallelism, the machine decides it."""
     default: dict[str, Any] = {"parallelism": machine_limits.parallelism(machine)}
-    return WorkerSettings(**(default | schema.under(told, "worker")))
+    return WorkerSettings(**(default | schema.under(values, "worker")))
 
 
 def dags(
@@ -129,14 +131,14 @@ def dags(
     cwd, home = starts
     folder: str | Path | None = env.get("AIRFLOW__CORE__DAGS_FOLDER")
     plugins: str | Path | None = env.get("AIRFLOW__CORE__PLUGINS_FOLDER")
-    told = schema.under(written, "dags")
-    told["import_timeout_s"] = _import_timeout_s(env, problems)
-    folder = folder or told.get("folder") or home / _DEFAULT_DAGS
-    plugins = plugins or told.get("plugins_folder") or home / _DEFAULT_PLUGINS
-    told["schedules"] = _schedule_mode(env, problems) or told.get("schedules")
-    told["folder"] = absolute(cwd / folder)
-    told["plugins_folder"] = absolute(cwd / plugins)
-    return DagSettings(**_given(told))
+    values = schema.under(written, "dags")
+    values["import_timeout_s"] = _import_timeout_s(env, problems)
+    folder = folder or values.get("folder") or home / _DEFAULT_DAGS
+    plugins = plugins or values.get("plugins_folder") or home / _DEFAULT_PLUGINS
+    values["schedules"] = _schedule_mode(env, problems) or values.get("schedules")
+    values["folder"] = absolute(cwd / folder)
+    values["plugins_folder"] = absolute(cwd / plugins)
+    return DagSettings(**_given(values))
 
 
 def _schedule_mode(env: Mapping[str, str], problems: Problems) -> str | None:
@@ -184,8 +186,8 @@ def check_role(config: Config, env: Mapping[str, str], problems: Problems) -> No
         problems.add_for(where, what)
 
 
-def _given(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if value is not None}
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def absolute(path: Path) -> Path:

@@ -166,11 +166,11 @@ def read(root: Value | None, *, folder: Path, problems: Problems) -> dict[str, A
     for name, value in _values(root, problems).items():
         problems.places[name] = value.place
         key = KEYS[name]
-        told = key.kind.read(value, problems)
-        if told is not None and name in _PATHS:
-            told = folder / Path(told).expanduser()
-        if told not in (None, ""):
-            found[key.sets] = told
+        setting = key.kind.read(value, problems)
+        if setting is not None and name in _PATHS:
+            setting = folder / Path(setting).expanduser()
+        if setting not in (None, ""):
+            found[key.sets] = setting
     return found
 
 
@@ -192,12 +192,12 @@ def as_started(new: Config, started: Config) -> Config:
 
 
 def _taking(base: Config, other: Config, attributes: Sequence[str]) -> Config:
-    told = {name: attrgetter(name)(other) for name in attributes}
+    settings = {name: attrgetter(name)(other) for name in attributes}
     parts: dict[str, Any] = {
-        part: replace(getattr(base, part), **under(told, part))
-        for part in {name.partition(".")[0] for name in told if "." in name}
+        part: replace(getattr(base, part), **under(settings, part))
+        for part in {name.partition(".")[0] for name in settings if "." in name}
     }
-    own = {name: value for name, value in told.items() if "." not in name}
+    own = {name: value for name, value in settings.items() if "." not in name}
     return replace(base, **parts, **own)
 
 
@@ -207,21 +207,21 @@ def _is_plain(config: Config, name: str) -> bool:
     return value is None or isinstance(value, _PLAIN)
 
 
-def until_restart(told: Mapping[str, Any]) -> dict[str, Any]:
+def until_restart(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of keys that need a restart, as plain JSON values where possible."""
     return {
         name: value
-        for name, value in told.items()
+        for name, value in settings.items()
         if name in _FIXED and isinstance(value, _PLAIN)
     }
 
 
-def under(told: Mapping[str, Any], part: str) -> dict[str, Any]:
+def under(settings: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return the settings of one section of ``Config``, by attribute."""
     prefix = f"{part}."
     return {
         name.removeprefix(prefix): value
-        for name, value in told.items()
+        for name, value in settings.items()
         if name.startswith(prefix)
     }
 

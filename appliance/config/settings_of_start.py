@@ -13,13 +13,13 @@ from appliance.config.model import Config
 _FILE = "settings.json"
 
 
-def keep(config: Config, folder: Path) -> None:
+def save_settings(config: Config, folder: Path) -> None:
     """Leave in the folder of this start what its file says that cannot change until the next."""
-    text = json.dumps(dict(config.told), default=str)
+    text = json.dumps(dict(config.restart_settings), default=str)
     (folder / _FILE).write_text(text, encoding="utf-8")
 
 
-def kept(folder: Path) -> dict[str, Any] | None:
+def saved_settings(folder: Path) -> dict[str, Any] | None:
     """Return that, for ``load``; None when this start left nothing."""
     path = folder / _FILE
     try:

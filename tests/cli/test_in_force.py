@@ -10,7 +10,7 @@ from appliance.boot.run_folder import locked
 from appliance.cli.appliance_commands import worker_config
 from appliance.cli.context import CommandContext
 from appliance.config.model import Config
-from appliance.config.settings_of_start import keep
+from appliance.config.settings_of_start import save_settings
 from appliance.errors import ConfigError
 
 FILE = "temporal: {port: 7}\nworker: {max_lost: 1}\nvariables: {a: s3cret}"
@@ -35,7 +35,7 @@ def test_what_is_up_counts_whatever_was_saved_since(
     config = box.settings()
     assert box.running() is None
     with locked(config) as folder:
-        keep(config, folder)
+        save_settings(config, folder)
         assert "s3cret" not in (folder / "settings.json").read_text()
 
         save(FILE.replace("7", "8").replace("1", "2"))
@@ -68,7 +68,7 @@ def test_a_worker_waits_for_a_file_to_be_mended(
         return box.load()
 
     with locked(config) as folder:
-        keep(config, folder)
+        save_settings(config, folder)
         save("rol: x")
         found = worker_config(replace(box, load=look))
     assert found.secrets.variables == {"a": "s3cret"}
