@@ -70,6 +70,8 @@ _LAST_LOOK_S = 20.0
 """Nothing begins while it looks."""
 _MOST_RUNNING = 1000
 """Temporal takes 2,000 unfinished activities a workflow and 4 MB a workflow task; past either, the run is stuck."""
+_LISTENERS_OF_QUEUED = "listeners-of-queued"
+"""Before, a run that was cancelled while it was queued called no listener."""
 
 
 @workflow.defn(
@@ -222,17 +224,20 @@ class ExecuteAirflowDagWorkflow:
             dag = await dag_reading.read(self._request, self._logical_date)
             self._request = replace(self._request, dag=dag)
             return await self._begin(dag, None)
-        self._machine = machine = DagRun(
+        self._machine = machine = self._new_machine(dag)
+        tries = self._follow(machine)
+        self._telling.begun()
+        self._obey(machine.start(_now()))
+        return machine, tries
+
+    def _new_machine(self, dag: DagAnswer) -> DagRun:
+        return DagRun(
             self._plan(dag),
             logical_date=self._logical_date,
             is_backfill=self._request.run_type == "backfill",
             retry_lost=dag.retry_lost,
             max_lost=dag.max_lost,
         )
-        tries = self._follow(machine)
-        self._telling.begun()
-        self._obey(machine.start(_now()))
-        return machine, tries
 
     def _take_up(self, carried: str, dag: DagAnswer) -> tuple[DagRun, Attempts]:
         """Go on where an earlier workflow run of this run has handed over."""
@@ -267,9 +272,13 @@ class ExecuteAirflowDagWorkflow:
             if await self._turn.come(self._facts, dag, claim, self._show_queued):
                 self._facts = replace(self._facts, start_date=_iso_now())
                 self._set_state(RunState.RUNNING)
-        except (asyncio.CancelledError, ActivityError):
+        except (asyncio.CancelledError, ActivityError) as err:
             self._set_state(RunState.FAILED)
             await self._turn.over(RunState.FAILED, self._facts, [])
+            is_cancelled = exceptions.is_cancelled_exception(err)
+            if is_cancelled and workflow.patched(_LISTENERS_OF_QUEUED):
+                self._follow(self._new_machine(dag))
+                await self._telling.cancelled(_iso_now())
             raise
 
     def _show_queued(self, why: str) -> None:

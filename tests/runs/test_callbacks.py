@@ -182,6 +182,27 @@ def test_listeners_hear_why_a_run_failed(
 
 @pytest.mark.needs_server
 @pytest.mark.timeout(180)
+def test_listeners_hear_that_somebody_has_ended_a_queued_run(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    """As Airflow's API server calls them when a person marks the run as failed."""
+    for run_id in ("runs", "waits"):
+        conf = json.dumps({"heard": str(tmp_path / run_id)})
+        words = ("--run-id", run_id, "--conf", conf)
+        assert box.submit("waits_in_turn", *words).code == 0
+        if run_id == "runs":
+            until("it has begun", (tmp_path / run_id).exists)
+    for run_id in ("waits", "runs"):
+        box.appliance("cancel", "waits_in_turn", run_id, timeout_s=100)
+
+    until("it is told", (tmp_path / "waits").exists)
+    (failed,) = lines(tmp_path / "waits")
+    assert failed["msg"] == "Dag Run's state was manually set to `failed`."
+    assert (failed["hook"], failed["state"]) == ("failed", "failed")
+
+
+@pytest.mark.needs_server
+@pytest.mark.timeout(180)
 def test_listeners_hear_that_somebody_has_ended_a_run(
     box: RunningBox, tmp_path: Path
 ) -> None:

@@ -82,6 +82,15 @@ def waits_long():
     wait()
 
 
+@dag(schedule=None, max_active_runs=1)
+def waits_in_turn():
+    @task
+    def wait():
+        time.sleep(3600)
+
+    wait()
+
+
 def note(name):
     def tell_of_try(context):
         told = Path(context["dag_run"].conf["told"])
@@ -109,3 +118,4 @@ tells_of_success()
 tells_of_failure()
 tells_of_timeout()
 waits_long()
+waits_in_turn()
