@@ -57,7 +57,7 @@ class LogTail:
             yield from self._news(path)
 
     def _news(self, path: Path) -> Iterator[str]:
-        told = _whose(path.relative_to(self.folder))
+        owner = _whose(path.relative_to(self.folder))
         show = _raw if self._is_raw else _rendered
         with suppress(FileNotFoundError), path.open("rb") as file:
             file.seek(self._read.get(path, 0))
@@ -65,7 +65,7 @@ class LogTail:
                 if not line.endswith(b"\n"):
                     return  # The rest is still to come.
                 self._read[path] = self._read.get(path, 0) + len(line)
-                yield from show(line.decode(errors="replace"), told)
+                yield from show(line.decode(errors="replace"), owner)
 
 
 def _rendered(line: str, whose: dict[str, Any]) -> Iterator[str]:

@@ -38,9 +38,9 @@ def json_object(
     text, where = value, ""
     if value.startswith("@"):
         text, where = _read(value[1:]), f"{value[1:]}: "
-    told = f"{param.opts[0]}: {where}"
+    prefix = f"{param.opts[0]}: {where}"
     try:
-        parsed = _parsed(text, told)
+        parsed = _parsed(text, prefix)
     except json.JSONDecodeError as err:
         raise click.BadParameter(f"{where}{_position(err)}") from err
     if not isinstance(parsed, dict):
@@ -48,7 +48,7 @@ def json_object(
             f'{where}must be a JSON object like {{"day": 1}}, not {text.strip()[:60]}'
         )
     if (why := objection(parsed)) is not None:
-        raise _Refused(f"{told}{why}")
+        raise _Refused(f"{prefix}{why}")
     return parsed
 
 
@@ -58,18 +58,18 @@ class _Refused(click.ClickException):
     exit_code = UsageError.exit_code
 
 
-def _parsed(text: str, told: str) -> Any:
+def _parsed(text: str, prefix: str) -> Any:
     def refuse(constant: str) -> NoReturn:
-        raise _Refused(f"{told}{constant} is not JSON")
+        raise _Refused(f"{prefix}{constant} is not JSON")
 
     try:
         return json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError:
         raise
     except RecursionError as err:
-        raise _Refused(f"{told}{TOO_DEEP}") from err
+        raise _Refused(f"{prefix}{TOO_DEEP}") from err
     except ValueError as err:  # Python's limit, which is no error of JSON
-        raise _Refused(f"{told}{TOO_LONG}") from err
+        raise _Refused(f"{prefix}{TOO_LONG}") from err
 
 
 def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

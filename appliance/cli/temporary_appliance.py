@@ -73,11 +73,11 @@ class Background:
         from appliance.sockets.health_client import ask
 
         try:
-            told = ask(run_folder(self.data))
+            health = ask(run_folder(self.data))
         except (OSError, ValueError):
             return False
         # Room is for `submit` to complain of.
-        return all(told[part]["ok"] for part in ("server", "worker"))
+        return all(health[part]["ok"] for part in ("server", "worker"))
 
     def _ended(self) -> BackgroundFailed:
         text = f"{self._last()}\nThe appliance did not stay up, see above."

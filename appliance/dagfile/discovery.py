@@ -32,8 +32,8 @@ def list_files(args: dict[str, Any], fds: list[int]) -> NoReturn:
         place.put_on_path()  # might_contain_dag_callable may be the user's
         found = _Search(place.root)
         files = found.dag_files()
-    told = [asdict(found.errors[path]) for path in sorted(found.errors)]
-    datagrams.send(channel, {"op": "ready", "files": files, "errors": told})
+    errors = [asdict(found.errors[path]) for path in sorted(found.errors)]
+    datagrams.send(channel, {"op": "ready", "files": files, "errors": errors})
     os._exit(0)
 
 

@@ -43,8 +43,8 @@ def walk(folders: Sequence[Path], now: float, *others: Path) -> FolderStamps:
     seen: set[tuple[int, int]] = set()
     for folder in folders:
         stamps.update(_files(str(folder), seen, troubles))
-    told = (*sorted(stamps.items()), *sorted(troubles.items()))
-    return FolderStamps(now, stamps, _digest(told), _absence(folders[0]))
+    content = (*sorted(stamps.items()), *sorted(troubles.items()))
+    return FolderStamps(now, stamps, _digest(content), _absence(folders[0]))
 
 
 def _files(

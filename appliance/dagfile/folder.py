@@ -21,7 +21,7 @@ from appliance.dagfile.containment import relative
 from appliance.dagfile.dag_zygotes import DagZygotes, LateError, most_held
 from appliance.dagfile.file_stamps import FolderStamps, walk
 from appliance.dagfile.folder_scan import FolderScan, in_time
-from appliance.dagfile.index import FileIndex, KnownFile, combined
+from appliance.dagfile.index import FileIndex, IndexEntry, combined
 from appliance.dagfile.models import (
     CheckedDag,
     DagFacts,
@@ -120,9 +120,9 @@ class DagFolder:
         if now is None:
             return Listing((), self._troubles())
         files = await self._index.files(now)
-        known = await self._index.know_all(files, now, math.inf)
+        entries = await self._index.entries(files, now, math.inf)
         self._refresh(files, now, only_broken=not is_for_people)
-        found = combined(known)
+        found = combined(entries)
         errors = (*found.errors, *self._index.errors, *self._troubles())
         return Listing(
             found.dags,
@@ -237,16 +237,16 @@ class DagFolder:
         self, opened: OpenFile, question: dict[str, Any]
     ) -> tuple[str | None, str | None]:
         try:
-            told = await self._readers.check(opened.zygote, opened.file, question)
+            answer = await self._readers.check(opened.zygote, opened.file, question)
         except ParseError as death:
             error = self._readers.file_error(opened.file, death)
             raise DagError(str(error)) from death
-        if "error" in told:
+        if "error" in answer:
             dag_id = question["dag_id"]
             raise DagError(
-                f'{opened.file}: DAG "{dag_id}" cannot be run: {told["error"]}'
+                f'{opened.file}: DAG "{dag_id}" cannot be run: {answer["error"]}'
             )
-        start, end = told["data_interval"] or (None, None)
+        start, end = answer["data_interval"] or (None, None)
         return start, end
 
     # --- finding a DAG by its id
@@ -257,20 +257,20 @@ class DagFolder:
         if len(likely) == 1:  # the usual case: what reads it now is what runs it
             await self._open_quietly(likely[0], now)
         max_age_s = self._settings.max_age_s
-        known = await self._index.know_all(likely, now, max_age_s)
-        holders = [file for file, item in known.items() if dag_id in item.dags]
+        entries = await self._index.entries(likely, now, max_age_s)
+        holders = [file for file, entry in entries.items() if dag_id in entry.dags]
         if not holders:
-            known = await self._index.know_all(files, now)
-            holders = [file for file, item in known.items() if dag_id in item.dags]
+            entries = await self._index.entries(files, now)
+            holders = [file for file, entry in entries.items() if dag_id in entry.dags]
         if len(holders) > 1:
             raise error_messages.ambiguous(dag_id, sorted(holders))
         if holders:
             return holders[0]
-        broken = [error for file in likely for error in known[file].errors]
+        broken = [error for file in likely for error in entries[file].errors]
         if broken:
             raise DagError("\n".join(map(str, broken)))
-        ids = [other for item in known.values() for other in item.dags]
-        errors = [error for item in known.values() for error in item.errors]
+        ids = [other for entry in entries.values() for other in entry.dags]
+        errors = [error for entry in entries.values() for error in entry.errors]
         errors += self._index.errors
         raise error_messages.unknown(dag_id, ids, errors, self._root)
 
@@ -324,28 +324,28 @@ class DagFolder:
         try:
             reading = await self._readers.read(file, is_kept=True)
         except ParseError as death:
-            known = self._index.remember_death(file, death, now)
-            raise _of(known) from death
-        known = self._index.remember(file, reading, now)
+            entry = self._index.remember_death(file, death, now)
+            raise _error_of(entry) from death
+        entry = self._index.remember(file, reading, now)
         if reading.zygote is None:
             raise AssertionError("a kept reading has a zygote")
-        if known.is_kept:
+        if entry.is_kept:
             reading.zygote.retire()
-            raise _of(known)
+            raise _error_of(entry)
         return OpenFile(
             file=file,
             path=str(path),
             file_hash=reading.report["hash"],
             zygote=reading.zygote,
             dags={d: _facts(d, raw) for d, raw in reading.report["dags"].items()},
-            errors=known.errors,
+            errors=entry.errors,
             parse_each_try=reading.reasons,
         )
 
 
-def _of(known: KnownFile) -> DagError:
-    kind = LateError if known.is_kept else DagError
-    return kind("\n".join(map(str, known.errors)))
+def _error_of(entry: IndexEntry) -> DagError:
+    kind = LateError if entry.is_kept else DagError
+    return kind("\n".join(map(str, entry.errors)))
 
 
 def _facts(dag_id: str, raw: Mapping[str, Any]) -> DagFacts:

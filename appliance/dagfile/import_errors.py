@@ -91,9 +91,9 @@ def lines_of(dag_id: str, content: bytes) -> list[int]:
 def _names(call: ast.Call, dag_id: str) -> bool:
     """Whether a call is of ``DAG`` or ``dag`` and gets this id."""
     made = ast.unparse(call.func).rpartition(".")[2].lower()
-    given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "dag_id")]
+    arguments = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "dag_id")]
     return made == "dag" and any(
-        isinstance(one, ast.Constant) and one.value == dag_id for one in given
+        isinstance(one, ast.Constant) and one.value == dag_id for one in arguments
     )
 
 
@@ -146,15 +146,15 @@ def _hint(lines: Sequence[str]) -> str | None:
 
 def _respelled(text: str) -> str | None:
     """Say what to write instead of what Airflow 2 had, and what to install for it."""
-    told = airflow2_names.hint(text)
+    hint = airflow2_names.hint(text)
     wanted = {
         _package(name)
-        for name in _PROVIDER_IMPORT.findall(told or "")
+        for name in _PROVIDER_IMPORT.findall(hint or "")
         if not _is_installed(f"airflow.providers.{name}")
     }
-    if told and wanted:
-        told += f" Install the provider: pip install {' '.join(sorted(wanted))}"
-    return told
+    if hint and wanted:
+        hint += f" Install the provider: pip install {' '.join(sorted(wanted))}"
+    return hint
 
 
 def _provider(name: str) -> str:

@@ -27,8 +27,8 @@ _MOST_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFile:
-    """What is remembered of a file that was read."""
+class IndexEntry:
+    """What the index holds about one file."""
 
     dags: Mapping[str, ListedDag]
     errors: tuple[FileError, ...]
@@ -84,8 +84,8 @@ class FileIndex:
         self._max_age_s = max_age_s
         self._clock = clock
         self._listed: _Listed | None = None
-        self._known: dict[str, KnownFile] = {}
-        self._learning: dict[tuple[str, str], asyncio.Task[KnownFile]] = {}
+        self._entries: dict[str, IndexEntry] = {}
+        self._learning: dict[tuple[str, str], asyncio.Task[IndexEntry]] = {}
 
     async def files(self, now: FolderStamps) -> tuple[str, ...]:
         """Return the files Airflow would read, relative to the DAG folder; those of before if there is no new list."""
@@ -102,7 +102,7 @@ class FileIndex:
             return _Listed("", files, (error,), now.digest, now.digest)
         support = now.stamps.keys() - {str(self._root / file) for file in files}
         listed = frozenset(files)
-        self._known = {f: k for f, k in self._known.items() if f in listed}
+        self._entries = {f: k for f, k in self._entries.items() if f in listed}
         names = hashlib.sha256(repr(files).encode()).hexdigest()
         return _Listed(now.digest, files, errors, now.digest_of(support), names)
 
@@ -119,37 +119,37 @@ class FileIndex:
     def _may_have(
         self, file: str, dag_id: str, needle: bytes, now: FolderStamps
     ) -> bool:
-        known = self._known.get(file)
-        if known and dag_id in known.dags:
+        entry = self._entries.get(file)
+        if entry and dag_id in entry.dags:
             return True
-        if known and not known.errors and self._is_current(file, known, now):
+        if entry and not entry.errors and self._is_current(file, entry, now):
             return False
         return _mentions(self._root / file, needle)
 
-    def _is_current(self, file: str, known: KnownFile, now: FolderStamps) -> bool:
-        basis = self._basis(file, known.sources, now, is_broken=known.is_broken)
-        return known.basis == basis
+    def _is_current(self, file: str, entry: IndexEntry, now: FolderStamps) -> bool:
+        basis = self._basis(file, entry.sources, now, is_broken=entry.is_broken)
+        return entry.basis == basis
 
     async def refresh(
         self, files: Iterable[str], now: FolderStamps, *, only_broken: bool
     ) -> None:
         """Read those again, one by one, that are due for their age."""
         for file in files:
-            known = self._known.get(file)
-            if known and (known.is_broken or not only_broken):
-                await self._know(file, now, None)
+            entry = self._entries.get(file)
+            if entry and (entry.is_broken or not only_broken):
+                await self._entry(file, now, None)
 
     def weights(self) -> dict[str, int]:
         """Return how many slots tasks take of each pool, as far as files were read."""
         found: dict[str, int] = {}
-        for known in self._known.values():
-            for pool, slots in known.weights.items():
+        for entry in self._entries.values():
+            for pool, slots in entry.weights.items():
                 found[pool] = max(slots, found.get(pool, 0))
         return found
 
-    async def know_all(
+    async def entries(
         self, files: Iterable[str], now: FolderStamps, max_age_s: float | None = None
-    ) -> dict[str, KnownFile]:
+    ) -> dict[str, IndexEntry]:
         """Return the entry of each file; files that may have changed are read first.
 
         Args:
@@ -160,12 +160,12 @@ class FileIndex:
         """
         names = list(files)
         found = await asyncio.gather(
-            *(self._know(file, now, max_age_s) for file in names)
+            *(self._entry(file, now, max_age_s) for file in names)
         )
         return dict(zip(names, found, strict=True))
 
-    def remember(self, file: str, reading: ParsedFile, now: FolderStamps) -> KnownFile:
-        """Keep what was just read."""
+    def remember(self, file: str, reading: ParsedFile, now: FolderStamps) -> IndexEntry:
+        """Store the result of a parse, and return the new entry."""
         report = reading.report
         sources = tuple(report["sources"])
         dags = {
@@ -187,38 +187,38 @@ class FileIndex:
         if reading.is_late and (before := self._unchanged(file, now)):
             return self._keep_on(file, before, errors)
         weights = heaviest(facts["plan"] for facts in report["dags"].values())
-        known = self._keep(file, dags, errors, sources, now, weights)
-        if reading.has_asked and known.failures:
-            known = self._known[file] = replace(known, failures=0)
-        return known
+        entry = self._keep(file, dags, errors, sources, now, weights)
+        if reading.has_asked and entry.failures:
+            entry = self._entries[file] = replace(entry, failures=0)
+        return entry
 
     def remember_death(
         self, file: str, death: ParseError, now: FolderStamps
-    ) -> KnownFile:
+    ) -> IndexEntry:
         """Keep that reading it ended the process."""
         errors = (self._readers.file_error(file, death),)
         if isinstance(death, ParseTimeout) and (before := self._unchanged(file, now)):
             return self._keep_on(file, before, errors)
         return self._keep(file, {}, errors, (), now)
 
-    def _unchanged(self, file: str, now: FolderStamps) -> KnownFile | None:
+    def _unchanged(self, file: str, now: FolderStamps) -> IndexEntry | None:
         """Return the entry of a file that has DAGs, unless something it depends on has changed."""
-        known = self._known.get(file)
-        if known is None or not known.dags:
+        entry = self._entries.get(file)
+        if entry is None or not entry.dags:
             return None
-        return known if self._is_current(file, known, now) else None
+        return entry if self._is_current(file, entry, now) else None
 
     def _keep_on(
-        self, file: str, before: KnownFile, errors: tuple[FileError, ...]
-    ) -> KnownFile:
+        self, file: str, before: IndexEntry, errors: tuple[FileError, ...]
+    ) -> IndexEntry:
         _LOG.warning(
             "%s cannot be read again in time; it goes on as it was read before, as nothing has changed",
             file,
         )
-        known = self._known[file] = replace(
+        entry = self._entries[file] = replace(
             before, errors=errors, read_at=self._clock(), is_kept=True
         )
-        return known
+        return entry
 
     def _keep(
         self,
@@ -228,12 +228,12 @@ class FileIndex:
         sources: tuple[str, ...],
         now: FolderStamps,
         weights: Mapping[str, int] | None = None,
-    ) -> KnownFile:
+    ) -> IndexEntry:
         is_broken = bool(errors) and not dags
         basis = self._basis(file, sources, now, is_broken=is_broken)
-        before = self._known.get(file)
+        before = self._entries.get(file)
         failures = before.failures if before and before.basis == basis else 0
-        known = self._known[file] = KnownFile(
+        entry = self._entries[file] = IndexEntry(
             dags,
             errors,
             weights or {},
@@ -242,7 +242,7 @@ class FileIndex:
             self._clock(),
             failures + 1 if is_broken else 0,
         )
-        return known
+        return entry
 
     def _basis(
         self, file: str, sources: Iterable[str], now: FolderStamps, *, is_broken: bool
@@ -256,18 +256,18 @@ class FileIndex:
         names = self._listed.names if self._listed and is_broken else ""
         return support + names + now.digest_of([str(self._root / file), *sources])
 
-    async def _know(
+    async def _entry(
         self, file: str, now: FolderStamps, max_age_s: float | None
-    ) -> KnownFile:
-        known = self._known.get(file)
-        if known is not None and self._is_current(file, known, now):
-            own_s = known.trusted_s(self._max_age_s)
+    ) -> IndexEntry:
+        entry = self._entries.get(file)
+        if entry is not None and self._is_current(file, entry, now):
+            own_s = entry.trusted_s(self._max_age_s)
             limit_s = own_s if max_age_s is None else max_age_s
-            if self._clock() - known.read_at < limit_s:
-                return known
-        return await self._once((file, now.digest), self._learn(file, now))
+            if self._clock() - entry.read_at < limit_s:
+                return entry
+        return await self._once((file, now.digest), self._read(file, now))
 
-    async def _learn(self, file: str, now: FolderStamps) -> KnownFile:
+    async def _read(self, file: str, now: FolderStamps) -> IndexEntry:
         try:
             reading = await self._readers.read(file, is_kept=False)
         except ParseError as death:
@@ -275,8 +275,8 @@ class FileIndex:
         return self.remember(file, reading, now)
 
     async def _once(
-        self, key: tuple[str, str], learning: Coroutine[Any, Any, KnownFile]
-    ) -> KnownFile:
+        self, key: tuple[str, str], learning: Coroutine[Any, Any, IndexEntry]
+    ) -> IndexEntry:
         """Share one parse among all callers that want the same version of a file."""
         task = self._learning.get(key)
         if task is None:
@@ -287,13 +287,13 @@ class FileIndex:
         return await asyncio.shield(task)
 
 
-def combined(known: Mapping[str, KnownFile]) -> Listing:
+def combined(entries: Mapping[str, IndexEntry]) -> Listing:
     """Return the DAGs of some files, each id once, and the errors, ids in several files among them."""
     holders: dict[str, list[ListedDag]] = {}
-    for _, item in sorted(known.items()):
-        for dag_id, dag in item.dags.items():
+    for _, entry in sorted(entries.items()):
+        for dag_id, dag in entry.dags.items():
             holders.setdefault(dag_id, []).append(dag)
-    errors = [error for item in known.values() for error in item.errors]
+    errors = [error for entry in entries.values() for error in entry.errors]
     for dags in holders.values():
         errors += [error_messages.duplicate(dag, dags) for dag in dags[1:]]
     return Listing(
@@ -301,8 +301,10 @@ def combined(known: Mapping[str, KnownFile]) -> Listing:
     )
 
 
-def _refusal(file: str, dag_id: str, told: Iterable[Mapping[str, Any]]) -> str | None:
-    found = [Refusal(**refusal) for refusal in told]
+def _refusal(
+    file: str, dag_id: str, refusals: Iterable[Mapping[str, Any]]
+) -> str | None:
+    found = [Refusal(**refusal) for refusal in refusals]
     return str(error_messages.features(file, dag_id, found)) if found else None
 
 

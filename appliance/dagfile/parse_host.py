@@ -136,9 +136,9 @@ class ParseHost:
             ReaderError: There is no list.
         """
         entry = "appliance.dagfile.discovery:list_files"
-        told = await self._ask(self.zygote, entry, {}, _LISTING_S, is_asking=False)
-        errors = tuple(FileError(**error) for error in told.report["errors"])
-        return tuple(told.report["files"]), errors
+        reply = await self._ask(self.zygote, entry, {}, _LISTING_S, is_asking=False)
+        errors = tuple(FileError(**error) for error in reply.report["errors"])
+        return tuple(reply.report["files"]), errors
 
     async def read(self, file: str, *, is_kept: bool) -> ParsedFile:
         """Read a file; ``is_kept``: for tries to be forked from what read it.
@@ -156,18 +156,18 @@ class ParseHost:
         args = {"file": file, "timeout_s": timeout_s, "is_kept": is_kept}
         entry = "appliance.dagfile.parse_child:read"
         async with self._limit:
-            told = await self._ask(self.zygote, entry, args, timeout_s)
-        reasons = tuple(told.report["reasons"])
-        has_asked = told.has_asked or told.report["has_asked"]
-        if told.has_asked and not reasons:
+            reply = await self._ask(self.zygote, entry, args, timeout_s)
+        reasons = tuple(reply.report["reasons"])
+        has_asked = reply.has_asked or reply.report["has_asked"]
+        if reply.has_asked and not reasons:
             reasons = ("asks the worker",)
         if not is_kept:
-            return ParsedFile(told.report, reasons, None, has_asked)
+            return ParsedFile(reply.report, reasons, None, has_asked)
         if not reasons:
-            return ParsedFile(told.report, (), told.zygote, has_asked)
-        told.zygote.retire()
-        stand_in = await self._stand_in(told.report["imports"])
-        return ParsedFile(told.report, reasons, stand_in, has_asked)
+            return ParsedFile(reply.report, (), reply.zygote, has_asked)
+        reply.zygote.retire()
+        stand_in = await self._stand_in(reply.report["imports"])
+        return ParsedFile(reply.report, reasons, stand_in, has_asked)
 
     async def check(
         self, zygote: Zygote, file: str, question: dict[str, Any]
@@ -194,10 +194,10 @@ class ParseHost:
             ReaderError: One of them, or many together, ended the process.
         """
         args = {"questions": list(questions)}
-        told = await self._ask(
+        reply = await self._ask(
             self.zygote, _TIMETABLES, args, _TIMETABLES_S, is_asking=False
         )
-        answers: list[dict[str, Any]] = told.report["answers"]
+        answers: list[dict[str, Any]] = reply.report["answers"]
         return answers
 
     def file_error(self, file: str, death: ParseError) -> FileError:
@@ -210,16 +210,16 @@ class ParseHost:
     async def _stand_in(self, modules: Sequence[str]) -> Zygote:
         """Make a zygote with these modules imported, or as many as leave it forkable."""
         for names in (modules, ()):
-            told = await self._ask(
+            reply = await self._ask(
                 self.zygote,
                 "appliance.dagfile.parse_child:stand_in",
                 {"modules": list(names)},
                 self._settings.import_timeout_s,
                 is_asking=False,
             )
-            if told.report["is_forkable"]:
-                return told.zygote
-            told.zygote.close()
+            if reply.report["is_forkable"]:
+                return reply.zygote
+            reply.zygote.close()
         raise ParseError("a process without any of its imports has threads")
 
     async def _ask(
