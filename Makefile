@@ -25,8 +25,8 @@ up: $(READY) ## Start the appliance here, in the foreground, with the DAGs of ./
 down: $(READY) ## Stop it; its runs go on at the next start
 	@$(BIN)/appliance down
 
-# Tests mostly wait for processes: more of them than there are cores go beside each other, a file at a time.
-BESIDE := -n 4 --dist loadfile --no-loadscope-reorder --durations=10
+# Two processes, a file at a time: what a file shares (a running appliance) is started once.
+BESIDE := -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 test: $(DEV) ## Run tests of every kind, in at most 8 minutes on 2 cores
 	$(BIN)/pytest $(BESIDE) -m "not needs_image and not long"
 
