@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from appliance.config.model import Config
 from appliance.temporal.health import PartHealth, ProbeResult
 
-_TIMEOUT_S = 4.0
+_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
