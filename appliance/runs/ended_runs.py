@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from appliance.dagrun.states import FINISHED, UNDER_WAY, TaskState
 from appliance.runs.final_record import FinalRecord
-from appliance.runs.messages import DagExecutionResult
+from appliance.runs.messages import RESULT_MEMO, DagExecutionResult
 from appliance.temporal.messages import TaskRow
 
 
@@ -33,9 +33,13 @@ async def outcome(
     try:
         body = await handle.result()
     except WorkflowFailureError as err:
-        if not isinstance(err.cause, ApplicationError) or not err.cause.details:
+        if isinstance(err.cause, ApplicationError) and err.cause.details:
+            body = err.cause.details[0]
+        else:
+            described = await handle.describe()
+            body = await described.memo_value(RESULT_MEMO, None)
+        if body is None:
             return None
-        body = err.cause.details[0]
     rows = tuple(TaskRow(**row) for row in body["tasks"])
     return DagExecutionResult(**{**body, "tasks": rows})
 

@@ -7,7 +7,7 @@ Decisions of the machine become activities and timers, their ends become events.
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from temporalio import exceptions, workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -46,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
         FACTS_QUERY,
         RESPOND_UPDATE,
         RESPONSE_REFUSED,
+        RESULT_MEMO,
         XCOMS_QUERY,
         DagExecutionResult,
         Response,
@@ -55,7 +56,7 @@ with workflow.unsafe.imports_passed_through():
     from appliance.runs.notifications import Notifications
     from appliance.runs.run_data import RunData
     from appliance.runs.run_records import concluded, described
-    from appliance.temporal import input_checks, messages, search_attributes
+    from appliance.temporal import input_checks, limits, messages, search_attributes
     from appliance.temporal.messages import (
         DagAnswer,
         DagExecutionInput,
@@ -70,6 +71,10 @@ _LAST_LOOK_S = 20.0
 """Nothing begins while it looks."""
 _MOST_RUNNING = 1000
 """Temporal takes 2,000 unfinished activities a workflow and 4 MB a workflow task; past either, the run is stuck."""
+_RESULT_OF_CANCELLED = "result-of-cancelled"
+"""Before, the end of a cancelled run was only in its replay."""
+_MOST_MEMO_BYTES = 256 * 1024
+"""A memo is stored with the list of workflows, too."""
 _LISTENERS_OF_QUEUED = "listeners-of-queued"
 """Before, a run that was cancelled while it was queued called no listener."""
 
@@ -138,6 +143,7 @@ class ExecuteAirflowDagWorkflow:
             self._set_state("failed")
             await self._turn.over(RunState.FAILED, self._facts, self.task_states())
             await self._telling.cancelled(_iso_now())
+            self._keep_result_of_cancelled(machine)
             raise
         return await self._conclude()
 
@@ -393,6 +399,17 @@ class ExecuteAirflowDagWorkflow:
                 non_retryable=True,
             )
         return result
+
+    def _keep_result_of_cancelled(self, machine: DagRun) -> None:
+        """Keep in the memo what a cancelled workflow cannot return, so that it is read without a worker."""
+        if not workflow.patched(_RESULT_OF_CANCELLED):
+            return
+        rows = self.task_states()
+        result = concluded(self._facts, RunState.FAILED, rows, ended=_iso_now())
+        result = final_record.onto(result, self._facts, machine, self._ledger)
+        memo = {RESULT_MEMO: asdict(result)}
+        if limits.size_of(memo) <= _MOST_MEMO_BYTES:
+            workflow.upsert_memo(memo)
 
     def _set_state(self, state: str) -> None:
         if self._searchable:

@@ -368,3 +368,25 @@ def test_a_run_that_has_ended_is_read_while_no_worker_answers(
     assert len(waited.json["tasks"]) == len(report.tasks)
     found = {(row["task_id"], row["map_index"], row["key"]) for row in pushed.json}
     assert (pushed.code, found) == (0, set(report.xcoms))
+
+
+def test_a_run_that_was_cancelled_is_read_while_no_worker_answers(
+    box: RunningBox, tmp_path: Path
+) -> None:
+    words = ("waits_long", "--run-id", "ended")
+    assert box.submit(*words).code == 0
+    logs = box.data / "logs" / "dag_id=waits_long"
+    until("it has begun", lambda: any(logs.rglob("*.log")))
+    assert box.appliance("cancel", "waits_long", "ended", timeout_s=100).code == 0
+    box.appliance("runs", "wait", "waits_long", "ended")
+    worker = the_one(box.process.pid, "appliance worker")
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        waited = box.appliance("runs", "wait", "waits_long", "ended", "-o", "json")
+        pushed = box.appliance("xcoms", "waits_long", "ended", "-o", "json")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+    assert (waited.code, waited.json["state"]) == (1, "failed")
+    assert [row["state"] for row in waited.json["tasks"]] == ["failed"]
+    assert (pushed.code, pushed.json) == (0, [])
