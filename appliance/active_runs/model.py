@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from appliance.dagrun.run_record import RunQuery, RunRecord
+from appliance.dagrun.state_version import VERSION_KEY, refuse_newer
 from appliance.dagrun.states import RunState
 
 _T = TypeVar("_T")
+STATE_VERSION = 1
+"""Of what ``to_json`` writes."""
 MOST_CLOSED = 2000
 """Runs that have ended and are remembered."""
 MOST_OPEN = 2000
@@ -125,6 +128,7 @@ class ActiveRuns:
     def to_json(self) -> dict[str, Any]:
         """Write everything as plain JSON values."""
         return {
+            VERSION_KEY: STATE_VERSION,
             "open": [_written(card) for card in self.open.values()],
             "closed": [_written(card) for card in self.closed.values()],
             "tasks": self.tasks,
@@ -133,7 +137,12 @@ class ActiveRuns:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ActiveRuns":
-        """Read what ``to_json`` wrote."""
+        """Read what ``to_json`` of this or an older version wrote.
+
+        Raises:
+            NewerStateError: a newer version wrote it.
+        """
+        refuse_newer(data, STATE_VERSION, "the active runs of a DAG")
         return cls(
             open=_read(data.get("open", ())),
             closed=_read(data.get("closed", ())),

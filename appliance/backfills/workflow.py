@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         PlannedRun,
         planned_run,
     )
+    from appliance.dagrun.state_version import VERSION_KEY, refuse_newer
     from appliance.dagrun.timing import ScheduledRun
     from appliance.schedules.messages import (
         FIND_ENDED_RUNS,
@@ -50,6 +51,8 @@ _TIMEOUT = timedelta(seconds=120)
 _START_TIMEOUT = timedelta(seconds=30)
 """How long a worker that was killed meanwhile holds runs up; what took longer goes on in the next attempt."""
 _LOOK_AGAIN = timedelta(seconds=2)
+_STATE_VERSION = 1
+"""Of what a backfill carries on."""
 _MOST_EVENTS = 1500
 _MOST_STARTED = 250
 _MOST_ERRORS = 10
@@ -81,6 +84,7 @@ class AirflowBackfill:
         self._is_planned = bool(state.packed)
         if state.packed:
             known = compression.unpacked(state.packed)
+            refuse_newer(known, _STATE_VERSION, "a backfill")
             self._waiting = [planned_run(row) for row in known["waiting"]]
             self._active = known["active"]
             self._done = Counter(known["done"])
@@ -250,6 +254,7 @@ class AirflowBackfill:
         if not (is_long or info.is_continue_as_new_suggested()):
             return
         known = {
+            VERSION_KEY: _STATE_VERSION,
             "waiting": [asdict(run) for run in self._waiting],
             "active": self._active,
             "done": dict(self._done),

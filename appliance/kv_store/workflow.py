@@ -13,6 +13,7 @@ from enum import StrEnum
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from appliance.dagrun.state_version import refuse_newer
 from appliance.temporal import input_checks
 
 VAULT = "AirflowVault"
@@ -20,6 +21,8 @@ VAULT_FULL = "AirflowVaultFull"
 """Type of the error of a write there is no room for."""
 MOST_BYTES = 1_500_000
 """Of one vault: all of it is the input of its next run, which the server takes up to 2 MB of."""
+STATE_VERSION = 1
+"""Of ``StoreContents``."""
 _MOST_EVENTS = 1000
 _MOST_HISTORY_BYTES = 4_000_000
 _ROW_BYTES = 100
@@ -75,6 +78,7 @@ class StoreContents:
     idle_s: float | None = None
     """It ends when nothing was written for so long; None: never."""
     written_at: float | None = None
+    version: int = STATE_VERSION
     done: list[str] = field(default_factory=list)
     """The ids of the last writes: one that is asked for again, as its answer was lost, is not done again."""
 
@@ -86,6 +90,7 @@ class AirflowVault:
     @workflow.init
     def __init__(self, contents: StoreContents) -> None:
         """Take over what an earlier run held."""
+        refuse_newer({"version": contents.version}, STATE_VERSION, "a key-value store")
         input_checks.refuse(input_checks.of_times(contents.idle_s, contents.written_at))
         self._items = {scope: dict(found) for scope, found in contents.items.items()}
         self._idle_s = contents.idle_s
@@ -146,7 +151,7 @@ class AirflowVault:
     def contents(self) -> StoreContents:
         """Return everything."""
         return StoreContents(
-            self._items, self._idle_s, self._written_at, list(self._done)
+            self._items, self._idle_s, self._written_at, done=list(self._done)
         )
 
     def _apply(self, change: StoreChange) -> None:

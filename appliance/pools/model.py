@@ -10,6 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from appliance.dagrun.state_version import VERSION_KEY, refuse_newer
+
+STATE_VERSION = 1
+"""Of what ``to_json`` writes."""
 MOST_WAITING = 5000
 """Who wants slots and is remembered. Who comes beyond them waits all the same, and asks again."""
 
@@ -99,11 +103,16 @@ class Pool:
 
     def to_json(self) -> dict[str, Any]:
         """Write everything as plain JSON values."""
-        return asdict(self)
+        return {VERSION_KEY: STATE_VERSION, **asdict(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Pool":
-        """Read what ``to_json`` wrote."""
+        """Read what ``to_json`` of this or an older version wrote.
+
+        Raises:
+            NewerStateError: a newer version wrote it.
+        """
+        refuse_newer(data, STATE_VERSION, "a pool")
         held, waiting = (
             {i: SlotLease(**row) for i, row in data.get(name, {}).items()}
             for name in ("held", "waiting")

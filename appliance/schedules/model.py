@@ -12,8 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from appliance.dagrun.state_version import VERSION_KEY, refuse_newer
 from appliance.dagrun.timing import ScheduleDeclaration, ScheduledRun
 
+STATE_VERSION = 1
+"""Of what ``to_json`` writes."""
 CARRIED_LATE_S = 10.0
 """How long somebody else who wakes us at a slot's time may take, before it is taken without him."""
 LATE_S = 30.0
@@ -325,6 +328,7 @@ class Scheduler:
             for name, (said, last) in self._gone.items()
         }
         return {
+            VERSION_KEY: STATE_VERSION,
             "entries": [asdict(entry) for entry in self],
             "gone": gone,
             "taken": [asdict(start) for start in self._taken],
@@ -332,7 +336,12 @@ class Scheduler:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Scheduler":
-        """Go on from ``to_json``, or begin with nothing."""
+        """Go on from what ``to_json`` of this or an older version wrote, or begin with nothing.
+
+        Raises:
+            NewerStateError: a newer version wrote it.
+        """
+        refuse_newer(data, STATE_VERSION, "the schedules")
         agenda = cls()
         for row in data.get("entries", ()):
             declaration = ScheduleDeclaration(**row["declaration"])

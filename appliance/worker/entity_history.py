@@ -1,7 +1,7 @@
-"""Tells what a workflow knew by the messages in its history, one class a workflow type: no workflow code is run for it.
+"""Readers of histories: the state of an entity workflow from its messages, one class per workflow type.
 
-Each message says what it always says, so a history of another version can be heard where it can no longer be replayed.
-What only activities told (runs and leases that were lost) is found out again by the next workflow.
+No workflow code runs, so a history of another version can be read where it can no longer be replayed: names and
+fields of messages never change. What only activities reported (lost runs and leases) the next workflow finds again.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -49,7 +49,7 @@ Decode = Callable[..., Awaitable[list[Any]]]
 
 
 class HistoryReader(Protocol):
-    """Hears the events of one history, after the first one, and knows what its workflow knew."""
+    """Reads the events of one history, after the first one, and holds the state of its workflow."""
 
     async def hear(self, event: HistoryEvent, decode: Decode) -> None:
         """Take in one event."""

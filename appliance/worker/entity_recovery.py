@@ -1,8 +1,8 @@
-"""What a workflow that stands for a DAG, a pool or the schedules knew when it was ended, for the next one of its id.
+"""Recovery of the state of an entity workflow (DAG, pool, schedules) that was terminated, for the next of its id.
 
-It is asked by a query, which replays its history. A history of another version may not replay: then the state is
-made from the input of the workflow and the messages it was sent, which needs no replay. What cannot be read either way
-is refused, and told by ``appliance health``.
+The ended workflow is queried, which replays its history. A history of another version may not replay: then the state
+is read from the workflow's input and the messages that it received, which needs no replay. A state that can be read
+in neither way is refused, and ``appliance health`` reports it.
 """
 
 import logging
@@ -131,7 +131,7 @@ class EntityRecovery:
         else:
             return known
         try:
-            known = await self._retold(handle, last, ended[:-1])
+            known = await self._from_history(handle, last, ended[:-1])
         except (RPCError, UnreadableError):
             raise
         except Exception as wrong:  # whatever another version may have written
@@ -144,7 +144,7 @@ class EntityRecovery:
         )
         return known
 
-    async def _retold(
+    async def _from_history(
         self,
         handle: WorkflowHandle[Any, Any],
         last: WorkflowExecution,
@@ -161,10 +161,10 @@ class EntityRecovery:
             packed = state.packed
         if packed is None:  # It was ended before it had taken over what there was.
             packed = await self._of_last(before)
-        reteller = HISTORY_READERS[kind](compression.unpacked(packed))
+        reader = HISTORY_READERS[kind](compression.unpacked(packed))
         for event in events:
-            await reteller.hear(event, decode)
-        return compression.packed(reteller.state())
+            await reader.hear(event, decode)
+        return compression.packed(reader.state())
 
 
 def _has_gone_on(one: WorkflowExecution) -> bool:

@@ -1,28 +1,15 @@
 """Workflows recorded by earlier versions can be continued by this one."""
 
+import json
 from pathlib import Path
 
 import pytest
+from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from appliance.active_runs.workflow import AirflowDag
-from appliance.backfills.workflow import AirflowBackfill
-from appliance.kv_store.workflow import AirflowVault
-from appliance.pools.workflow import AirflowPool
-from appliance.runs.workflow import ExecuteAirflowDagWorkflow
-from appliance.schedules.temporal_schedule_workflow import AirflowScheduleAction
-from appliance.schedules.workflow import AirflowScheduler
+from appliance.worker.temporal_workers import WORKFLOWS
 
-WORKFLOWS = [
-    ExecuteAirflowDagWorkflow,
-    AirflowDag,
-    AirflowPool,
-    AirflowScheduler,
-    AirflowScheduleAction,
-    AirflowBackfill,
-    AirflowVault,
-]
 RECORDED = {
     path.stem: path.read_text()
     for path in sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
@@ -36,7 +23,26 @@ async def test_a_recorded_workflow_can_be_replayed(name: str) -> None:
     await Replayer(workflows=WORKFLOWS).replay_workflow(history)
 
 
-def test_the_recordings_cover_every_workflow_and_what_a_run_can_go_through() -> None:
+def test_every_workflow_type_has_a_recording() -> None:
+    registered = {definition_of(one) for one in WORKFLOWS}
+
+    assert registered == {type_of(text) for text in RECORDED.values()}
+
+
+def definition_of(workflow_class: type) -> str | None:
+    definition = workflow._Definition.must_from_class(workflow_class)
+    return definition.name
+
+
+def type_of(history: str) -> str:
+    (started, *_) = json.loads(history)["events"]
+    name: str = started["workflowExecutionStartedEventAttributes"]["workflowType"][
+        "name"
+    ]
+    return name
+
+
+def test_the_recordings_cover_what_a_run_can_go_through() -> None:
     assert {
         "retries_once",
         "lost_worker",
@@ -53,4 +59,9 @@ def test_the_recordings_cover_every_workflow_and_what_a_run_can_go_through() -> 
         "pool_again",
         "scheduler",
         "scheduler_again",
+        "dag_continued",
+        "pool_continued",
+        "scheduler_continued",
+        "backfill_continued",
+        "vault_continued",
     } <= set(RECORDED)
