@@ -1,1 +1,1 @@
-"""The warm interpreter: a process with Airflow imported that forks children on demand."""
+"""Fork server: a process with Airflow imported that forks children on demand."""

@@ -1,4 +1,4 @@
-"""What to write instead of what Airflow 2 had and 3.3 has no more, for the errors that say it is not there. Pure.
+"""Replacements for names of Airflow 2 that 3.3 no longer has, for error messages. Pure.
 
 Most published DAG files are of before Airflow 3. The tables name what fails to import, is refused as an argument, or is
 missing from a task's context in Airflow 3.3.2; what still works with a warning is not in them.

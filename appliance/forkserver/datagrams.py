@@ -1,4 +1,4 @@
-"""How worker and zygotes talk: one JSON object a SEQPACKET datagram, descriptors beside it.
+"""Messages between worker and zygotes: one JSON object per SEQPACKET datagram, with file descriptors.
 
 A datagram holds at most what the socket buffer takes, so bulk travels in a memfd that is the
 first descriptor of a datagram saying only ``{"memfd": true}``.

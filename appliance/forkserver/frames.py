@@ -1,4 +1,4 @@
-"""The Task SDK's wire, supervisor's side.
+"""The Task SDK's wire format, on the supervisor's side.
 
 A frame is a big-endian 4-byte length and a msgpack array: requests ``[id, body, carrier?]``,
 responses ``[id, body?, error?]`` with trailing nulls left out. A body is an object whose ``type``

@@ -1,4 +1,4 @@
-"""Objects without reference counts: a child that uses one does not write to the page it is on.
+"""Objects without reference counts, so that a child does not copy a page by using what is on it.
 
 A fork shares its parent's pages until somebody writes to them, and counting references writes to every object that is
 looked at: half of the pages a child has to copy. From Python 3.12 an object can be immortal, which keeps its count as

@@ -1,4 +1,4 @@
-"""Integers of any size on the Task SDK's wire; msgpack itself has none beyond 64 bits.
+"""Integers beyond 64 bits on the Task SDK's wire, which msgpack itself does not have.
 
 A wider one crosses as an extension type with its decimal digits. Whoever writes finds out by msgspec's error, so
 that nothing costs more as long as there is none. Both ends are ours: Airflow 3.3.2 fails there.

@@ -1,4 +1,4 @@
-"""How a zygote's memory is laid out and handed on, so that forking it is cheap and children are quick.
+"""Memory layout of a zygote, for cheap forks and few page faults in children.
 
 All of it is advice to the kernel: where it is not taken, everything works as before, only slower.
 """

@@ -1,4 +1,4 @@
-"""Ends what a process has left behind once that has ended: processes that this one was given by the kernel.
+"""Cleanup of the processes that a dead process left behind and that the kernel gave to this one.
 
 They get a moment to end by themselves, as they may have something left to write; then SIGTERM, then SIGKILL.
 """

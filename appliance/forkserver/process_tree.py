@@ -1,4 +1,4 @@
-"""The processes a process has started, wherever they went: out of its group (``setsid``), to another parent (``fork`` twice).
+"""All processes that a process has started, also those that left its group or changed their parent.
 
 Who adopts (``adopt_orphans``) becomes the parent of every process below it whose own parent has ended, so that no family
 is lost sight of.

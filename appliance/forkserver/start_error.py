@@ -1,4 +1,4 @@
-"""Says in a line why Airflow could not be prepared: which of its settings, what is wrong with it, what to do.
+"""Error message for a start at which Airflow could not be prepared: setting, problem, remedy.
 
 Looked for only once it has failed, by trying again what settings name: their modules are the user's own, and Airflow's
 errors name neither the variable nor what the import of the module said.

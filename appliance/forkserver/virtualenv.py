@@ -1,4 +1,6 @@
-"""Makes a virtual environment that has the packages of this interpreter: ``python -m appliance.forkserver.virtualenv FOLDER``.
+"""Command that makes a virtual environment with the packages of this interpreter.
+
+``python -m appliance.forkserver.virtualenv FOLDER``.
 
 The standard library's ``--system-site-packages`` gives it those of the interpreter ours was made from. A ``.pth`` file
 adds ours, after its own, before anything is installed: what is here need not be installed there.

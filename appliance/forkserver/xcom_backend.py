@@ -1,4 +1,4 @@
-"""The XCom backend of the appliance: values as Airflow's default one has them, large ones in the object store.
+"""The appliance's XCom backend: Airflow's default values, large ones in the object store.
 
 Airflow's own ``XComObjectStorageBackend`` has other values: it refuses keys that are no text, and loses the types of
 what is nested in a large one. Here a value is the same on either side of the threshold. An object may also be one that

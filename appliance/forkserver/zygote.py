@@ -1,4 +1,4 @@
-"""The process children are forked from, and the fork server any such child may itself become.
+"""The process that children are forked from, and the fork server that a child may itself become.
 
 Started as ``python -m appliance.forkserver.zygote FD SAID PRELOAD...``: Airflow and the modules named are
 imported, what is printed meanwhile goes to SAID, then requests on the control channel FD are served. One thread, always: a fork copies

@@ -1,1 +1,1 @@
-"""One try of one task: its process, its questions, its logs, how it ended."""
+"""Execution of one task try: its process, requests, logs and final state."""

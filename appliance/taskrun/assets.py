@@ -1,4 +1,4 @@
-"""Assets as a try may look them up: those that its DAG's own file declares.
+"""Answers to a task's requests for assets: those that the DAG's own file declares.
 
 Airflow knows those of every file, and those that events have made of an alias: what asks for the latter is refused
 where it is answered (``replies``).

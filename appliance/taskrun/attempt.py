@@ -1,4 +1,4 @@
-"""One try, supervised: start the child, answer it, keep its output, find out how it ended.
+"""Supervision of one try: start the child, answer its requests, keep its output, find out how it ended.
 
 Nothing a cancelled try reports counts any more.
 """

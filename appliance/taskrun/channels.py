@@ -1,4 +1,4 @@
-"""The sockets between a try and the worker, and the lines that come through them.
+"""Sockets between a task's process and the worker, and the lines that come through them.
 
 Everything is linear in the number of bytes: a task that returns 30 MB logs it in one line.
 """

@@ -1,4 +1,4 @@
-"""What runs in the forked child: one try, the callbacks of a DAG, or one errand about XComs. Imports Airflow.
+"""Entry points of forked children: one try, the callbacks of a DAG, or a function on XComs. Imports Airflow.
 
 A try's descriptors are requests, stdout, stderr, logs and control, in this order. Over control the
 child is told what it may begin with (``{connections, variables}``, ids of what the run was

@@ -1,4 +1,4 @@
-"""What ends a try that takes too long and cannot or will not end itself.
+"""Time limits of a try: execution timeout, overtime after its end, and the grace before SIGKILL.
 
 * Beyond a time limit (``execution_timeout``, or Airflow's for reading the file): Airflow interrupts it in
   Python, which code in a C library never notices. The child says when a limit begins and when

@@ -1,4 +1,4 @@
-"""How a try has ended: its state, and what became of its process.
+"""Final state of a try from its exit code and its last report, and the cause when it was killed.
 
 How it ended is what the child reported *and* how its process ended:
 

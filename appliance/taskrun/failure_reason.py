@@ -1,4 +1,4 @@
-"""Why a try failed, told by its own log: what Temporal's UI shows of a failed try.
+"""The reason why a try failed, picked from its log: what Temporal's UI shows of a failed try.
 
 Source: Airflow 3.3: ``sdk/execution_time/task_runner.py`` (the events "Task failed with exception", "Task exited").
 """

@@ -1,4 +1,6 @@
-"""What a try said about how it ends. Only recorded here; which of it counts is ``attempt``'s decision.
+"""Recorder of what a task reports about its own end: final state, retry, deferral, reschedule.
+
+Which of it counts is decided in ``attempt``.
 
 The message that names the final state is not the last one: callbacks, listeners and extra links run after it.
 

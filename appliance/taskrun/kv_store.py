@@ -1,4 +1,4 @@
-"""Where what tasks write for other tasks to read is kept: Variables, the state of tasks, the state of assets.
+"""Protocol of the store for what tasks write: Variables, task state and asset state.
 
 Durable when the call returns, and the same for every worker.
 """

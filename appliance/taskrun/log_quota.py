@@ -1,4 +1,4 @@
-"""Keeps task logs within a quota: the logs of the runs that wrote least recently go first, a run at a time."""
+"""Quota for task logs: deletes the logs of whole runs, those least recently written first."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A log event of a task, made readable: one line, and a traceback as Python prints it.
+"""Rendering of a task's log event as text: one line, and a traceback as Python prints it.
 
 The child's events carry frames without source lines; they are read from the files here. Frames of Airflow's own
 runner are left out: everybody's traceback has them, nobody's mistake is in them.

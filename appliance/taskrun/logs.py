@@ -1,4 +1,4 @@
-"""The log of a try: JSON lines in the data folder, in Airflow's layout and vocabulary, and echoed to the terminal.
+"""Log of a try: JSON lines in Airflow's layout and vocabulary, echoed to the terminal.
 
 Everything is masked before it is kept or shown. A log that cannot be written never fails a try.
 For reading: ``log_file`` and ``run_folder`` say where, ``render`` makes a line readable.

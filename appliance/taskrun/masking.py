@@ -1,4 +1,4 @@
-"""Hiding secrets in whatever a try makes visible, by Airflow's own ``SecretsMasker``.
+"""Masking of secrets in everything that a try makes visible, by Airflow's own ``SecretsMasker``.
 
 Masking is the supervisor's work: a child sends its logs unmasked. One masker a try; a shared one
 would hide the secrets of one task in the logs of another. The class is loaded from its file, so that

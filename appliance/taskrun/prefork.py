@@ -1,4 +1,4 @@
-"""Children that wait for a try, forked while nothing else was to do.
+"""Children forked ahead of need, which wait for a try to run.
 
 A fork of a large process and the set-up after it take longer than an empty task. Spares belong to
 the zygote they came from and end with it; only the zygotes used last keep any, and nobody does when no try

@@ -1,4 +1,4 @@
-"""What a try may ask while it runs: about its own DAG run, and about others.
+"""Protocols for what a task may ask of its own DAG run and of other runs.
 
 Everything else a try needs was sent along with it; this is for what it could not know beforehand.
 """

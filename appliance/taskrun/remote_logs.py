@@ -1,4 +1,4 @@
-"""Logs of tries kept elsewhere, too: by Airflow's own remote logging, at the end of each process of a try.
+"""Upload of task logs by Airflow's remote logging, at the end of each process of a try.
 
 What uploads is the user's choice of class (``AIRFLOW__LOGGING__REMOTE_*``, ``logging_config_class``), so it runs in
 a child like everything else of theirs. It may ask for the connection it needs. What it says

@@ -1,4 +1,4 @@
-"""What a try asks its supervisor, and what it is answered: every message of the Task SDK, in one table.
+"""Table of all Task SDK messages that a task may send its supervisor, and their replies.
 
 While it runs, the child asks over its request socket and blocks until it is answered; the one thing it is told
 unasked is what to do (``StartupDetails``). Its logs come over another socket. Each family of messages

@@ -1,4 +1,4 @@
-"""The shapes of answers on the Task SDK wire.
+"""Constructors for replies on the Task SDK wire: results, errors, refusals.
 
 Airflow has two ways to say no, and they are not interchangeable. "There is no such thing" is an
 ``ErrorResponse`` in the *body*: the SDK looks at it and goes on. Whatever the server could not do is an

@@ -1,4 +1,4 @@
-"""What runs leave in the data folder: a folder of logs and a folder of XComs a run."""
+"""Files of a run in the data folder: one folder of logs and one of XComs per run."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What a try may learn about DAG runs and task instances: its own run's, and those of any other run of any DAG.
+"""Answers to a task's requests about DAG runs and task instances, of its own run and of others.
 
 Of a run that goes on it is told how it stands now; of one that has ended, what is remembered of it. A run nobody
 remembers is no run, as in Airflow after ``airflow db clean``.

@@ -1,4 +1,4 @@
-"""Connections and Variables: those of the submission win over those tasks have written, these over the configuration's.
+"""Connections and Variables of a try: first of the submission, then written by tasks, then configured.
 
 The child asks Airflow's secrets backends and its environment by itself; what arrives here is the rest,
 and, for a run with its own, everything it was told to ask us first.

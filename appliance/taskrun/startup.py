@@ -1,4 +1,4 @@
-"""What the task runner is told first: Airflow's ``StartupDetails``, made from what crossed the wire.
+"""First message to the task runner: Airflow's ``StartupDetails``, built from ``ActivityTaskInput``.
 
 What Airflow's server computes there is computed here.
 

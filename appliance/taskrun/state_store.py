@@ -1,4 +1,4 @@
-"""Airflow's task and asset state stores: values a task keeps for its next tries, or that anybody keeps about an asset.
+"""Answers to requests of Airflow's task and asset state stores.
 
 The state of a task belongs to its instance in the run and survives retries; that of an asset belongs to all runs. An asset is
 known when the DAG's own file declares it.

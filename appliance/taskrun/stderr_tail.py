@@ -1,4 +1,4 @@
-"""What a process that died wrote to stderr last: often the only one who says why.
+"""The last lines that a process wrote to stderr before it died.
 
 A crash in native code leaves the dump of Python's ``faulthandler``: "Fatal Python error: ..." and
 where each thread was, innermost frame first.

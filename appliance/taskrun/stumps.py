@@ -1,4 +1,4 @@
-"""A log event whose end was cut off because it was too long: what can still be read of it.
+"""Reader for log events whose end was cut off because they were too long.
 
 Of such an event nearly all is one text, a message or a printed value, and the cut goes through that.
 """

@@ -1,4 +1,4 @@
-"""A try starts a run of another DAG, or of its own: ``TriggerDagRunOperator``.
+"""Answers to ``TriggerDagRunOperator``: starts a run of another DAG, or of the same one.
 
 Source: Airflow 3.3: ``api_fastapi/execution_api/routes/dag_runs.py`` (``trigger_dag_run``, ``clear_dag_run``).
 """

@@ -1,4 +1,4 @@
-"""XCom values outside the run's history: put there, and followed back, by Airflow's own backend.
+"""XCom values kept outside the run's history by Airflow's own backend: store, resolve, purge.
 
 The backend is user-configurable code, so it runs in a child like everything else of a DAG.
 """

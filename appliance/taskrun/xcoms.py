@@ -1,4 +1,4 @@
-"""XComs as one try sees them: what it was sent, what the run knows, and over both its own changes.
+"""Answers to a task's XCom requests: its input, what its run holds, and its own changes over both.
 
 A value is JSON that Airflow's XCom backend made; it is never looked into here. Sequences are in
 ``map_index`` order, and only the XComs that exist count, as in Airflow.

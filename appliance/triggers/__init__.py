@@ -1,1 +1,1 @@
-"""Deferred waits: Airflow's own TriggerRunner, thousands of triggers in one process that holds no slot for tries."""
+"""Deferred waits: Airflow's own TriggerRunner in one process per worker, which holds no task slot."""

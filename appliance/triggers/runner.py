@@ -1,4 +1,4 @@
-"""What runs in children for the sake of triggers. Imports Airflow.
+"""Entry points of the triggerer's process, and of the lookup of a task's start trigger. Imports Airflow.
 
 ``run`` is the process all triggers of a worker run in; ``start`` looks up, in a child of the DAG's own zygote, what a
 task starts from that is never run before its trigger has fired.

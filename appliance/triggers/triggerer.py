@@ -1,4 +1,4 @@
-"""All deferred waits of a worker, in one process with Airflow's TriggerRunner. Imports no Airflow.
+"""Supervision of the triggerer's process, which holds all deferred waits of a worker. Imports no Airflow.
 
 The process is forked when there is something to wait for and ends when there has been nothing for a while, so that it
 costs nothing where nobody defers. It may die at any time: what it had in hand is given to the next one, as Airflow

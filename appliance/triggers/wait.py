@@ -1,4 +1,4 @@
-"""One deferred wait: what the runner is told of it, what its trigger may ask, and how it ends."""
+"""One deferred wait: its trigger, the requests that the trigger may make, and how it ends."""
 
 import asyncio
 import json

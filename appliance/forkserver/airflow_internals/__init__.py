@@ -1,4 +1,4 @@
-"""The one place that touches what Airflow does not promise to keep; child side only.
+"""All uses of what Airflow does not promise to keep; only in zygotes and their children.
 
 Pinned to apache-airflow 3.3.2 and apache-airflow-task-sdk 1.3.2, checked on import. On an
 upgrade read this list against the new source:

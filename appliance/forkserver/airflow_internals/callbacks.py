@@ -1,4 +1,4 @@
-"""Calls the callbacks of a DAG or a task, as Airflow's DAG processor does."""
+"""Callbacks of a DAG or a task, called as Airflow's DAG processor does."""
 
 from typing import Any
 

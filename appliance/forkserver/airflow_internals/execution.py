@@ -1,4 +1,4 @@
-"""What is put right in the way Airflow 3.3.2 executes a task; child side only.
+"""Corrections to the way in which Airflow 3.3.2 executes a task.
 
 * ``execution_timeout`` is the limit of a whole try, as its documentation says, and goes on while the try is deferred;
   Airflow's begins anew whenever the try goes on (apache/airflow#73475).

@@ -1,4 +1,4 @@
-"""Calls the listeners that plugins have for DAG runs, as Airflow's scheduler does.
+"""Plugins' listeners for DAG runs, called as Airflow's scheduler does.
 
 Source: Airflow 3.3: ``DagRun.notify_dagrun_state_changed``, ``airflow/listeners/listener.py``.
 """

@@ -1,4 +1,4 @@
-"""Airflow's list of DAG files over folders of our own finding; child side only.
+"""Airflow's own list of DAG files, over folders that the appliance has found.
 
 * ``dag_processing.importers.base`` and ``python_importer`` have ``find_path_from_directory`` and ``might_contain_dag`` in
   their own modules. The first gives up on all files for one folder it cannot take, the second's errors are only logged.

@@ -1,4 +1,4 @@
-"""What is imported, computed and cached before any fork, so that no child has to."""
+"""Imports, computations and caches that are made before any fork, so that no child repeats them."""
 
 import importlib
 import os

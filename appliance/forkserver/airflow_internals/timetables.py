@@ -1,4 +1,4 @@
-"""The corners of Airflow's timetables that are touched; child side only.
+"""Private parts of Airflow's timetables that the appliance uses.
 
 * ``timetables.trigger`` and ``timetables.interval`` have ``utcnow`` in their own module, ``simple`` and ``events`` ask
   ``_shared.timezones.timezone.utcnow``, ``trigger.MultipleCronTriggerTimetable`` asks ``time.time``.

@@ -1,4 +1,4 @@
-"""What of Airflow's triggerer is touched that it does not promise to keep; only in a triggerer's process.
+"""Private parts of Airflow's triggerer that the appliance uses, only in the triggerer's process.
 
 On an upgrade read this list against the new source:
 

@@ -1,4 +1,4 @@
-"""Virtual environments of tasks (``@task.virtualenv``): made from this interpreter, whose packages are their system's.
+"""Virtual environments of ``@task.virtualenv``, made from this interpreter with its packages as system's.
 
 Airflow runs ``python -m venv``, or uv if there is one, with the ``python`` of PATH. An environment made from one of a
 virtual environment, as ours is, has the packages of the interpreter below that as its system's: not Airflow.

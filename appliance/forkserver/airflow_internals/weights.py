@@ -1,4 +1,4 @@
-"""What the user's own priority weight strategies weigh the tasks of a DAG.
+"""Weights that the user's own priority weight strategies give the tasks of a DAG.
 
 On an upgrade read this list against the new source:
 

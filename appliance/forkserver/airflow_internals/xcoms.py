@@ -1,4 +1,4 @@
-"""XComs in an object store, where Airflow's own backend puts them.
+"""XComs in the object store, where Airflow's own backend puts them.
 
 Besides what the package lists:
 
