@@ -1,6 +1,6 @@
 """Call of one function in a child of a zygote, with argument and result as JSON in a memfd.
 
-What is called may be a user's code, which hangs: every errand has a time limit, and is killed with whatever it has
+What is called may be a user's code, which hangs: every call has a time limit, and is killed with whatever it has
 started when that is over, or when nobody waits for it any more.
 """
 

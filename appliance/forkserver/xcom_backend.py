@@ -4,7 +4,7 @@ Airflow's own ``XComObjectStorageBackend`` has other values: it refuses keys tha
 what is nested in a large one. Here a value is the same on either side of the threshold. An object may also be one that
 that backend has written.
 
-It is no part of ``seams``: Airflow imports it while it is itself half imported. Its seams are these:
+It is no part of ``airflow_internals``: Airflow imports it while it is itself half imported. It relies on:
 
 * ``providers.common.io.xcom.backend``: ``_get_threshold`` is the configured one, ``_get_full_path`` knows a reference
   and is replaced, for Airflow's own backend too, by one that follows none out of the store;
@@ -25,7 +25,7 @@ AIRFLOWS = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
 """Airflow's own one, which reads what this one writes."""
 
 _LOCAL = ("", "file", "local")
-_any_path = object_store.XComObjectStorageBackend._get_full_path  # noqa: SLF001 - a seam, see above
+_any_path = object_store.XComObjectStorageBackend._get_full_path  # noqa: SLF001 - pinned, see above
 
 
 def _path_in_the_store(data: Any) -> Any:
@@ -36,7 +36,7 @@ def _path_in_the_store(data: Any) -> Any:
         ValueError: it is none to an object of the store.
     """
     path = _any_path(data)
-    base = object_store._get_base_path()  # noqa: SLF001 - a seam, see above
+    base = object_store._get_base_path()  # noqa: SLF001 - pinned, see above
     inner, outer = posixpath.normpath(path.path), posixpath.normpath(base.path)
     if base.protocol in _LOCAL:
         inner, outer = os.path.realpath(inner), os.path.realpath(outer)
@@ -45,7 +45,7 @@ def _path_in_the_store(data: Any) -> Any:
     return path
 
 
-object_store.XComObjectStorageBackend._get_full_path = staticmethod(  # noqa: SLF001 - a seam, see above
+object_store.XComObjectStorageBackend._get_full_path = staticmethod(  # noqa: SLF001 - pinned, see above
     _path_in_the_store
 )
 
@@ -64,7 +64,7 @@ class XComBackend(object_store.XComObjectStorageBackend):  # type: ignore[misc] 
         """
         plain: Any = BaseXCom.serialize_value(value)
         size_bytes = len(json.dumps(plain, allow_nan=False))
-        threshold = object_store._get_threshold()  # noqa: SLF001 - a seam, see above
+        threshold = object_store._get_threshold()  # noqa: SLF001 - pinned, see above
         if threshold < 0 or size_bytes < threshold:
             return plain
         return XComBackend.put(plain, **where)

@@ -64,8 +64,8 @@ class TryHost:
     airflow_env: Mapping[str, str]
     grace_s: float
     """Seconds a cancelled try gets to end after SIGTERM before it is killed."""
-    spares: PreforkedChildren
-    vaults: KvStoresProtocol
+    preforked: PreforkedChildren
+    kv_stores: KvStoresProtocol
     """Where tries keep what others may read."""
     echo: Callable[[str], None] = echo_to_stdout
     overtime_s: float = OVERTIME_S
@@ -92,7 +92,7 @@ class TryHost:
             ZygoteLostError: The zygote died; the try has not begun.
         """
         orders = await _orders(task, run)
-        prepared = await self.spares.take(zygote)
+        prepared = await self.preforked.take(zygote)
         attempt = _Attempt(
             self, task, prepared=prepared, zygote=zygote, run=run, assets=assets
         )
@@ -102,8 +102,8 @@ class TryHost:
             return await attempt.run(orders)
         finally:
             end = attempt.clear_away()
-            self.spares.keep(end if upload is None else upload.after(end))
-            self.spares.refill(zygote)
+            self.preforked.keep(end if upload is None else upload.after(end))
+            self.preforked.refill(zygote)
 
 
 async def _orders(task: ActivityTaskInput, run: RunView) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class _Attempt:
             masker=masker,
             store=partial(xcom_objects.store, zygote, task.run),
             log_fd=self._another_log,
-            vaults=host.vaults,
+            kv_stores=host.kv_stores,
             assets=assets,
             airflow_env=host.airflow_env,
             max_map_length=host.max_map_length,
@@ -163,7 +163,7 @@ class _Attempt:
             Lines(self._channels.stderr, self._log.stderr),
         ]
         self._more_logs: list[socket.socket] = []
-        self._last_word: asyncio.Future[Exit] = self._loop.create_future()
+        self._last_message: asyncio.Future[Exit] = self._loop.create_future()
         self._is_signalled = False
         """Whether somebody else has sent it SIGTERM."""
         self._deadlines = Deadlines(
@@ -230,13 +230,17 @@ class _Attempt:
         exited = asyncio.ensure_future(self._child.exited())
         try:
             await asyncio.wait(
-                (self._last_word, exited), return_when=asyncio.FIRST_COMPLETED
+                (self._last_message, exited), return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             exited.cancel()
         while self._hear():  # Both may have come in one go.
             pass
-        return self._last_word.result() if self._last_word.done() else exited.result()
+        return (
+            self._last_message.result()
+            if self._last_message.done()
+            else exited.result()
+        )
 
     async def _stop(self, *, is_lost: bool) -> None:
         """End the child, whatever it is doing."""
@@ -269,7 +273,7 @@ class _Attempt:
 
     def _hear(self) -> bool:
         """Take what the child says over control; False when there is no more."""
-        if self._last_word.done():
+        if self._last_message.done():
             return False
         try:
             heard = datagrams.receive(self._channels.control)
@@ -281,7 +285,7 @@ class _Attempt:
         message, _ = heard
         if "code" in message:
             self._loop.remove_reader(self._channels.control.fileno())
-            self._last_word.set_result(Exit(message["code"]))
+            self._last_message.set_result(Exit(message["code"]))
         elif "signalled" in message:
             self._is_signalled = True
         else:
@@ -331,7 +335,7 @@ class _Attempt:
         """
         failure = self._log.failure()
         if failure is None or (death is not None and ended.code < 0):
-            parts = [death, self._log.last_words() if death else None]
+            parts = [death, self._log.stderr_tail() if death else None]
         else:
             told = (
                 f"{failure.error} ({failure.hint})" if failure.hint else failure.error

@@ -4,10 +4,11 @@ Source: Airflow 3.3: ``sdk/execution_time/task_runner.py`` (the events "Task fai
 """
 
 import re
+from collections import deque
 from dataclasses import dataclass
 
 from appliance.forkserver import airflow2_names
-from appliance.taskrun.log_text import Event, headline, traceback_lines
+from appliance.taskrun.log_text import RUNNER, Event, headline, traceback_lines
 
 ERROR_CHARS = 500
 TRACEBACK_CHARS = 32768
@@ -18,6 +19,12 @@ _SOURCE_LINES = 2
 """The end of a traceback: the line it was raised in, and the error."""
 _GRAVE = frozenset(("error", "critical", "exception"))
 _REFUSED = re.compile(r"GENERIC_ERROR: \{'message': '(?P<text>[^']*)'\}")
+_MOST_LINES = 200
+_MOST_CHARS = 300
+_SHOWN_LINES = 5
+_DUMP = "Fatal Python error: "
+_FRAME = re.compile(r'  File "(?P<path>[^"]+)", line \d+ in ')
+_SHOWN_FRAMES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +106,40 @@ def shortened(text: str) -> str:
     tail = text[-(TRACEBACK_CHARS - _HEAD_CHARS - 100) // scale :]
     cut = len(text) - len(head) - len(tail)
     return f"{head}\n... {cut} characters left out, see the log ...\n{tail}"
+
+
+class StderrTail:
+    """Keeps the end of what one try writes to stderr: often all that says why its process died.
+
+    A crash in native code leaves the dump of Python's ``faulthandler``: "Fatal Python error: ..." and
+    where each thread was, innermost frame first.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=_MOST_LINES)
+
+    def hear(self, line: str) -> None:
+        """Take a line, masked already."""
+        if line.startswith(_DUMP):
+            self._lines.clear()
+        self._lines.append(line[:_MOST_CHARS])
+
+    def text(self) -> str:
+        """Return it in a few lines; "" when there is nothing."""
+        lines = list(self._lines)
+        if lines and lines[0].startswith(_DUMP):
+            return "\n".join([lines[0].strip(), *_frames(lines)])
+        return "\n".join(lines[-_SHOWN_LINES:]).strip()
+
+
+def _frames(dump: list[str]) -> list[str]:
+    """Return the user's frames of the thread that crashed."""
+    start = next((n for n, line in enumerate(dump) if line.startswith("Current ")), 0)
+    frames = []
+    for line in dump[start + 1 :]:
+        frame = _FRAME.match(line)
+        if frame is None:
+            break
+        if RUNNER not in frame["path"]:
+            frames.append(line)
+    return frames[:_SHOWN_FRAMES]

@@ -49,7 +49,7 @@ class KvStoreProtocol(Protocol):
 
 
 class KvStoresProtocol(Protocol):
-    """The vaults of one appliance."""
+    """The key-value stores of one appliance."""
 
     @property
     def variables(self) -> KvStoreProtocol:

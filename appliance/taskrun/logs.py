@@ -9,6 +9,7 @@ Source: Airflow 3.3: ``logging.log_filename_template``; ``sdk/execution_time/sup
 import asyncio
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,13 +17,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from appliance.dagrun.attempt import ActivityTaskInput
-from appliance.taskrun.failure_reason import Failure, FailureReasons, is_end
+from appliance.taskrun.failure_reason import Failure, FailureReasons, StderrTail, is_end
 from appliance.taskrun.log_text import render
 from appliance.taskrun.masking import Masker
-from appliance.taskrun.stderr_tail import StderrTail
-from appliance.taskrun.stumps import read_stump
 
-__all__ = ["FOLDER", "TryLog", "echo_to_stdout", "log_file", "render", "run_folder"]
+__all__ = [
+    "FOLDER",
+    "TryLog",
+    "echo_to_stdout",
+    "log_file",
+    "read_cut_event",
+    "render",
+    "run_folder",
+]
 
 FOLDER = "logs"
 """Below the data folder."""
@@ -33,6 +40,11 @@ _EVENT_CHARS = (1 << 20) + 1024
 _ECHO_CHARS = 4096
 _NAME_BYTES = 240
 _KEPT_CHARS = 48
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)
+_NOTE = re.compile(rb" \.\.\. \[(?P<cut>\d+) bytes cut\]$")
+_CLOSING = {"{": "}", "[": "]"}
+_ESCAPE_CHARS = 6
+"""Length of the longest escape, which the cut may go through."""
 
 
 def run_folder(dag_id: str, run_id: str) -> PurePosixPath:
@@ -97,7 +109,7 @@ class TryLog:
         self._echo = echo
         self._mark = f"{task.run.dag_id}.{_name_of(task)} | "
         self._failures = FailureReasons()
-        self._last_words = StderrTail()
+        self._stderr_tail = StderrTail()
         self._lines = bytearray()
         self._echoed: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -109,7 +121,7 @@ class TryLog:
         try:
             event = json.loads(line)
         except ValueError:
-            event = read_stump(line)
+            event = read_cut_event(line)
         if not isinstance(event, dict):
             self._output("error", "task.malformed", line)
             return
@@ -127,7 +139,7 @@ class TryLog:
     def stderr(self, line: bytes) -> None:
         """Keep what the child wrote to stderr."""
         shown = self._output("error", "task.stderr", line)
-        self._last_words.hear(str(shown["event"]))
+        self._stderr_tail.hear(str(shown["event"]))
 
     def say(self, level: str, text: str) -> None:
         """Add what the appliance itself has to say about the try; ``level`` in lower case."""
@@ -137,9 +149,9 @@ class TryLog:
         """Return why the try failed, as far as its log tells."""
         return self._failures.text()
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         """Return the end of what the try wrote to stderr, in a few lines."""
-        return self._last_words.text()
+        return self._stderr_tail.text()
 
     def flush(self) -> None:
         """Write what is waiting."""
@@ -221,3 +233,36 @@ def _part(name: str, value: str) -> str:
         return part
     digest = hashlib.sha256(value.encode(errors="replace")).hexdigest()[:16]
     return f"{name}={text[:_KEPT_CHARS]}~{digest}"
+
+
+def read_cut_event(line: bytes) -> dict[str, Any] | None:
+    """Return a log event whose end was cut off, with what is left of it and ``bytes_cut``.
+
+    Of such an event nearly all is one text, a message or a printed value, and the cut goes through that.
+    None when the line is no such event.
+    """
+    note = _NOTE.search(line)
+    if note is None:
+        return None
+    text = line[: note.start()].decode(errors="ignore")
+    closing = "".join(_open_brackets(text))
+    for length in range(len(text), len(text) - _ESCAPE_CHARS, -1):
+        try:
+            event = json.loads(f'{text[:length]}"{closing}')
+        except ValueError:
+            continue
+        if not isinstance(event, dict):
+            return None
+        return {**event, "bytes_cut": int(note["cut"])}
+    return None
+
+
+def _open_brackets(text: str) -> list[str]:
+    """Return what closes the brackets that are open at the end, innermost first."""
+    open_ones: list[str] = []
+    for token in _TOKEN.finditer(text):
+        if (mark := token[0]) in _CLOSING:
+            open_ones.append(_CLOSING[mark])
+        elif mark in ("}", "]") and open_ones:
+            open_ones.pop()
+    return open_ones[::-1]

@@ -1,7 +1,7 @@
 """Children forked ahead of need, which wait for a try to run.
 
-A fork of a large process and the set-up after it take longer than an empty task. Spares belong to
-the zygote they came from and end with it; only the zygotes used last keep any, and nobody does when no try
+A fork of a large process and the set-up after it take longer than an empty task. Such children belong to
+the zygote they came from and end with it; only the zygotes used last keep any, and none does when no try
 has come for a while: each takes some 10 MB.
 """
 
@@ -43,7 +43,7 @@ class PreforkedChildren:
         self._rest: asyncio.TimerHandle | None = None
         self._waiting: OrderedDict[Zygote, deque[PreforkedChild]] = OrderedDict()
         self._followed: WeakSet[Zygote] = WeakSet()
-        """Those whose spares are dropped when they retire."""
+        """Those whose children are dropped when they retire."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refilling: set[Zygote] = set()
 
@@ -80,7 +80,7 @@ class PreforkedChildren:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Let all spares go and wait for what is left to do for tries that have ended."""
+        """Let all waiting children go and wait for what is left to do for tries that have ended."""
         self._each = 0
         if self._rest is not None:
             self._rest.cancel()

@@ -55,7 +55,7 @@ class Replies:
         masker: Masker,
         store: Store,
         log_fd: Callable[[], int],
-        vaults: KvStoresProtocol,
+        kv_stores: KvStoresProtocol,
         assets: Sequence[Asset] = (),
         airflow_env: Mapping[str, str] | None = None,
         max_map_length: int = MAX_MAP_LENGTH,
@@ -70,7 +70,7 @@ class Replies:
             masker: Told every secret that is handed out.
             store: Puts an XCom the run has no room for elsewhere, returns the reference.
             log_fd: Opens another log channel and returns the child's end, which is closed after sending.
-            vaults: Where it keeps what others may read.
+            kv_stores: Where it keeps what others may read.
             assets: What its DAG file declares.
             airflow_env: Airflow's settings.
             max_map_length: Airflow's ``core.max_map_length``.
@@ -84,10 +84,10 @@ class Replies:
         self._endings = FinalStateReplies()
         own = run.secrets if task.run.is_sealed else _nothing
         answers = SecretAnswers(
-            configured=secrets, own=own, written=vaults.variables, masker=masker
+            configured=secrets, own=own, written=kv_stores.variables, masker=masker
         )
         known = Assets(assets)
-        self._stores = StateStores(task, vaults, known, airflow_env or {})
+        self._stores = StateStores(task, kv_stores, known, airflow_env or {})
         self._handlers: dict[str, Handler] = {
             **self._xcoms.handlers(),
             **self._endings.handlers(),

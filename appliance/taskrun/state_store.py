@@ -26,13 +26,13 @@ class StateStores:
     def __init__(
         self,
         task: ActivityTaskInput,
-        vaults: KvStoresProtocol,
+        kv_stores: KvStoresProtocol,
         assets: Assets,
         airflow_env: Mapping[str, str],
     ) -> None:
         """Answer for the try ``task``; ``airflow_env`` may say that state goes with success."""
         self._task = task
-        self._vaults = vaults
+        self._kv_stores = kv_stores
         self._assets = assets
         self._clears = airflow_env.get(CLEAR_ON_SUCCESS, "").lower() in ("true", "1")
         self._scope = f"{task.task_id}:{task.map_index}"
@@ -83,13 +83,13 @@ class StateStores:
 
     @property
     def _vault(self) -> KvStoreProtocol:
-        return self._vaults.of_run(self._task.run.workflow_id)
+        return self._kv_stores.of_run(self._task.run.workflow_id)
 
     def _of_asset(self, field: str, act: _AssetHandler) -> Handler:
         async def answer(body: Body) -> Reply:
             asset = self._assets.find(field, body[field])
             if asset is not None:
-                return await act(self._vaults.of_asset(asset["name"]), body)
+                return await act(self._kv_stores.of_asset(asset["name"]), body)
             if act is _get_of_asset:
                 return not_found("ASSET_STORE_NOT_FOUND", key=body["key"])
             text = f"Asset with {field}={body[field]!r} not found"

@@ -56,7 +56,7 @@ class Triggerer:
         data: Path,
         secrets: Callable[[], Secrets],
         airflow_env: Mapping[str, str],
-        vaults: KvStoresProtocol,
+        kv_stores: KvStoresProtocol,
         run_of: Callable[[RunFacts], RunView],
         remote_logs: RemoteLogs | None = None,
         unclaimed_s: float = UNCLAIMED_S,
@@ -69,7 +69,7 @@ class Triggerer:
             data: The data folder.
             secrets: Gives the connections and Variables of the configuration in force.
             airflow_env: Airflow's settings.
-            vaults: Where what triggers write is kept.
+            kv_stores: Where what triggers write is kept.
             run_of: Gives the run a wait is told of.
             remote_logs: Uploads what triggers write, if that is to be.
             unclaimed_s: How long a wait goes on that nobody claims.
@@ -79,7 +79,7 @@ class Triggerer:
         self._data = data
         self._secrets = secrets
         self._airflow_env = airflow_env
-        self._vaults = vaults
+        self._kv_stores = kv_stores
         self._masker = Masker(airflow_env)
         self._run_of = run_of
         self._remote_logs = remote_logs
@@ -344,7 +344,7 @@ class Triggerer:
             masker=masker,
             store=store,
             log_fd=partial(_no_log, task.task_id),
-            vaults=self._vaults,
+            kv_stores=self._kv_stores,
             airflow_env=self._airflow_env,
         )
 

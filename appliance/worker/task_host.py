@@ -61,11 +61,11 @@ _LAST_WORDS_S = 1.5
 class TaskHost:
     """Use as an async context manager: the zygote starts on entering and ends with it."""
 
-    def __init__(self, config: Config, vaults: KvStoresProtocol) -> None:
-        """Nothing is started yet; ``vaults`` has what tasks keep for others."""
+    def __init__(self, config: Config, kv_stores: KvStoresProtocol) -> None:
+        """Nothing is started yet; ``kv_stores`` has what tasks keep for others."""
         self._config = config
-        self._vaults = vaults
-        self._spares = PreforkedChildren()
+        self._kv_stores = kv_stores
+        self._preforked = PreforkedChildren()
         self._remote_logs: RemoteLogs | None = None
         self._zygote: Zygote | None = None
         self._folder: DagFolder | None = None
@@ -94,7 +94,7 @@ class TaskHost:
         """End every child, then the zygote."""
         if self._keeper is not None:
             self._keeper.cancel()
-        await self._spares.close()
+        await self._preforked.close()
         if self._folder is not None:
             self._folder.close()
         if self._zygote is not None:
@@ -123,7 +123,7 @@ class TaskHost:
             found = await folder.check(**question)
             with suppress(DagError):
                 opened = await folder.open(found.file)
-                self._spares.refill(opened.zygote)
+                self._preforked.refill(opened.zygote)
             return found
 
         return await self._steadily(check)
@@ -194,8 +194,8 @@ class TaskHost:
             secrets=config.secrets,
             airflow_env=airflow_environment(config),
             grace_s=config.worker.grace_s,
-            spares=self._spares,
-            vaults=self._vaults,
+            preforked=self._preforked,
+            kv_stores=self._kv_stores,
             overtime_s=airflow_number(
                 config, "CORE__TASK_SUCCESS_OVERTIME", OVERTIME_S
             ),
@@ -241,7 +241,9 @@ class TaskHost:
     def _answers(self) -> ParseAnswers:
         """Answer something outside a try about connections and Variables as they are now."""
         airflow_env = airflow_environment(self._config)
-        return ParseAnswers(self._config.secrets, self._vaults.variables, airflow_env)
+        return ParseAnswers(
+            self._config.secrets, self._kv_stores.variables, airflow_env
+        )
 
     async def open_file(self, file: str) -> OpenFile:
         """Open a DAG file; as ``DagFolder.open``."""
@@ -259,7 +261,7 @@ class TaskHost:
             data=config.data,
             secrets=lambda: self._config.secrets,
             airflow_env=airflow_environment(config),
-            vaults=self._vaults,
+            kv_stores=self._kv_stores,
             run_of=runs.of,
             remote_logs=self._remote_logs,
         )
@@ -275,7 +277,7 @@ class TaskHost:
         log.say("error", why)
         log.close()
         if upload is not None:
-            self._spares.keep(upload.after(asyncio.sleep(0)))
+            self._preforked.keep(upload.after(asyncio.sleep(0)))
         failed = outcomes.failed(task, now.isoformat(), why)
         return replace(failed, log=str(log.file))
 
@@ -307,7 +309,7 @@ class TaskHost:
             self._ready.set()
             await asyncio.shield(zygote.closed)
             _LOG.error("the process tasks are forked from died; starting another")
-            self._spares.keep(end_strangers())
+            self._preforked.keep(end_strangers())
 
     async def _start(self) -> Zygote:
         airflow_env = airflow_environment(self._config)

@@ -64,8 +64,8 @@ class Project(Box):
             secrets=Secrets(self.connections, self.variables),
             airflow_env={},
             grace_s=1.0,
-            spares=PreforkedChildren(each=0),
-            vaults=FakeVaults(),
+            preforked=PreforkedChildren(each=0),
+            kv_stores=FakeVaults(),
             echo=lambda _text: None,
         )
         task = a_try(task_id="tell", run=replace(RUN, dag_id="one", file="one.py"))

@@ -59,12 +59,12 @@ def nest(args: dict[str, Any], fds: list[int]) -> NoReturn:
 
 
 def double(_args: dict[str, Any], fds: list[int]) -> None:
-    """Answer an errand with twice what was given."""
+    """Answer a call with twice what was given."""
     child_call.answer(fds[0], lambda given: 2 * given)
 
 
 def dawdle(_args: dict[str, Any], fds: list[int]) -> None:
-    """Never come back from an errand, whatever signal says so; write the pid to the file that was given."""
+    """Never come back from a call, whatever signal says so; write the pid to the file that was given."""
 
     def work(file: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -77,7 +77,7 @@ def dawdle(_args: dict[str, Any], fds: list[int]) -> None:
     child_call.answer(fds[0], work)
 
 
-def leave_errand(_args: dict[str, Any], _fds: list[int]) -> NoReturn:
+def exit_without_answer(_args: dict[str, Any], _fds: list[int]) -> NoReturn:
     """End without an answer."""
     sys.exit(3)
 

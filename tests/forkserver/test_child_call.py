@@ -17,15 +17,17 @@ pytestmark = [
 LONG_S = 50.0
 
 
-async def test_an_errand_brings_back_an_answer(base: Zygote) -> None:
+async def test_a_call_brings_back_an_answer(base: Zygote) -> None:
     answer = await child_call.send(base, f"{ENTRIES}:double", [1], limit_s=LONG_S)
 
     assert answer == [1, 1]
 
 
 async def test_one_that_fails_is_named(base: Zygote) -> None:
-    with pytest.raises(ChildProcessError, match="leave_errand ended with 3"):
-        await child_call.send(base, f"{ENTRIES}:leave_errand", None, limit_s=LONG_S)
+    with pytest.raises(ChildProcessError, match="exit_without_answer ended with 3"):
+        await child_call.send(
+            base, f"{ENTRIES}:exit_without_answer", None, limit_s=LONG_S
+        )
 
 
 async def test_one_that_takes_too_long_is_killed(base: Zygote, tmp_path: Path) -> None:
@@ -45,10 +47,10 @@ async def test_one_that_nobody_waits_for_any_more_is_killed(
 ) -> None:
     file = tmp_path / "pid"
     sent = child_call.send(base, f"{ENTRIES}:dawdle", str(file), limit_s=LONG_S)
-    errand = asyncio.create_task(sent)
+    call = asyncio.create_task(sent)
     await until(file.exists)
 
-    errand.cancel()
+    call.cancel()
 
     pid = int(file.read_text())
     await until(lambda: not is_running(pid))

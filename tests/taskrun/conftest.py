@@ -27,7 +27,7 @@ class Box:
     data: Path
     base: Zygote
     zygote: Zygote
-    spares: PreforkedChildren
+    preforked: PreforkedChildren
     secrets: Secrets = field(default_factory=Secrets)
     printed: list[str] = field(default_factory=list)
 
@@ -37,8 +37,8 @@ class Box:
             "secrets": self.secrets,
             "airflow_env": {},
             "grace_s": 1.0,
-            "spares": self.spares,
-            "vaults": FakeVaults(),
+            "preforked": self.preforked,
+            "kv_stores": FakeVaults(),
             "echo": self.printed.append,
         }
         return TryHost(**{**given, **changes})
@@ -126,8 +126,8 @@ def zygote_env(home: Path) -> dict[str, str]:
 async def box(tmp_path_factory: Any) -> AsyncIterator[Box]:
     data = tmp_path_factory.mktemp("data")
     base = await Zygote.start(env=zygote_env(data), preload=["appliance.taskrun.child"])
-    box = Box(data=data, base=base, zygote=base, spares=PreforkedChildren())
+    box = Box(data=data, base=base, zygote=base, preforked=PreforkedChildren())
     box.zygote = await box.read()
     yield box
-    await box.spares.close()
+    await box.preforked.close()
     base.close()

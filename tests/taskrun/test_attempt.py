@@ -304,13 +304,13 @@ async def test_airflows_own_object_storage_backend_can_be_chosen(
     backend = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
     env = {**zygote_env(tmp_path), "AIRFLOW__CORE__XCOM_BACKEND": backend}
     base = await Zygote.start(env=env, preload=["appliance.taskrun.child"])
-    box = Box(data=tmp_path, base=base, zygote=base, spares=PreforkedChildren())
+    box = Box(data=tmp_path, base=base, zygote=base, preforked=PreforkedChildren())
     try:
         box.zygote = await box.read()
         made = await box.run("points", xcom_budget_bytes=10)
         resolved = await xcom_objects.resolve(box.zygote, made.xcoms)
     finally:
-        await box.spares.close()
+        await box.preforked.close()
         base.close()
 
     assert made.xcoms[0].value.startswith("file://")

@@ -184,15 +184,15 @@ async def test_earlier_xcoms_of_the_try_are_deleted(asker: Asker) -> None:
 
 
 async def test_what_a_task_writes_is_kept(asker: Asker) -> None:
-    vaults = FakeVaults()
-    host = asker.box.host(vaults=vaults)
+    kv_stores = FakeVaults()
+    host = asker.box.host(kv_stores=kv_stores)
 
     for task_id in ("sets_variable", "keeps"):
         result = await asker.run(task_id, host=host)
         assert result.state == TaskState.SUCCESS, asker.box.log(result)
 
-    assert vaults.variables.kept == {"": {"a": StoredText("b")}}
-    (state,) = vaults.others.values()
+    assert kv_stores.variables.kept == {"": {"a": StoredText("b")}}
+    (state,) = kv_stores.others.values()
     assert state.kept == {"keeps:-1": {"k": StoredText("1")}}
     month_s = 30 * 86400
     assert state.expiries[0] == pytest.approx(time.time() + month_s, abs=3600)

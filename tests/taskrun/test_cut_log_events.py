@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from appliance.taskrun.stumps import read_stump
+from appliance.taskrun.logs import read_cut_event
 
 
 def cut(event: dict[str, Any], size_bytes: int) -> bytes:
@@ -29,7 +29,7 @@ def test_a_cut_text_is_read_as_far_as_it_goes(text: str) -> None:
     begin = 45
 
     for size_bytes in range(begin, whole - 20):
-        found = read_stump(cut(event, size_bytes))
+        found = read_cut_event(cut(event, size_bytes))
         assert found is not None
         assert found["level"] == "error"
         assert found["list"] == [{"a": 1}, 2]
@@ -40,7 +40,7 @@ def test_a_cut_text_is_read_as_far_as_it_goes(text: str) -> None:
 def test_a_cut_exception_keeps_its_type_and_the_begin_of_its_message() -> None:
     raised = [{"exc_type": "ValueError", "exc_value": "m" * 99, "frames": []}]
 
-    found = read_stump(cut({"event": "failed", "exception": raised}, 90))
+    found = read_cut_event(cut({"event": "failed", "exception": raised}, 90))
 
     assert found is not None
     assert found["exception"][0]["exc_type"] == "ValueError"
@@ -59,4 +59,4 @@ def test_a_cut_exception_keeps_its_type_and_the_begin_of_its_message() -> None:
     ],
 )
 def test_what_is_no_stump_is_not_taken_for_one(line: bytes) -> None:
-    assert read_stump(line) is None
+    assert read_cut_event(line) is None

@@ -25,73 +25,73 @@ async def until(fact: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def waiting(spares: PreforkedChildren, zygote: Zygote) -> list[int]:
-    return [prepared.child.pid for prepared in spares._waiting.get(zygote, ())]
+def waiting(preforked: PreforkedChildren, zygote: Zygote) -> list[int]:
+    return [prepared.child.pid for prepared in preforked._waiting.get(zygote, ())]
 
 
-async def filled(spares: PreforkedChildren, zygote: Zygote) -> list[int]:
-    spares.refill(zygote)
-    await until(lambda: len(waiting(spares, zygote)) == spares._each)
-    return waiting(spares, zygote)
+async def filled(preforked: PreforkedChildren, zygote: Zygote) -> list[int]:
+    preforked.refill(zygote)
+    await until(lambda: len(waiting(preforked, zygote)) == preforked._each)
+    return waiting(preforked, zygote)
 
 
 async def test_try_takes_the_child_that_waited_longest(box: Box) -> None:
-    spares = PreforkedChildren(each=2)
-    first, second = await filled(spares, box.zygote)
+    preforked = PreforkedChildren(each=2)
+    first, second = await filled(preforked, box.zygote)
 
-    result = await box.run("pid", host=box.host(spares=spares))
+    result = await box.run("pid", host=box.host(preforked=preforked))
 
     assert [row.value for row in result.xcoms] == [first]
-    await until(lambda: len(waiting(spares, box.zygote)) == 2)
-    assert waiting(spares, box.zygote)[0] == second
-    await spares.close()
+    await until(lambda: len(waiting(preforked, box.zygote)) == 2)
+    assert waiting(preforked, box.zygote)[0] == second
+    await preforked.close()
 
 
 async def test_dead_spare_is_not_given_out(box: Box) -> None:
-    spares = PreforkedChildren(each=1)
-    (pid,) = await filled(spares, box.zygote)
-    (prepared,) = spares._waiting[box.zygote]
+    preforked = PreforkedChildren(each=1)
+    (pid,) = await filled(preforked, box.zygote)
+    (prepared,) = preforked._waiting[box.zygote]
     os.kill(pid, signal.SIGKILL)
     await prepared.child.exited()
 
-    result = await box.run("pid", host=box.host(spares=spares))
+    result = await box.run("pid", host=box.host(preforked=preforked))
 
     assert result.state == TaskState.SUCCESS
     assert result.xcoms[0].value != pid
-    await spares.close()
+    await preforked.close()
 
 
-async def test_spares_do_not_keep_a_retired_zygote(box: Box) -> None:
-    spares = PreforkedChildren()
+async def test_preforked_children_do_not_keep_a_retired_zygote(box: Box) -> None:
+    preforked = PreforkedChildren()
     zygote = await box.read()
-    await filled(spares, zygote)
+    await filled(preforked, zygote)
 
     zygote.retire()
 
     await zygote.closed
-    assert waiting(spares, zygote) == []
-    spares.refill(zygote)
-    await spares.close()
+    assert waiting(preforked, zygote) == []
+    preforked.refill(zygote)
+    await preforked.close()
 
 
-async def test_only_the_zygotes_used_last_keep_spares(box: Box) -> None:
-    spares = PreforkedChildren(each=1, zygotes=1)
+async def test_only_the_zygotes_used_last_keep_preforked_children(box: Box) -> None:
+    preforked = PreforkedChildren(each=1, zygotes=1)
     other = await box.read()
-    await filled(spares, box.zygote)
+    await filled(preforked, box.zygote)
 
-    await filled(spares, other)
+    await filled(preforked, other)
 
-    assert waiting(spares, box.zygote) == []
-    await spares.close()
-    assert waiting(spares, other) == []
+    assert waiting(preforked, box.zygote) == []
+    await preforked.close()
+    assert waiting(preforked, other) == []
     other.close()
 
 
-async def test_spares_are_let_go_when_no_try_comes(box: Box) -> None:
-    spares = PreforkedChildren(each=1, idle_s=1.0)
-    (pid,) = await filled(spares, box.zygote)
+async def test_preforked_children_are_let_go_when_no_try_comes(box: Box) -> None:
+    preforked = PreforkedChildren(each=1, idle_s=1.0)
+    (pid,) = await filled(preforked, box.zygote)
 
-    await until(lambda: waiting(spares, box.zygote) == [])
+    await until(lambda: waiting(preforked, box.zygote) == [])
 
-    assert await filled(spares, box.zygote) != [pid]
-    await spares.close()
+    assert await filled(preforked, box.zygote) != [pid]
+    await preforked.close()

@@ -408,12 +408,12 @@ class Trial:
         self,
         view: FakeRun | None = None,
         *,
-        vaults: FakeVaults | None = None,
+        kv_stores: FakeVaults | None = None,
         airflow_env: dict[str, str] | None = None,
         **task: Any,
     ) -> None:
         self.run = view or FakeRun()
-        self.vaults = vaults or FakeVaults()
+        self.kv_stores = kv_stores or FakeVaults()
         self.masker = Masker()
         self.stored: list[XComRow] = []
         self.now_s = 0.0
@@ -421,7 +421,7 @@ class Trial:
             a_try(**task),
             assets=[ASSET, {**ASSET, "uri": "s3://again"}],
             run=self.run,
-            vaults=self.vaults,
+            kv_stores=self.kv_stores,
             airflow_env=airflow_env,
             secrets=Secrets(
                 connections={
@@ -715,12 +715,12 @@ def test_a_run_without_secrets_of_its_own_is_not_asked_for_them() -> None:
 
 
 def test_the_state_of_a_task_is_its_instances_own_and_survives_retries() -> None:
-    vaults = FakeVaults()
-    first = Trial(vaults=vaults, map_index=1)
+    kv_stores = FakeVaults()
+    first = Trial(kv_stores=kv_stores, map_index=1)
     first.ask("SetTaskStateStore", **TI, **STORE, expires_at=None)
 
-    retry = Trial(vaults=vaults, map_index=1, try_number=2, ti_id="another")
-    other = Trial(vaults=vaults, map_index=2)
+    retry = Trial(kv_stores=kv_stores, map_index=1, try_number=2, ti_id="another")
+    other = Trial(kv_stores=kv_stores, map_index=2)
 
     found = retry.ask("GetTaskStateStore", **TI, key="k").body
     missed = other.ask("GetTaskStateStore", **TI, key="k").body
@@ -742,10 +742,12 @@ def test_state_goes_with_success_only_if_airflow_is_told_so(setting: str) -> Non
 
 
 def test_an_asset_has_one_state_by_whichever_name() -> None:
-    vaults = FakeVaults()
-    Trial(vaults=vaults).ask("SetAssetStateStoreByName", name="a", **STORE)
+    kv_stores = FakeVaults()
+    Trial(kv_stores=kv_stores).ask("SetAssetStateStoreByName", name="a", **STORE)
 
-    by_uri = Trial(vaults=vaults).ask("GetAssetStateStoreByUri", uri="s3://a", key="k")
+    by_uri = Trial(kv_stores=kv_stores).ask(
+        "GetAssetStateStoreByUri", uri="s3://a", key="k"
+    )
     unknown = Trial().ask("SetAssetStateStoreByName", name="x", **STORE)
 
     assert by_uri.body == {"type": "AssetStateStoreResult", "value": {"n": [1]}}

@@ -1,6 +1,6 @@
 """What is shown of the last a process wrote to stderr."""
 
-from appliance.taskrun.stderr_tail import StderrTail
+from appliance.taskrun.failure_reason import StderrTail
 
 DUMP = """Fatal Python error: Segmentation fault
 

@@ -31,7 +31,7 @@ async def waits(tmp_path: Path) -> AsyncIterator[Triggerer]:
         data=tmp_path,
         secrets=Secrets,
         airflow_env={},
-        vaults=FakeVaults(),
+        kv_stores=FakeVaults(),
         run_of=lambda _: FakeRun(),
         unclaimed_s=0.01,
     )

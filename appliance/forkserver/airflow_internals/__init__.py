@@ -143,7 +143,7 @@ def read_file(path: Path, root: Path) -> Any:
 def twins() -> Iterator[set[str]]:
     """Yield what becomes the ids of DAGs of which a file has more than one."""
     importer = python_importer.PythonDagImporter
-    process = importer._process_modules  # noqa: SLF001 - a seam, listed above
+    process = importer._process_modules  # noqa: SLF001 - pinned, listed above
     found: set[str] = set()
 
     def noted(self: Any, path: str, modules: list[ModuleType], *rest: Any) -> None:
@@ -153,11 +153,11 @@ def twins() -> Iterator[set[str]]:
         found.update(dag_id for dag_id, n in Counter(dags.values()).items() if n > 1)
         process(self, path, modules, *rest)
 
-    importer._process_modules = noted  # noqa: SLF001 - a seam, listed above
+    importer._process_modules = noted  # noqa: SLF001 - pinned, listed above
     try:
         yield found
     finally:
-        importer._process_modules = process  # noqa: SLF001 - a seam, listed above
+        importer._process_modules = process  # noqa: SLF001 - pinned, listed above
 
 
 def empty_bag(path: Path, root: Path) -> Any:
@@ -259,7 +259,7 @@ def core_timetable(dag: Any) -> Any:
 def declared_assets(serialized: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the assets a serialized DAG names, as a task is answered that asks for them."""
     dag = LazyDeserializedDAG(data=serialized)
-    found = collection._find_all_assets([dag])  # noqa: SLF001 - a seam, listed above
+    found = collection._find_all_assets([dag])  # noqa: SLF001 - pinned, listed above
     return [
         {"name": one.name, "uri": one.uri, "group": one.group, "extra": one.extra}
         for one in found
@@ -273,9 +273,9 @@ def take_channels(
     requests: socket.socket, stdout: socket.socket, stderr: socket.socket, logs_fd: int
 ) -> None:
     """Put the supervisor's sockets where the task runner and user code expect them."""
-    supervisor._reset_signals()  # noqa: SLF001 - a seam, listed above
+    supervisor._reset_signals()  # noqa: SLF001 - pinned, listed above
     redirect_logs(logs_fd)
-    supervisor._reopen_std_io_handles(requests, stdout, stderr)  # noqa: SLF001 - a seam, listed above
+    supervisor._reopen_std_io_handles(requests, stdout, stderr)  # noqa: SLF001 - pinned, listed above
     # What kills an interpreter leaves a traceback in the log; a copy, as user code may close fd 2.
     faulthandler.enable(os.dup(stderr.fileno()))
 

@@ -94,9 +94,9 @@ class _Limits:
     def install(self) -> None:
         """Have Airflow's own limits end when that of the whole try does, and waits, too."""
         timeout.timeout = partial(_Told, self)
-        run, defer = task_runner._run_execute_callable, task_runner._defer_task  # noqa: SLF001 - a seam, listed above
-        task_runner._run_execute_callable = partial(self._run, run)  # noqa: SLF001 - a seam, listed above
-        task_runner._defer_task = partial(self._defer, defer)  # noqa: SLF001 - a seam, listed above
+        run, defer = task_runner._run_execute_callable, task_runner._defer_task  # noqa: SLF001 - pinned, listed above
+        task_runner._run_execute_callable = partial(self._run, run)  # noqa: SLF001 - pinned, listed above
+        task_runner._defer_task = partial(self._defer, defer)  # noqa: SLF001 - pinned, listed above
 
     def told(self, limit_s: float | None) -> None:
         """Tell the supervisor."""
@@ -166,11 +166,11 @@ class _Termination:
 
     def install(self) -> None:
         """Hear SIGTERM in Airflow's place from when it has set its handler, and have no end count as a good one."""
-        prepare, execute = task_runner._prepare, task_runner._execute_task  # noqa: SLF001 - a seam, listed above
-        task_runner._prepare = partial(self._prepare, prepare)  # noqa: SLF001 - a seam, listed above
-        task_runner._execute_task = partial(self._execute, execute)  # noqa: SLF001 - a seam, listed above
-        succeed = task_runner._handle_current_task_success  # noqa: SLF001 - a seam, listed above
-        task_runner._handle_current_task_success = partial(self._succeed, succeed)  # noqa: SLF001 - a seam, listed above
+        prepare, execute = task_runner._prepare, task_runner._execute_task  # noqa: SLF001 - pinned, listed above
+        task_runner._prepare = partial(self._prepare, prepare)  # noqa: SLF001 - pinned, listed above
+        task_runner._execute_task = partial(self._execute, execute)  # noqa: SLF001 - pinned, listed above
+        succeed = task_runner._handle_current_task_success  # noqa: SLF001 - pinned, listed above
+        task_runner._handle_current_task_success = partial(self._succeed, succeed)  # noqa: SLF001 - pinned, listed above
         task_runner.finalize = partial(self._finalize, task_runner.finalize)
 
     def _prepare(self, prepare: Any, ti: Any, log: Any, context: Any) -> Any:
@@ -211,7 +211,7 @@ class _Termination:
             self._supervisor.signalled()
         ti.task.on_kill()
         # Not in the middle of a question: whoever asks next would be given its answer.
-        is_asking = task_runner.SUPERVISOR_COMMS._thread_lock.locked()  # noqa: SLF001 - a seam, listed above
+        is_asking = task_runner.SUPERVISOR_COMMS._thread_lock.locked()  # noqa: SLF001 - pinned, listed above
         if self._stopped is None and self._is_executing and not is_asking:
             raise self._terminated()
 
@@ -221,7 +221,7 @@ def _check_existence() -> None:
     if (sensors := sys.modules.get(_SENSOR)) is None:
         return
     sensor = sensors.ExternalTaskSensor
-    poke, execute = sensor._poke_af3, sensor.execute  # noqa: SLF001 - a seam, listed above
+    poke, execute = sensor._poke_af3, sensor.execute  # noqa: SLF001 - pinned, listed above
 
     def poke_checked(self: Any, context: Any, dates: Any) -> Any:
         is_first = not (self._has_checked_existence or context["task_reschedule_count"])
@@ -234,7 +234,7 @@ def _check_existence() -> None:
             _find(self, sensors)
         return execute(self, context)
 
-    sensor._poke_af3 = poke_checked  # noqa: SLF001 - a seam, listed above
+    sensor._poke_af3 = poke_checked  # noqa: SLF001 - pinned, listed above
     sensor.execute = execute_checked
 
 

@@ -107,7 +107,7 @@ def is_ignored(path: str, among: Rules) -> bool:
 def _kind() -> Any:
     syntax = conf.get_mandatory_value("core", "DAG_IGNORE_FILE_SYNTAX", fallback="glob")
     if syntax == "regexp":
-        return file_discovery._RegexpIgnoreRule  # noqa: SLF001 - a seam, listed above
+        return file_discovery._RegexpIgnoreRule  # noqa: SLF001 - pinned, listed above
     if syntax in ("glob", ""):
-        return file_discovery._GlobIgnoreRule  # noqa: SLF001 - a seam, listed above
+        return file_discovery._GlobIgnoreRule  # noqa: SLF001 - pinned, listed above
     raise ValueError(f"Unsupported ignore_file_syntax: {syntax}")

@@ -44,7 +44,7 @@ def _deserialize_sdk_events(data: dict[str, Any]) -> Any:
 
 events.EventsTimetable.deserialize = staticmethod(_deserialize_sdk_events)
 
-_get_prev = _cron.CronMixin._get_prev  # noqa: SLF001 - a seam, listed above
+_get_prev = _cron.CronMixin._get_prev  # noqa: SLF001 - pinned, listed above
 
 
 def _get_earlier(schedule: Any, current: Any) -> Any:
@@ -52,14 +52,14 @@ def _get_earlier(schedule: Any, current: Any) -> Any:
     found = _get_prev(schedule, current)
     if found < current:
         return found
-    zone = schedule._timezone  # noqa: SLF001 - a seam, listed above
-    cron = _cron.croniter(schedule._expression, timezone.make_naive(current, zone))  # noqa: SLF001 - a seam, listed above
+    zone = schedule._timezone  # noqa: SLF001 - pinned, listed above
+    cron = _cron.croniter(schedule._expression, timezone.make_naive(current, zone))  # noqa: SLF001 - pinned, listed above
     while found >= current:
         found = timezone.make_aware(cron.get_prev(datetime), zone)
     return timezone.convert_to_utc(found)
 
 
-_cron.CronMixin._get_prev = _get_earlier  # noqa: SLF001 - a seam, listed above
+_cron.CronMixin._get_prev = _get_earlier  # noqa: SLF001 - pinned, listed above
 
 
 @contextmanager

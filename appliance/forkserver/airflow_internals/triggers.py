@@ -33,7 +33,7 @@ ASKED_BY = "trigger_id"
 
 def run_triggers() -> None:
     """Run triggers as told over fd 0 until SIGTERM."""
-    frame = comms._RequestFrame  # noqa: SLF001 - a seam, listed above
+    frame = comms._RequestFrame  # noqa: SLF001 - pinned, listed above
 
     def asked_by_trigger(**fields: Any) -> Any:
         """Tell who asks: triggers of many runs share the channel."""
@@ -41,7 +41,7 @@ def run_triggers() -> None:
         carrier = None if trigger_id is None else {ASKED_BY: str(trigger_id)}
         return frame(**fields, context_carrier=carrier)
 
-    triggerer_job_runner._RequestFrame = asked_by_trigger  # noqa: SLF001 - a seam, listed above
+    triggerer_job_runner._RequestFrame = asked_by_trigger  # noqa: SLF001 - pinned, listed above
     _Runner().run()
 
 
@@ -67,7 +67,7 @@ class _Runner(TriggerRunner):  # type: ignore[misc]
 
 def _written(payload: Any) -> Any:
     """Return a payload as serde writes it, after the way over Airflow's own wire, which makes lists of tuples."""
-    wire = comms._new_encoder().encode(payload)  # noqa: SLF001 - a seam, listed above
+    wire = comms._new_encoder().encode(payload)  # noqa: SLF001 - pinned, listed above
     return serde.serialize(msgspec.msgpack.decode(wire, ext_hook=large_integers.read))
 
 

@@ -23,8 +23,8 @@ _THIS = ("python", "python3", f"python{_MAJOR}", f"python{_MAJOR}.{_MINOR}")
 
 def take_from_here() -> None:
     """Have environments with a Python of our version made from ours."""
-    make_with_venv = python_virtualenv._generate_venv_cmd  # noqa: SLF001 - a seam, see above
-    make_with_uv = python_virtualenv._generate_uv_cmd  # noqa: SLF001 - a seam, see above
+    make_with_venv = python_virtualenv._generate_venv_cmd  # noqa: SLF001 - pinned, see above
+    make_with_uv = python_virtualenv._generate_uv_cmd  # noqa: SLF001 - pinned, see above
 
     def with_venv(folder: str, python: str, system_site_packages: bool) -> list[str]:  # noqa: FBT001 - Airflow's signature
         if python not in _THIS:
@@ -45,11 +45,11 @@ def take_from_here() -> None:
 
         return made
 
-    python_virtualenv._generate_pip_install_cmd_from_file = with_pip(  # noqa: SLF001 - a seam, see above
-        python_virtualenv._generate_pip_install_cmd_from_file  # noqa: SLF001 - a seam, see above
+    python_virtualenv._generate_pip_install_cmd_from_file = with_pip(  # noqa: SLF001 - pinned, see above
+        python_virtualenv._generate_pip_install_cmd_from_file  # noqa: SLF001 - pinned, see above
     )
-    python_virtualenv._generate_pip_install_cmd_from_list = with_pip(  # noqa: SLF001 - a seam, see above
-        python_virtualenv._generate_pip_install_cmd_from_list  # noqa: SLF001 - a seam, see above
+    python_virtualenv._generate_pip_install_cmd_from_list = with_pip(  # noqa: SLF001 - pinned, see above
+        python_virtualenv._generate_pip_install_cmd_from_list  # noqa: SLF001 - pinned, see above
     )
-    python_virtualenv._generate_venv_cmd = with_venv  # noqa: SLF001 - a seam, see above
-    python_virtualenv._generate_uv_cmd = with_uv  # noqa: SLF001 - a seam, see above
+    python_virtualenv._generate_venv_cmd = with_venv  # noqa: SLF001 - pinned, see above
+    python_virtualenv._generate_uv_cmd = with_uv  # noqa: SLF001 - pinned, see above

@@ -26,11 +26,11 @@ def store(value: Any, **where: Any) -> Any:
     """
     if not issubclass(XCom, object_store.XComObjectStorageBackend):
         return value
-    object_store._get_threshold = lambda: 0  # noqa: SLF001 - a seam, see above
+    object_store._get_threshold = lambda: 0  # noqa: SLF001 - pinned, see above
     if issubclass(XCom, XComBackend):
         return XCom.put(value, **where)
     # The value was made by this DAG's own code: nothing is gained by refusing its classes.
-    serde._match = lambda _: True  # noqa: SLF001 - a seam, see above
+    serde._match = lambda _: True  # noqa: SLF001 - pinned, see above
     return XCom.serialize_value(serde.deserialize(value), **where)
 
 
@@ -52,7 +52,7 @@ def purge(dag_id: str, run_id: str) -> None:
     """Delete what the object storage backend has put away for a run; others keep it themselves."""
     if not issubclass(XCom, object_store.XComObjectStorageBackend):
         return
-    folder = object_store._get_base_path()  # noqa: SLF001 - a seam, see above
+    folder = object_store._get_base_path()  # noqa: SLF001 - pinned, see above
     for name in (dag_id, run_id):
         if name in ("", ".", "..") or "/" in name:
             return
