@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.ports import free_port
 
+ROOT = Path(__file__).parents[1]
 START_S = 60.0
 STOP_S = 40.0
 _POLL_S = 0.1
@@ -41,16 +42,19 @@ class RunningBox:
     process: subprocess.Popen[bytes]
     environ: Mapping[str, str]
     data: Path
+    code: Path
+    """The folder that has the package."""
 
     def submit(self, *words: str, timeout_s: float = 60.0) -> Ended:
         """Run ``submit``."""
         start = "from appliance.__main__ import submit; submit()"
-        return run([sys.executable, "-c", start, *words], self.environ, timeout_s)
+        command = [sys.executable, "-c", start, *words]
+        return run(command, self.environ, timeout_s, self.code)
 
     def appliance(self, *words: str, timeout_s: float = 60.0) -> Ended:
         """Run ``appliance``."""
         command = [sys.executable, "-m", "appliance", *words]
-        return run(command, self.environ, timeout_s)
+        return run(command, self.environ, timeout_s, self.code)
 
     def output(self) -> str:
         """Return what the appliance has printed so far."""
@@ -59,7 +63,11 @@ class RunningBox:
 
 @contextmanager
 def running_box(
-    *, dags: Path, folder: Path, environ: Mapping[str, str] | None = None
+    *,
+    dags: Path,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    code: Path = ROOT,
 ) -> Iterator[RunningBox]:
     """Start an appliance, wait until it is healthy, and stop it in the end.
 
@@ -67,21 +75,24 @@ def running_box(
         dags: The DAG folder.
         folder: Where the data folder and the output go.
         environ: Added to an environment without any setting of Airflow's, Temporal's or ours.
+        code: The folder that has the package, of this version or another.
     """
     data = folder / "data"
     env = {**clean_environ(), **ports(), **(environ or {})}
     env["APPLIANCE_DATA"] = str(data)
+    env["PYTHONPATH"] = str(code)
     env["AIRFLOW__CORE__DAGS_FOLDER"] = str(dags)
     with (folder / "up.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "appliance", "up"],
             env=env,
+            cwd=code,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    box = RunningBox(process, env, data)
+    box = RunningBox(process, env, data, code)
     try:
         _wait_until_healthy(box)
         yield box
@@ -94,11 +105,17 @@ def running_box(
             raise
 
 
-def run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> Ended:
+def run(
+    command: list[str],
+    environ: Mapping[str, str],
+    timeout_s: float,
+    cwd: Path | None = None,
+) -> Ended:
     """Run a command to its end."""
     done = subprocess.run(
         command,
         env=dict(environ),
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -110,7 +127,7 @@ def run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> End
 
 def clean_environ() -> dict[str, str]:
     """Return this process's environment without settings of Airflow, Temporal and ours."""
-    root = str(Path(__file__).parents[1])
+    root = str(ROOT)
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(_OURS)
     }

@@ -1,0 +1,213 @@
+"""Runs, schedules, a backfill and pools that the last release has under way go on under this version."""
+
+import asyncio
+import io
+import json
+import subprocess
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from tests.box import RunningBox, ports, running_box
+from tests.conftest import ROOT
+from tests.faults.processes import family, until
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.needs_server,
+    pytest.mark.timeout(400),
+]
+
+RELEASE = ("v0.1.0", "027c8c0d4c1805c0d10105e851bb49ddfda5e884")
+"""The tag of the last release, and its commit, for a clone without tags."""
+DAGS = Path(__file__).parent / "dags"
+CONFIG = """
+dags: {schedules: active}
+pools: {narrow: 2}
+worker: {parallelism: 6}
+"""
+SUBMITTED = {
+    "mapped": 4,
+    "waiting": 6,
+    "pooled": 12,
+    "queued": 10,
+    "retried": 3,
+    "remembers": 2,
+    "deferred": 4,
+    "asking": 1,
+}
+BACKFILL = (
+    *("backfill", "backfilled", "--from", "2026-01-01", "--to", "2026-01-10"),
+    *("--max-active-runs", "2", "--detach"),
+)
+BACKFILLED_RUNS = 11
+"""Those of ten days, and the one its schedule makes, which does not catch up."""
+SCHEDULED_RUNS = 13
+PAUSED_RUNS = 3
+BEFORE_S = 12.0
+"""How long the release works before it is replaced."""
+DEFERRED_S = 40.0
+
+
+def released(folder: Path) -> Path:
+    """Return a folder with the code of the last release, from the history of this repository."""
+    for name in RELEASE:
+        done = subprocess.run(
+            ["git", "archive", name], cwd=ROOT, capture_output=True, check=False
+        )
+        if done.returncode == 0:
+            with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+                archive.extractall(folder, filter="data")
+            return folder
+    raise AssertionError(f"this clone has neither of {RELEASE}: fetch the tags")
+
+
+def environ(folder: Path, since: datetime) -> Mapping[str, str]:
+    (folder / "appliance.yaml").write_text(CONFIG)
+    return {
+        **ports(),
+        "APPLIANCE_CONF": str(folder / "appliance.yaml"),
+        "UPGRADE_FOLDER": str(folder),
+        "UPGRADE_SINCE": since.isoformat(),
+    }
+
+
+async def submit_all(box: RunningBox) -> None:
+    """Start runs of all kinds by hand, as a program of somebody's may."""
+    client = await connect(box)
+    later = datetime.now(UTC) + timedelta(seconds=DEFERRED_S)  # noqa: TID251
+    for dag_id, count in SUBMITTED.items():
+        for number in range(count):
+            await client.start_workflow(
+                "ExecuteAirflowDagWorkflow",
+                {
+                    "dag_id": dag_id,
+                    "run_id": f"run-{number}",
+                    "conf": {"until": later.isoformat()},
+                },
+                id=f"dag-{dag_id}-run-{number}",
+                task_queue="airflow-tasks",
+            )
+
+
+async def connect(box: RunningBox) -> Client:
+    return await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
+
+
+async def states(box: RunningBox) -> dict[str, WorkflowExecutionStatus | None]:
+    """Return all runs by workflow id; a run that goes on in a fresh workflow run is one."""
+    client = await connect(box)
+    query = "WorkflowType = 'ExecuteAirflowDagWorkflow'"
+    rows = [row async for row in client.list_workflows(query)]
+    ended = WorkflowExecutionStatus.CONTINUED_AS_NEW
+    return {row.id: row.status for row in rows if row.status is not ended}
+
+
+def schedule_state(box: RunningBox, name: str) -> Any:
+    done = box.appliance("schedules", "list", "-o", "json")
+    assert done.code == 0, done.stderr
+    return {row["name"]: row["state"] for row in done.json}[name]
+
+
+def has_the_old_code(box: RunningBox) -> bool:
+    """Version 0.1 had its workers in a package that is no more."""
+    zygotes = " ".join(family(box.process.pid).values())
+    assert "appliance.warm.zygote" in zygotes or "forkserver.zygote" in zygotes
+    return "appliance.warm.zygote" in zygotes
+
+
+def notes(folder: Path) -> list[list[Any]]:
+    return [json.loads(line) for line in (folder / "notes").read_text().splitlines()]
+
+
+def most_at_once(rows: list[list[Any]]) -> int:
+    """Return how many instances ran at once at most; a try that was lost counts until it is done again."""
+    order = sorted((at, -1 if what == "done" else 1, key) for *key, what, at in rows)
+    running: set[tuple[Any, ...]] = set()
+    most = 0
+    for _, step, key in order:
+        (running.add if step > 0 else running.discard)(tuple(key))
+        most = max(most, len(running))
+    return most
+
+
+def test_everything_under_way_goes_on_after_an_upgrade(tmp_path: Path) -> None:
+    since = datetime.fromtimestamp(int(time.time()) - 20, UTC)
+    settings = environ(tmp_path, since)
+    old = released(tmp_path / "released")
+    with running_box(dags=DAGS, folder=tmp_path, environ=settings, code=old) as box:
+        assert has_the_old_code(box)
+        until("the paused one has run", lambda: len(_of(box, "paused")) == PAUSED_RUNS)
+        for words in (
+            ("schedules", "pause", "paused"),
+            ("schedules", "pause", "scheduled"),
+            ("schedules", "resume", "scheduled"),
+            BACKFILL,
+        ):
+            done = box.appliance(*words)
+            assert done.code == 0, done.stderr
+        asyncio.run(submit_all(box))
+        time.sleep(BEFORE_S)
+        under_way = Counter(
+            name.split("-")[1]
+            for name, state in asyncio.run(states(box)).items()
+            if state is WorkflowExecutionStatus.RUNNING
+        )
+    assert under_way.keys() >= {"waiting", "pooled", "queued", "deferred", "asking"}
+
+    (tmp_path / "open").touch()
+    with running_box(dags=DAGS, folder=tmp_path, environ=settings) as box:
+        assert not has_the_old_code(box)
+        approved = box.appliance("approve", "asking", "run-0", "ask")
+        assert approved.code == 0, approved.stderr
+        expected = sum(SUBMITTED.values()) + BACKFILLED_RUNS + PAUSED_RUNS
+        until("all runs have ended", lambda: _all_ended(box, expected), patience_s=240)
+        found = asyncio.run(states(box))
+        health = box.appliance("health")
+        is_paused = schedule_state(box, "paused")
+
+    assert {n for n, s in found.items() if s is not _COMPLETED} == set(), found
+    assert health.code == 0, health.stdout
+    assert is_paused == "paused"
+    count = Counter(name.split("-")[1] for name in found)
+    assert count == {
+        **SUBMITTED,
+        "backfilled": BACKFILLED_RUNS,
+        "paused": PAUSED_RUNS,
+        "scheduled": SCHEDULED_RUNS,
+    }
+    finished = Counter(
+        tuple(key) for *key, what, _ in notes(tmp_path) if what == "done"
+    )
+    assert {key for key, times in finished.items() if times > 1} == set()
+    assert len(finished) == _notes_expected()
+    pooled = [row for row in notes(tmp_path) if row[0] == "pooled"]
+    assert most_at_once(pooled) <= 2
+
+
+_COMPLETED = WorkflowExecutionStatus.COMPLETED
+
+
+def _of(box: RunningBox, dag_id: str) -> list[str]:
+    found = asyncio.run(states(box))
+    return [n for n, s in found.items() if f"-{dag_id}-" in n and s is _COMPLETED]
+
+
+def _all_ended(box: RunningBox, others: int) -> bool:
+    found = asyncio.run(states(box))
+    is_running = WorkflowExecutionStatus.RUNNING in found.values()
+    return len(found) == others + SCHEDULED_RUNS and not is_running
+
+
+def _notes_expected() -> int:
+    """Return how many task instances note that they are done, each once."""
+    per_run = {"mapped": 5, "deferred": 0, "asking": 0}
+    submitted = sum(count * per_run.get(name, 1) for name, count in SUBMITTED.items())
+    return submitted + BACKFILLED_RUNS + PAUSED_RUNS + SCHEDULED_RUNS
