@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from appliance.boot.preflight import NotReady
-from appliance.taskrun.logs import FOLDER as LOGS
+from appliance.taskrun.log_paths import FOLDER as LOGS
 
 DATABASE = "temporal.db"
 _BESIDE = ("temporal.db-wal", "temporal.db-shm", "temporal.db-journal")

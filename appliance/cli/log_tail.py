@@ -27,7 +27,7 @@ class LogTail:
         try_number: int | None = None,
         is_raw: bool = False,
     ) -> None:
-        from appliance.taskrun.logs import log_file, run_folder
+        from appliance.taskrun.log_paths import log_file, run_folder
 
         self.folder = data / run_folder(dag_id, run_id)
         first = log_file(

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.taskrun.logs import FOLDER
+from appliance.taskrun.log_paths import FOLDER
 
 _LEAVES = 0.9
 """How much of the quota is still taken afterwards, so that it is not done again at once."""

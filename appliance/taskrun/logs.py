@@ -1,13 +1,12 @@
 """Log of a try: JSON lines in Airflow's layout and vocabulary, echoed to the terminal.
 
 Everything is masked before it is kept or shown. A log that cannot be written never fails a try.
-For reading: ``log_file`` and ``run_folder`` say where, ``render`` makes a line readable.
+For reading: ``log_paths`` says where, ``render`` makes a line readable.
 
 Source: Airflow 3.3: ``logging.log_filename_template``; ``sdk/execution_time/supervisor.py`` (process_log_messages_from_subprocess).
 """
 
 import asyncio
-import hashlib
 import json
 import re
 import sys
@@ -18,48 +17,22 @@ from typing import Any
 
 from appliance.dagrun.attempt import ActivityTaskInput
 from appliance.taskrun.failure_reason import Failure, FailureReasons, StderrTail, is_end
+from appliance.taskrun.log_paths import log_file, run_folder
 from appliance.taskrun.log_text import render
 from appliance.taskrun.masking import Masker
 
-__all__ = [
-    "FOLDER",
-    "TryLog",
-    "echo_to_stdout",
-    "log_file",
-    "read_cut_event",
-    "render",
-    "run_folder",
-]
+__all__ = ["TryLog", "echo_to_stdout", "read_cut_event", "render"]
 
-FOLDER = "logs"
-"""Below the data folder."""
 _FLUSH_S = 0.1
 _FLUSH_BYTES = 65536
 _EVENT_CHARS = (1 << 20) + 1024
 """A little above where a channel cuts a line, so that its note about that stays."""
 _ECHO_CHARS = 4096
-_NAME_BYTES = 240
-_KEPT_CHARS = 48
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)
 _NOTE = re.compile(rb" \.\.\. \[(?P<cut>\d+) bytes cut\]$")
 _CLOSING = {"{": "}", "[": "]"}
 _ESCAPE_CHARS = 6
 """Length of the longest escape, which the cut may go through."""
-
-
-def run_folder(dag_id: str, run_id: str) -> PurePosixPath:
-    """Return the folder of a run's logs, relative to the data folder."""
-    return PurePosixPath(FOLDER, _part("dag_id", dag_id), _part("run_id", run_id))
-
-
-def log_file(
-    dag_id: str, run_id: str, task_id: str, *, map_index: int, try_number: int
-) -> PurePosixPath:
-    """Return the log file of a try, relative to the data folder."""
-    folder = run_folder(dag_id, run_id) / _part("task_id", task_id)
-    if map_index >= 0:
-        folder /= f"map_index={map_index}"
-    return folder / f"attempt={try_number}.log"
 
 
 def _file_of(task: ActivityTaskInput) -> PurePosixPath:
@@ -223,16 +196,6 @@ class TryLog:
         if not self._has_complained:
             self._has_complained = True
             sys.stderr.write(f"{self._mark}its log is not kept: {error}\n")
-
-
-def _part(name: str, value: str) -> str:
-    """Return a folder's name. Airflow puts the value there as it is; only what no folder can be called differs."""
-    text = value.replace("/", "%2F").replace("\0", "%00")
-    part = f"{name}={text}"
-    if len(part.encode(errors="replace")) <= _NAME_BYTES:
-        return part
-    digest = hashlib.sha256(value.encode(errors="replace")).hexdigest()[:16]
-    return f"{name}={text[:_KEPT_CHARS]}~{digest}"
 
 
 def read_cut_event(line: bytes) -> dict[str, Any] | None:

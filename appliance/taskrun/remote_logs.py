@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from appliance.dagrun.attempt import ActivityTaskInput
 from appliance.forkserver import child_call
 from appliance.forkserver.control import ForkError, Zygote, ZygoteLostError
-from appliance.taskrun.logs import FOLDER
+from appliance.taskrun.log_paths import FOLDER
 from appliance.taskrun.secrets import ParseAnswers
 from appliance.taskrun.startup import instance
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.taskrun.logs import FOLDER
+from appliance.taskrun.log_paths import FOLDER
 
 _HEAD_BYTES = 65536
 

@@ -229,3 +229,17 @@ def test_begin_of_a_start_is_told_to_its_first_child_and_to_nobody_else(
 
 def test_down_without_an_appliance_says_so(tmp_path: Path) -> None:
     assert down(box(tmp_path)) is False
+
+
+def test_the_process_that_supervises_the_others_loads_neither_asyncio_nor_airflow() -> (
+    None
+):
+    code = (
+        "import sys, appliance.boot.up\n"
+        "print({'asyncio', 'airflow', 'temporalio'} & set(sys.modules) or '')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout.strip() == ""

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from appliance.taskrun.log_paths import log_file
 from appliance.taskrun.log_quota import trim
-from appliance.taskrun.logs import log_file
 
 
 def write(data: Path, run_id: str, *, at: float) -> Path:

@@ -15,7 +15,8 @@ from appliance.taskrun.failure_reason import (
     FailureReasons,
     shortened,
 )
-from appliance.taskrun.logs import TryLog, log_file, render, run_folder
+from appliance.taskrun.log_paths import log_file, run_folder
+from appliance.taskrun.logs import TryLog, render
 from appliance.taskrun.masking import Masker
 from tests.fakes.runs import a_try
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from appliance.config.model import Config, TemporalSettings
-from appliance.taskrun.logs import log_file
+from appliance.taskrun.log_paths import log_file
 from appliance.taskrun.run_files import RunFiles
 from appliance.worker.retention import clean
 from tests.temporal.servers import serving
