@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.forkserver import airflow_internals
+from appliance.forkserver.airflow_internals import child_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def output_to(fd: int) -> Iterator[None]:
     kept = [os.dup(1), os.dup(2)]
     os.dup2(fd, 1)
     os.dup2(fd, 2)
-    airflow_internals.redirect_logs(fd)
+    child_process.redirect_logs(fd)
     try:
         yield
     finally:
@@ -61,6 +61,6 @@ def output_to(fd: int) -> Iterator[None]:
         os.dup2(kept[0], 1)
         os.dup2(kept[1], 2)
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        airflow_internals.redirect_logs(nowhere)
+        child_process.redirect_logs(nowhere)
         for unused in (*kept, nowhere, fd):
             os.close(unused)

@@ -43,8 +43,13 @@ from appliance.dagfile.import_errors import explain, files_in, lines_of
 from appliance.dagfile.models import FileError
 from appliance.dagfile.plan_builder import project, task_groups
 from appliance.dagfile.unsupported_features import refusals
-from appliance.forkserver import airflow_internals, datagrams, zygote
-from appliance.forkserver.airflow_internals import listeners, weights
+from appliance.forkserver import datagrams, memory, zygote
+from appliance.forkserver.airflow_internals import (
+    dag_files,
+    listeners,
+    secrets,
+    weights,
+)
 
 _TIMEOUT_KEY = "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"
 _FRAMES_KEY = "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH"
@@ -63,7 +68,7 @@ def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
     questions = socket.socket(fileno=fds[1])
     place = DagLocation.of(args)
     place.put_on_path()
-    airflow_internals.let_crashes_kill()
+    dag_files.let_crashes_kill()
     itself = os.getpid()
     with output_to(fds[2]), _time_limit(args["timeout_s"], fds[2]):
         bag, report = _read(place, questions, args["timeout_s"])
@@ -75,8 +80,8 @@ def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
         if os.getpgrp() == itself:
             os.killpg(itself, signal.SIGKILL)
         os.kill(itself, signal.SIGKILL)
-    airflow_internals.inject(bag, place.root)
-    airflow_internals.freeze()
+    dag_files.inject(bag, place.root)
+    memory.freeze()
     zygote.serve(channel)
 
 
@@ -90,13 +95,13 @@ def stand_in(args: dict[str, Any], fds: list[int]) -> NoReturn:
     channel = socket.socket(fileno=fds[0])
     place = DagLocation.of(args)
     place.put_on_path()
-    airflow_internals.let_crashes_kill()
+    dag_files.let_crashes_kill()
     with output_to(fds[1]):
         for module in args["modules"]:
             with suppress(Exception):  # It came with another's import, or will not now.
                 importlib.import_module(module)
-    airflow_internals.read_from(place.root)
-    airflow_internals.freeze()
+    dag_files.read_from(place.root)
+    memory.freeze()
     is_forkable = threading.active_count() == 1
     datagrams.send(channel, {"op": "ready", "is_forkable": is_forkable})
     zygote.serve(channel)
@@ -110,9 +115,9 @@ def _read(
     content = place.path.read_bytes()
     leftovers = ForkSafety(place.user_roots)
     with (
-        airflow_internals.questions_to(questions),
-        airflow_internals.lookups() as asked,
-        airflow_internals.twins() as twins,
+        dag_files.questions_to(questions),
+        dag_files.lookups() as asked,
+        dag_files.duplicate_dag_ids() as twins,
     ):
         bag, texts = _bag(place)
         errors = [_explain(text, file, place) for file, text in texts.items()]
@@ -144,9 +149,9 @@ def _read(
 def _bag(place: DagLocation) -> tuple[Any, dict[str, str]]:
     """Let Airflow read the file; what escapes even Airflow is an error of the file, too: file → traceback."""
     try:
-        bag = airflow_internals.read_file(place.path, place.root)
+        bag = dag_files.read_file(place.path, place.root)
     except BaseException:  # noqa: BLE001 - SystemExit in an archive, and the like
-        bag = airflow_internals.empty_bag(place.path, place.root)
+        bag = dag_files.empty_bag(place.path, place.root)
         return bag, {place.file: traceback.format_exc()}
     return bag, {
         _relative(name, place): text for name, text in bag.import_errors.items()
@@ -175,16 +180,16 @@ def _dags(
                 **_when(dag),
                 "owners": sorted({task.owner for task in dag.tasks if task.owner}),
                 "tags": sorted(dag.tags),
-                "assets": airflow_internals.declared_assets(serialized),
+                "assets": dag_files.declared_assets(serialized),
                 "groups": task_groups(serialized),
-                "params": airflow_internals.redacted(params.listed(dag.params)),
+                "params": secrets.redacted(params.listed(dag.params)),
             },
         )
 
 
 def _when(dag: Any) -> dict[str, Any]:
     """Return the schedule as the Airflow UI shows it, None when there is none, and what decides when it runs."""
-    timetable = airflow_internals.core_timetable(dag)
+    timetable = dag_files.core_timetable(dag)
     summary = str(timetable.summary)
     return {
         "schedule": None if summary == "None" else summary,
@@ -196,7 +201,7 @@ def _when(dag: Any) -> dict[str, Any]:
 def _explain(text: str, file: str, place: DagLocation) -> FileError:
     roots = (*place.user_roots, place.root.parent)
     # First of all: in a part of a secret nobody would find it again.
-    hidden = airflow_internals.without_secrets(text)
+    hidden = secrets.without_secrets(text)
     return explain(hidden, file=file, path=place.path, user_roots=roots)
 
 

@@ -19,7 +19,8 @@ from airflow.utils.types import DagRunType
 
 from appliance.dagfile import params
 from appliance.dagfile.dag_location import DagLocation, output_to
-from appliance.forkserver import airflow_internals, datagrams
+from appliance.forkserver import datagrams
+from appliance.forkserver.airflow_internals import dag_files, secrets
 
 
 def check(args: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -35,19 +36,19 @@ def check(args: dict[str, Any], fds: list[int]) -> NoReturn:
     place = DagLocation.of(args)
     with (
         output_to(fds[2]),
-        airflow_internals.questions_to(socket.socket(fileno=fds[1])),
+        dag_files.questions_to(socket.socket(fileno=fds[1])),
     ):
         try:
             answer: dict[str, Any] = {"data_interval": _checked(place, args)}
         except Exception as error:  # noqa: BLE001 - whatever Airflow or a timetable says
             text = str(error) or type(error).__name__
-            answer = {"error": airflow_internals.without_secrets(text)}
+            answer = {"error": secrets.without_secrets(text)}
     datagrams.send(channel, {"op": "ready", **answer})
     os._exit(0)
 
 
 def _checked(place: DagLocation, asked: dict[str, Any]) -> list[str] | None:
-    dag = airflow_internals.read_file(place.path, place.root).dags[asked["dag_id"]]
+    dag = dag_files.read_file(place.path, place.root).dags[asked["dag_id"]]
     scheduled = DagSerialization.from_dict(DagSerialization.to_dict(dag))
     run_type = DagRunType(asked["run_type"])
     allowed = scheduled.allowed_run_types

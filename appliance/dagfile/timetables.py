@@ -31,8 +31,8 @@ from typing import Any, NoReturn
 from airflow.timetables.assets import AssetOrTimeSchedule
 
 from appliance.dagfile.dag_location import DagLocation, output_to
-from appliance.forkserver import airflow_internals, datagrams
-from appliance.forkserver.airflow_internals import timetables
+from appliance.forkserver import datagrams
+from appliance.forkserver.airflow_internals import secrets, timetables
 
 
 def answer(args: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -118,7 +118,7 @@ def answered(question: dict[str, Any], until: float = math.inf) -> dict[str, Any
         return {"error": f"{kind} did not answer within {limit_s:g} s"}
     except Exception as error:  # noqa: BLE001 - whatever a custom timetable raises
         text = f"{type(error).__name__}: {error}"
-        return {"error": airflow_internals.without_secrets(text)}
+        return {"error": secrets.without_secrets(text)}
     return {"slots": slots}
 
 

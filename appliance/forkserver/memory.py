@@ -6,6 +6,7 @@ All of it is advice to the kernel: where it is not taken, everything works as be
 import array
 import ctypes
 import errno
+import gc
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,12 @@ _PAGEMAP = Path("/proc/self/pagemap")
 _PRESENT = 1 << 63
 _EXCLUSIVE = 1 << 56
 _ENTRY_BYTES = 8
+
+
+def freeze() -> None:
+    """Keep the collector of every child away from what exists now, so its pages stay shared."""
+    gc.collect()
+    gc.freeze()
 
 
 def use_huge_pages() -> None:

@@ -285,14 +285,14 @@ def _prepared(modules: list[str]) -> dict[str, str] | _Refusal:
     """Import and compute what children need; return why plugins could not be imported, by file."""
     try:
         # Imported here: importing Airflow takes seconds, and must die with the worker from the start.
-        from appliance.forkserver import airflow_internals, immortal_objects
+        from appliance.forkserver import immortal_objects, memory
         from appliance.forkserver.airflow_internals import preparation
 
         plugin_errors = preparation.prepare()
         for module in modules:
             importlib.import_module(module)
         immortal_objects.make_immortal()
-        airflow_internals.freeze()
+        memory.freeze()
         memory.use_huge_pages()
     except BaseException as error:
         if start_error.may_pass(error):

@@ -17,12 +17,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, NoReturn
 
-from appliance.forkserver import airflow_internals, child_call, datagrams
+from appliance.forkserver import child_call, datagrams
 from appliance.forkserver.airflow_internals import (
     callbacks,
+    child_process,
     execution,
     listeners,
     remote_logs,
+    secrets,
     xcoms,
 )
 from appliance.taskrun.startup import LISTENERS
@@ -32,7 +34,7 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     """Wait for orders, run the try they are for, report the exit code and exit with it."""
     requests, stdout, stderr = (socket.socket(fileno=fd) for fd in fds[:3])
     logs_fd, control = fds[3], socket.socket(fileno=fds[4])
-    airflow_internals.take_channels(requests, stdout, stderr, logs_fd)
+    child_process.take_channels(requests, stdout, stderr, logs_fd)
     for sock in (requests, stdout, stderr):
         sock.close()
     os.close(logs_fd)
@@ -43,7 +45,7 @@ def run_task(_args: dict[str, Any], fds: list[int]) -> NoReturn:
     supervisor = _Supervisor(control)
     since = orders[0].get("since")
     execution.put_right(supervisor, datetime.fromisoformat(since) if since else None)
-    code = airflow_internals.exit_code_of(_work(orders[0]))
+    code = child_process.exit_code_of(_work(orders[0]))
     supervisor.ended(code)
     sys.exit(code)
 
@@ -64,7 +66,7 @@ class _Supervisor:
     def ended(self, code: int) -> None:
         if os.getpid() == self._itself:
             with suppress(OSError):
-                os.close(airflow_internals.LOG_FD)
+                os.close(child_process.LOG_FD)
         self._say({"code": code})
 
     def stopped(self) -> Literal["lost", "cancelled"] | None:
@@ -98,7 +100,7 @@ def resolve_xcoms(_args: dict[str, Any], fds: list[int]) -> None:
 def _work(orders: dict[str, Any]) -> Callable[[], None]:
     """Return what the child is for: a try, or what is called when a run has ended."""
     if (request := orders.get("callback")) is None:
-        return airflow_internals.run_task
+        return child_process.run_task
     is_for_plugins = request["type"] == LISTENERS
     return partial(listeners.run if is_for_plugins else callbacks.run, request)
 
@@ -132,8 +134,6 @@ def upload_log(_args: dict[str, Any], fds: list[int]) -> None:
 def _begin(orders: dict[str, Any]) -> None:
     connections, variables = orders["connections"], orders["variables"]
     if connections or variables:
-        airflow_internals.ask_supervisor_first(
-            frozenset(connections), frozenset(variables)
-        )
+        secrets.ask_supervisor_first(frozenset(connections), frozenset(variables))
     if (random := sys.modules.get("numpy.random")) is not None:
         random.seed()  # A fork inherits its state: every try would draw the same numbers.

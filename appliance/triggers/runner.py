@@ -14,8 +14,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 from setproctitle import setproctitle
 
 from appliance.dagfile.dag_location import DagLocation
-from appliance.forkserver import airflow_internals, child_call
-from appliance.forkserver.airflow_internals import triggers
+from appliance.forkserver import child_call
+from appliance.forkserver.airflow_internals import child_process, dag_files, triggers
 
 TITLE = "appliance triggerer"
 """What it is called where processes are listed."""
@@ -24,13 +24,13 @@ TITLE = "appliance triggerer"
 def run(args: dict[str, Any], fds: list[int]) -> NoReturn:
     """Run triggers; ``fds`` are requests, stdout, stderr and logs."""
     requests, stdout, stderr = (socket.socket(fileno=fd) for fd in fds[:3])
-    airflow_internals.take_channels(requests, stdout, stderr, fds[3])
+    child_process.take_channels(requests, stdout, stderr, fds[3])
     for sock in (requests, stdout, stderr):
         sock.close()
     os.close(fds[3])
     setproctitle(TITLE)
     DagLocation.of(args).put_on_path()
-    sys.exit(airflow_internals.exit_code_of(triggers.run_triggers))
+    sys.exit(child_process.exit_code_of(triggers.run_triggers))
 
 
 def start(_args: dict[str, Any], fds: list[int]) -> None:
@@ -40,7 +40,7 @@ def start(_args: dict[str, Any], fds: list[int]) -> None:
 
 def _start(given: dict[str, Any]) -> dict[str, Any]:
     root = Path(given["root"])
-    bag = airflow_internals.bag_of(root / given["file"], root)
+    bag = dag_files.bag_of(root / given["file"], root)
     serialized = DagSerialization.to_dict(bag.dags[given["dag_id"]])
     found = triggers.start_of(serialized, given["task_id"])
     return {**found, "dag_data": serialized}

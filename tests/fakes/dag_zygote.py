@@ -4,7 +4,8 @@ import socket
 from pathlib import Path
 from typing import Any, NoReturn
 
-from appliance.forkserver import airflow_internals, datagrams, zygote
+from appliance.forkserver import datagrams, memory, zygote
+from appliance.forkserver.airflow_internals import dag_files
 
 
 def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -12,8 +13,8 @@ def read(args: dict[str, Any], fds: list[int]) -> NoReturn:
     channel = socket.socket(fileno=fds[0])
     path = Path(args["path"])
     if not args.get("is_reparsed"):
-        bag = airflow_internals.read_file(path, path.parent)
-        airflow_internals.inject(bag, path.parent)
-        airflow_internals.freeze()
+        bag = dag_files.read_file(path, path.parent)
+        dag_files.inject(bag, path.parent)
+        memory.freeze()
     datagrams.send(channel, {"op": "ready"})
     zygote.serve(channel)

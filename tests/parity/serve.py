@@ -32,8 +32,7 @@ from airflow.serialization.serialized_objects import DagSerialization  # noqa: E
 
 from appliance.dagfile import timetables  # noqa: E402
 from appliance.dagrun.plan import Plan  # noqa: E402
-from appliance.forkserver import airflow_internals  # noqa: E402
-from appliance.forkserver.airflow_internals import weights  # noqa: E402
+from appliance.forkserver.airflow_internals import dag_files, weights  # noqa: E402
 from tests.parity import crowding, pasts, schedules  # noqa: E402
 from tests.parity.acted import build_acted_dag  # noqa: E402
 from tests.parity.dags import build_dag  # noqa: E402
@@ -51,7 +50,7 @@ def answer(oracle: Oracle, request: Mapping[str, Any]) -> dict[str, Any]:
         return crowding.answer(oracle, request["crowd"])
     if "source" in request:
         dag = schedules.dag_of(request["source"])
-        timing = timetables.facts_of(dag, airflow_internals.core_timetable(dag))
+        timing = timetables.facts_of(dag, dag_files.core_timetable(dag))
         return {"timing": timing, "runs": schedules.runs_of(oracle, request)}
     spec = request["spec"]
     script, options = spec.get("script", {}), spec.get("options", {})

@@ -14,7 +14,7 @@ from airflow.sdk import plugins_manager
 from airflow.sdk._shared.listeners.listener import ListenerManager
 from airflow.sdk.execution_time import comms, task_runner
 
-from appliance.forkserver import airflow_internals
+from appliance.forkserver.airflow_internals import dag_files
 
 _HOOKS = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed")
 _TIMES = ("logical_date", "run_after", "start_date")
@@ -37,8 +37,8 @@ def run(request: dict[str, Any]) -> None:
     """Call a hook; what a listener raises is logged."""
     log = structlog.get_logger(logger_name="task")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
-    root = task_runner.DagBundlesManager().get_bundle(airflow_internals.BUNDLE).path
-    bag = airflow_internals.read_file(root / request["filepath"], root)
+    root = task_runner.DagBundlesManager().get_bundle(dag_files.BUNDLE).path
+    bag = dag_files.read_file(root / request["filepath"], root)
     dag_run = _dag_run(request["dag_run"])
     dag_run.dag = bag.dags.get(dag_run.dag_id)
     try:

@@ -19,7 +19,7 @@ from airflow.dag_processing.importers import (
     python_importer,
 )
 
-from appliance.forkserver.airflow_internals import _require
+from appliance.forkserver.airflow_internals.pinned_names import require
 
 IGNORE_FILE = ".airflowignore"
 
@@ -28,8 +28,8 @@ _NAMES = ("find_path_from_directory", "might_contain_dag")
 _COMMENT = re.compile(r"\s*#.*")
 
 for _module in _MODULES:
-    _require(_module, *_NAMES)
-_require(file_discovery, "_GlobIgnoreRule", "_RegexpIgnoreRule")
+    require(_module, *_NAMES)
+require(file_discovery, "_GlobIgnoreRule", "_RegexpIgnoreRule")
 
 Rules = tuple[Any, ...]
 

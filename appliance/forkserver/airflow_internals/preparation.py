@@ -25,8 +25,14 @@ from airflow.sdk.listener import get_listener_manager
 from airflow.sdk.observability.metrics import stats_utils
 from pydantic import JsonValue, TypeAdapter
 
-from appliance.forkserver import airflow_internals, frames, large_integers
-from appliance.forkserver.airflow_internals import listeners, remote_logs, virtualenvs
+from appliance.forkserver import frames, large_integers
+from appliance.forkserver.airflow_internals import (
+    child_process,
+    dag_files,
+    listeners,
+    remote_logs,
+    virtualenvs,
+)
 from appliance.forkserver.xcom_backend import AIRFLOWS, XComBackend
 
 _LAZY_IMPORTS = (
@@ -55,7 +61,7 @@ def prepare() -> dict[str, str]:
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
     for name in _LAZY_IMPORTS:
         importlib.import_module(name)
-    airflow_internals.let_crashes_kill()
+    dag_files.let_crashes_kill()
     _memoise_type_adapters()
     _memoise_hostname()
     _let_integers_be_wide()
@@ -69,7 +75,7 @@ def prepare() -> dict[str, str]:
     _leave_airflows_backend()
     for _ in range(_REHEARSALS):
         rehearse()
-    _, plugin_errors = plugins_manager._get_plugins()  # noqa: SLF001 - a seam, listed in the package
+    _, plugin_errors = plugins_manager._get_plugins()  # noqa: SLF001 - listed in pinned_names
     return dict(plugin_errors)
 
 
@@ -81,7 +87,7 @@ def _check_store() -> None:
     """
     if not issubclass(task_runner.XCom, object_store.XComObjectStorageBackend):
         return
-    object_store._get_threshold()  # noqa: SLF001 - a seam, listed in the package
+    object_store._get_threshold()  # noqa: SLF001 - listed in pinned_names
     path = conf.get(object_store.SECTION, _STORE)
     scheme, is_url, _ = path.partition("://")
     # Asking for other file systems imports all providers.
@@ -122,7 +128,7 @@ def rehearse() -> None:
             log=log, socket=theirs
         )
         ours.sendall(frames.opening(_details()))
-        details = decoder._get_response()  # noqa: SLF001 - a seam, listed in the package
+        details = decoder._get_response()  # noqa: SLF001 - listed in pinned_names
     _go_through(details, decoder)
 
 
@@ -137,12 +143,12 @@ def _go_through(details: Any, decoder: Any) -> None:
     )
     context = ti.get_template_context()
     task.render_template("{{ ds }}", context, task.dag.get_template_env())
-    fields = task_runner._serialize_rendered_fields(task)  # noqa: SLF001 - a seam, listed in the package
+    fields = task_runner._serialize_rendered_fields(task)  # noqa: SLF001 - listed in pinned_names
     for message in (
         comms.SetRenderedFields(rendered_fields=fields),
         comms.SucceedTask(end_date=_EPOCH, task_outlets=[], outlet_events=[]),
     ):
-        decoder._make_frame(message).as_bytes()  # noqa: SLF001 - a seam, listed in the package
+        decoder._make_frame(message).as_bytes()  # noqa: SLF001 - listed in pinned_names
     task_runner.XCom.serialize_value({"a": [_EPOCH]})
 
 
@@ -171,7 +177,7 @@ def _details() -> dict[str, Any]:
             "dag_version_id": str(uuid.UUID(int=1)),
         },
         "dag_rel_path": "rehearsal.py",
-        "bundle_info": {"name": airflow_internals.BUNDLE, "version": None},
+        "bundle_info": {"name": dag_files.BUNDLE, "version": None},
         "start_date": moment,
         "sentry_integration": "",
         "ti_context": {"dag_run": dag_run, "max_tries": 0, "should_retry": False},
@@ -220,8 +226,8 @@ def _let_integers_be_wide() -> None:
 
     msgpack = SimpleNamespace(**{**vars(msgspec.msgpack), "Decoder": Decoder})
     comms.msgspec = SimpleNamespace(**{**vars(msgspec), "msgpack": msgpack})
-    comms._new_encoder = lambda: large_integers.Encoder(comms._msgpack_enc_hook)  # noqa: SLF001 - a seam, listed in the package
-    comms._FrameMixin._encoder = comms._new_encoder()  # noqa: SLF001 - a seam, listed in the package
+    comms._new_encoder = lambda: large_integers.Encoder(comms._msgpack_enc_hook)  # noqa: SLF001 - listed in pinned_names
+    comms._FrameMixin._encoder = comms._new_encoder()  # noqa: SLF001 - listed in pinned_names
 
 
 def _spare_schemas_that_say_nothing() -> None:
@@ -248,16 +254,16 @@ def _fill_caches() -> None:
     listeners.hooks()
     plugins_manager.integrate_macros_plugins()
     supervisor.ensure_secrets_backend_loaded()
-    serde._register()  # noqa: SLF001 - a seam, listed in the package
-    stats._get_registry()  # noqa: SLF001 - a seam, listed in the package
+    serde._register()  # noqa: SLF001 - listed in pinned_names
+    stats._get_registry()  # noqa: SLF001 - listed in pinned_names
 
 
 def _set_up_logs() -> None:
     """Configure Airflow's logging onto LOG_FD once, instead of onto a new fd in every child."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, airflow_internals.LOG_FD, inheritable=False)
+    os.dup2(nowhere, child_process.LOG_FD, inheritable=False)
     os.close(nowhere)
     with remote_logs.set_aside():
-        supervisor._configure_logs_over_json_channel(airflow_internals.LOG_FD)  # noqa: SLF001 - a seam, listed in the package
+        supervisor._configure_logs_over_json_channel(child_process.LOG_FD)  # noqa: SLF001 - listed in pinned_names
     # Airflow's writes to the log, where nobody would see why a zygote did not start.
     sys.excepthook = sys.__excepthook__

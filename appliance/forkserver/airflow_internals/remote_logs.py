@@ -23,7 +23,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.log import _ActiveLoggingConfig, load_remote_log_handler
 from structlog import DropEvent
 
-from appliance.forkserver import airflow_internals
+from appliance.forkserver.airflow_internals import dag_files
 
 _SETTINGS = ("remote_base_log_folder", "remote_log_conn_id", "logging_config_class")
 
@@ -50,7 +50,7 @@ def upload(given: dict[str, Any], questions: socket.socket) -> int:
     Returns:
         Where in it the events begin that were added meanwhile.
     """
-    with airflow_internals.questions_to(questions):
+    with dag_files.questions_to(questions):
         path = Path(conf.get("logging", "base_log_folder"), given["file"])
         handler = load_remote_log_handler()
         if handler is None:
