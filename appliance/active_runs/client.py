@@ -59,10 +59,10 @@ class ActiveRunsClient:
 
     async def find(self, dag_id: str, question: RunQuery) -> list[FoundRun]:
         """Return the runs asked for, each with the state it is in now."""
-        handle = self._client.get_workflow_handle(dag_workflow_id(dag_id))
+        name = dag_workflow_id(dag_id)
         try:
-            found: list[FoundRun] = await handle.query(
-                FIND_QUERY, question, result_type=list[FoundRun]
+            found: list[FoundRun] = await self._dags.query(
+                name, FIND_QUERY, question, result_type=list[FoundRun]
             )
         except RPCError as err:
             if err.status == RPCStatusCode.NOT_FOUND:
@@ -71,6 +71,7 @@ class ActiveRunsClient:
         gone = await self._gone([run.card for run in found])
         if not gone:
             return found
+        handle = self._client.get_workflow_handle(name)
         await handle.signal(LOST_SIGNAL, _named(list(gone.values())))
         true = [replace(run, card=gone.get(run.card.run_id, run.card)) for run in found]
         states = question.states
@@ -95,9 +96,8 @@ class ActiveRunsClient:
 
     async def lost_holders(self, dag_id: str) -> list[LostRun] | None:
         """Return which runs that others wait for are gone; None while nobody need look again."""
-        handle = self._client.get_workflow_handle(dag_workflow_id(dag_id))
-        holders: list[RunRecord] = await handle.query(
-            HOLDERS_QUERY, result_type=list[RunRecord]
+        holders: list[RunRecord] = await self._dags.query(
+            dag_workflow_id(dag_id), HOLDERS_QUERY, result_type=list[RunRecord]
         )
         gone = await self._gone(holders)
         return _named(list(gone.values())) if holders else None

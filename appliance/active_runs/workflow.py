@@ -96,6 +96,7 @@ class AirflowDag(EntityLoop):
     @workflow.query(name=FIND_QUERY)
     def find(self, question: RunQuery) -> list[FoundRun]:
         """Return the runs asked for."""
+        self.refuse_until_ready()
         tasks = self._roster.tasks if question.with_tasks else {}
         return [
             FoundRun(card, tasks.get(card.run_id, ""))
@@ -105,6 +106,7 @@ class AirflowDag(EntityLoop):
     @workflow.query(name=HOLDERS_QUERY)
     def holders(self) -> list[RunRecord]:
         """Return the runs that others wait for; nobody when no run waits."""
+        self.refuse_until_ready()
         return self._roster.running if self._roster.held else []
 
     @workflow.query(name=messages.STATE_QUERY)

@@ -3,12 +3,25 @@
 Whoever has to do with one first starts it, so one that was terminated is there again when it is needed.
 """
 
+import asyncio
+import time
 from typing import Any
 
-from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowQueryFailedError,
+)
 from temporalio.common import WorkflowIDConflictPolicy
 
+from appliance.temporal.entity_loop import NOT_READY
+
 _WHICHEVER_RUNS = WorkflowIDConflictPolicy.USE_EXISTING
+
+
+_LOOK_AGAIN_S = 0.2
+_READY_S = 30.0
+"""How long a query is asked again while the workflow takes over what an earlier one knew."""
 
 
 class EntityClient:
@@ -35,6 +48,27 @@ class EntityClient:
             start_signal=signal,
             start_signal_args=[told],
         )
+
+    async def query(
+        self, name: str, query: str, *arguments: Any, result_type: type[Any]
+    ) -> Any:
+        """Return what the workflow with the id ``name`` answers to a query, as soon as it knows its state.
+
+        Raises:
+            RPCError: status ``NOT_FOUND``: there is no such workflow.
+            WorkflowQueryFailedError: it does not answer.
+        """
+        handle = self._client.get_workflow_handle(name)
+        deadline = time.monotonic() + _READY_S
+        while True:
+            try:
+                return await handle.query(
+                    query, args=arguments, result_type=result_type
+                )
+            except WorkflowQueryFailedError as err:
+                if NOT_READY not in str(err) or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def ask(
         self,

@@ -16,6 +16,7 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from appliance.temporal import compression, messages
 
+NOT_READY = "it has not taken over yet what an earlier one knew"
 _MOST_EVENTS = 1000
 _TIMEOUT = timedelta(seconds=60)
 _RETRY = RetryPolicy(
@@ -93,8 +94,16 @@ class EntityLoop(ABC):
         Raises:
             RuntimeError: it is not known yet.
         """
-        refuse_until_ready(is_ready=self.is_ready)
+        self.refuse_until_ready()
         return self.packed()
+
+    def refuse_until_ready(self) -> None:
+        """Fail a query as long as the state is not known: nothing would be taken for all there is.
+
+        Raises:
+            RuntimeError: it is not known yet.
+        """
+        refuse_until_ready(is_ready=self.is_ready)
 
     def _must_watch(self) -> bool:
         is_idle = self._watching is None or self._watching.done()
@@ -113,7 +122,7 @@ def refuse_until_ready(*, is_ready: bool) -> None:
         RuntimeError: it is not known yet.
     """
     if not is_ready:
-        raise RuntimeError("it has not taken over yet what an earlier one knew")
+        raise RuntimeError(NOT_READY)
 
 
 async def taken_over() -> Any:

@@ -104,7 +104,9 @@ def ask(
 ) -> tuple[int, bytes]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with closing(http.client.HTTPConnection(*where, timeout=20)) as connection:
-        connection.request(method, path, body or None, named)
+        # The UI answers a request that it refuses without reading all of it.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body or None, named)
         answer = connection.getresponse()
         return answer.status, answer.read()
 
