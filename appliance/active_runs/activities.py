@@ -1,4 +1,4 @@
-"""What a worker does for runs that have to do with other runs, and for the workflows that stand for DAGs.
+"""Activities of the DAG workflow and of the runs it admits: announce a run, keep its place, record its end, find lost runs.
 
 An activity that waits fails until it has what it waits for: its next try leaves no event in any history.
 """

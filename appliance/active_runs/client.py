@@ -1,4 +1,4 @@
-"""What a worker asks and tells the workflows that stand for DAGs (``appliance.active_runs.workflow``)."""
+"""Client of the DAG workflows: announces runs, records their ends, finds runs of any DAG."""
 
 import asyncio
 from collections.abc import Sequence

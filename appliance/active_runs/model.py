@@ -1,4 +1,4 @@
-"""The runs of one DAG: who may run now, and what is remembered of those that have ended. Pure.
+"""State of the DAG workflow: which runs may run now, which are queued, and a record of those that ended. Pure.
 
 A run announces itself and is admitted or queued; queued runs are admitted by the time they are due, then in the order
 they came. Runs of a backfill have a lane, and a limit, of their own. Saying anything twice does no harm.

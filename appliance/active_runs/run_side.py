@@ -1,4 +1,4 @@
-"""A run among the runs of its DAG: it announces itself, waits until it may run, and tells how it ended.
+"""What a run does about the other runs of its DAG: announces itself, waits to be admitted, reports its end.
 
 Imported by the workflow: deterministic, no clock but ``workflow.now()``.
 """

@@ -1,4 +1,4 @@
-"""The workflow that stands for a DAG: it remembers the DAG's runs and lets no more of them run than may.
+"""``AirflowDag``, one workflow per DAG: remembers the runs of the DAG and admits at most ``max_active_runs`` of them.
 
 A run announces itself and tells how it ended; whatever is lost is found again. While a run waits, those it waits for
 are looked at every few seconds, so that nothing is held for a run somebody terminated. A new one, after somebody

@@ -1,4 +1,4 @@
-"""What a worker does for backfills beyond starting runs: plan them, and keep the scheduler and the queue in order.
+"""Activities of a backfill: plan its runs, cancel queued ones, report them to the scheduler.
 
 Source: Airflow 3.3: ``models/backfill.py`` (``_validate_backfill_params``, ``_get_info_list``,
 ``_get_dag_run_no_create_reason``).

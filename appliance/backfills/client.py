@@ -1,4 +1,4 @@
-"""Backfills as the command line sees them: plan, start, watch, cancel."""
+"""Client of backfills: plan, start, watch and cancel one."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The workflow that makes the runs of a past period: Airflow's backfill. One a DAG at a time.
+"""``AirflowBackfill``, one workflow per DAG and backfill: makes the runs of a past period.
 
 The runs it makes wait in a lane of their own, so the DAG's ``max_active_runs`` does not count them; a few more than may
 run are made at once. Cancelled, it makes no more; those that wait are ended, those that run go on, as in Airflow.

@@ -1,4 +1,4 @@
-"""What one try of a task is given and what it brings back, as both cross the wire.
+"""Input and result of one try of a task, as both cross the wire.
 
 One tagged dataclass a direction, never a union: Temporal's JSON converter takes the first union member that
 parses. Durations are ``_s`` floats, times ISO 8601 text with a zone.

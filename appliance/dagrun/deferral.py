@@ -1,4 +1,4 @@
-"""What a parked try waits for and how it goes on, as both cross the wire.
+"""What a deferred or waiting try waits for, and how it resumes, as both cross the wire.
 
 What an operator hands to its trigger and to its own continuation may hold secrets (Airflow encrypts the former), so
 it is ``sealed`` from the worker that ran the try to the one that needs it. Times are seconds since the epoch.

@@ -1,4 +1,4 @@
-"""Whether one task instance may run now, and the state it takes when it never will.
+"""Decides whether one task instance may run now, and which state it takes if it never will.
 
 Every dependency is asked even when an earlier one has refused, in this order: time, earlier runs, trigger rule, branch
 decisions, mapping sources; later ones may still set the state, and the last writer wins. (Airflow keeps them in

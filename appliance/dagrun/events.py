@@ -1,4 +1,4 @@
-"""What the machine hears (events) and what it says (decisions).
+"""Events that the state machine receives, and decisions that it returns.
 
 Times are seconds since the epoch, as floats; the caller takes them from its own clock.
 """

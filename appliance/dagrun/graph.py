@@ -1,4 +1,4 @@
-"""What a plan says about who depends on whom: everything that never changes during a run.
+"""The task graph of a plan: upstreams, downstreams and groups, which never change during a run.
 
 Source: Airflow 3.3: ``_shared/dagnode/node.py`` (relevant setups), ``trigger_rule_dep.py`` (teardown scope),
 ``models/dagrun.py`` (leaves).

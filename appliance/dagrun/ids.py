@@ -1,4 +1,4 @@
-"""What an id of a DAG, a run or a task may be, as far as safety goes: it becomes the name of folders. Pure.
+"""Checks ids of DAGs, runs and tasks, which become names of folders. Pure.
 
 Airflow's own rules are stricter and its own to check; these hold for what comes from anybody who reaches the server.
 Source: Airflow 3.3: ``models/base.py`` (ID_LEN), ``models/dagrun.py`` (validate_run_id).

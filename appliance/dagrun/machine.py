@@ -1,4 +1,4 @@
-"""One DAG run: events in, decisions out.
+"""``DagRun``, the state machine of one DAG run: events in, decisions out.
 
 The driver tells ``DagRun`` what happened and when; the machine answers what is to be done. It never looks at a
 clock, and the same events at the same times give the same decisions, so it can be replayed.

@@ -1,4 +1,4 @@
-"""One scheduler pass over the instances that may have something to decide.
+"""One scheduler pass over the task instances that may have something to decide.
 
 Effects spread level by level: rules read a snapshot taken when the pass begins, so a skip or a failure reaches
 one level of tasks a pass, and which of two bad upstreams wins depends on when they ended, as in Airflow.

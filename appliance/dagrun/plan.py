@@ -1,4 +1,4 @@
-"""What a scheduler needs to know of a DAG, and nothing a worker needs: about 90 bytes of JSON a task.
+"""``Plan``, what the scheduler needs to know of a DAG: about 90 bytes of JSON per task.
 
 ``Plan`` is projected from Airflow's serialized DAG by ``appliance.dagfile.plan_builder``, pinned in the run's
 history, and read again by every replay: a key may be added with a default, never renamed. Defaults are left

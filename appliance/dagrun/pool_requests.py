@@ -1,4 +1,4 @@
-"""Which scheduled instances of a run need slots from outside it (pools), and have them.
+"""Slot requests of one run: which scheduled task instances need slots of pools, and which have them.
 
 No more is asked for than the run could use at once, and what comes when it has no room is given back, so that it
 keeps nobody waiting for what it cannot run. Until a wish is answered the run keeps room for it.

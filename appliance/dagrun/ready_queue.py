@@ -1,4 +1,4 @@
-"""Which scheduled instances may start: the limits of the run, and who goes first.
+"""The queue of scheduled task instances: limits of the run, and order by priority.
 
 Only limits within one run are known here. A task's ``max_active_tis_per_dag`` is kept within the run as well; what is
 lent from outside the run, ``leases`` asks for.

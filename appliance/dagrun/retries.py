@@ -1,4 +1,4 @@
-"""When a failed try is run again: Airflow's delay, to the second.
+"""The delay before a failed try is run again, to the second as in Airflow.
 
 The jitter is a hash of who tries, not a random number, so every replay waits as long as the first time.
 

@@ -1,4 +1,4 @@
-"""The 13 trigger rules: what the upstream instances' states mean for one task instance.
+"""The 13 trigger rules: what the states of upstream instances mean for one task instance.
 
 Pure functions of a ``Tally``; who counts, and which upstream instances are relevant, is decided elsewhere.
 A rule says two things that do not exclude each other: the state it sets, and whether the instance may run.

@@ -1,4 +1,4 @@
-"""What the conf of a run may hold: JSON that reaches a task as it is. Pure."""
+"""Checks the conf of a run: JSON that reaches a task unchanged. Pure."""
 
 import math
 from typing import Any

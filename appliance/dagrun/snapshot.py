@@ -1,4 +1,4 @@
-"""The task instances of a run as plain JSON values, and back.
+"""The task instances of a run as plain JSON values, written and read.
 
 Written between two calls of the machine, when nothing is left to look at. What can be counted is counted again.
 A key may be added with a default, never renamed: a run may be continued by a later version.

@@ -1,4 +1,4 @@
-"""What ends instances of a run before their time: ``fail_fast``, the run's timeout, and a cancel.
+"""What ends task instances before their time: ``fail_fast``, the timeout of the run, a cancel.
 
 Each function changes states through ``set_state``, which tells the machine what has to be stopped.
 """

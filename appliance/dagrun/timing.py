@@ -1,4 +1,4 @@
-"""When a DAG runs, as data: what a schedule says, and one time it says it for.
+"""Schedules and the runs that timetables want, as plain values.
 
 Times are ISO 8601 text in UTC.
 """

@@ -1,4 +1,4 @@
-"""The wake-up calls of a run: at which moments time alone changes something."""
+"""The times at which time alone changes something in a run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The vaults of one appliance as its workers use them: seals what is put in, opens what is taken out.
+"""Client of the key-value stores: seals what tasks write, opens what they read.
 
 Variables that tasks write beat those of ``appliance.yaml`` until a worker reads that anew, at its start or because it was
 changed: then a declared one wins, for every worker, and what was written over it is forgotten.

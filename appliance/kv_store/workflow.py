@@ -1,4 +1,4 @@
-"""``AirflowVault``: what tasks keep for others, one workflow a vault, for as long as it is used.
+"""``AirflowVault``, one workflow per store: keeps sealed texts that tasks write for others.
 
 A vault holds sealed texts under names in clear; only workers open them. It is started by the first write. A write is
 an update, so whoever made it knows that it is in history when it returns; a read is a query, which sees every write that

@@ -1,4 +1,4 @@
-"""What a task depends on in earlier runs of its DAG: ``depends_on_past`` and ``wait_for_downstream``. Pure.
+"""Whether earlier runs let a task run: ``depends_on_past`` and ``wait_for_downstream``. Pure.
 
 Source: Airflow 3.3: ``ti_deps/deps/prev_dagrun_dep.py``.
 """

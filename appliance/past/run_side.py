@@ -1,4 +1,4 @@
-"""A run that depends on earlier ones: it waits for what they owe its tasks.
+"""What a run does about earlier runs: waits for those that its tasks depend on.
 
 Imported by the workflow: deterministic, no clock but ``workflow.now()``.
 """

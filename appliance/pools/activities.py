@@ -1,4 +1,4 @@
-"""What a worker asks and tells the workflows that stand for pools (``appliance.pools.workflow``), and their activities."""
+"""Activities and client of pool workflows: request slots, return them, find leases that nobody holds any more."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which pools the tasks of a DAG have to ask for slots: all but ``default_pool`` while that cannot run out.
+"""Decides which pools a DAG's tasks ask for slots: all but ``default_pool`` while that cannot run out.
 
 It cannot as long as it has a slot for everything the workers can run at once. Each names that in its identity, and
 polls under it, so that whoever counts the pollers of the task queue knows it of all.

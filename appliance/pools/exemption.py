@@ -1,4 +1,4 @@
-"""Tries that have not asked for their slot of ``default_pool``, as long as it has one for everything.
+"""Running tries that hold an unrequested slot of ``default_pool``, told to request it when it becomes scarce.
 
 When it may run out (a worker has come, the pool was made smaller) such a try is sent back before it begins, and its run
 is told to ask from now on; so is every run some of whose tries go on here.

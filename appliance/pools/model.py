@@ -1,4 +1,4 @@
-"""The slots of one pool, lent to task instances of any run. Pure.
+"""State of a pool workflow: leases held and leases waited for, in order of priority. Pure.
 
 Whoever wants slots gets them or waits: higher priority first, then the earlier logical date, then the lower map
 index, then by name. One that wants more than is left lets those behind it pass, as in Airflow. Saying anything twice does no harm.

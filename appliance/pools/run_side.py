@@ -1,4 +1,4 @@
-"""The slots the task instances of a run have outside it: of pools, and of ``max_active_tis_per_dag``.
+"""What a run does about pools: requests slots for its task instances and returns them.
 
 A lease is named after its instance, so that nothing need be remembered of it, and who holds one can be asked.
 Imported by the workflow: deterministic, no clock but ``workflow.now()``.

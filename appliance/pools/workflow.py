@@ -1,4 +1,4 @@
-"""The workflow that stands for a pool: it lends slots to task instances of any run.
+"""``AirflowPool``, one workflow per pool: lends slots to task instances of all runs.
 
 While somebody waits, those who have slots are looked at every few seconds, so that nothing is held for a run that is
 gone. A new one, after somebody terminated the last, takes over what that knew. The history stays small.

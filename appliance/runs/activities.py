@@ -1,4 +1,4 @@
-"""What a worker does for workflows: run tries, read DAG files, resolve XCom references.
+"""Activities of a run: run a try, read and check a DAG, resolve XCom references.
 
 Every activity answers with a value where a person is to read a refusal; what it raises is either how a try ended or a
 bug.

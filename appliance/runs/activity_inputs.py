@@ -1,4 +1,4 @@
-"""Whether the input of a try, a wait or a callback is one a run of this server may give.
+"""Checks the input of activities: whether a run of this server may ask for this try, wait or callback.
 
 Whoever reaches the server may have a workflow of his own ask for these activities, with any input. What they then do is
 done for the workflow that asks, never for another that the input names; and no id may lead out of a folder.

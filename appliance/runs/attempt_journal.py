@@ -1,4 +1,4 @@
-"""Which tries this worker has in hand, on disk, so that a worker that died can say at its next start what was lost.
+"""Journal on disk of the tries in hand, so that a worker that crashed can report them as lost.
 
 One line an event, appended: ``+ <task token>`` when a try is taken, ``= <task token>`` when it begins, ``- <task token>``
 when it has ended. Not synced to disk: a killed process loses nothing, and after a power cut the heartbeat timeout says

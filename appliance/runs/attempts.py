@@ -1,4 +1,4 @@
-"""The tries of one run that are under way: a decision of the machine becomes an activity, its end an event.
+"""The tries of one run that are under way: starts an activity per decision, turns its end into an event.
 
 Imported by the workflow: deterministic, no clock but ``workflow.now()``.
 """

@@ -1,4 +1,4 @@
-"""Which task the callbacks of a DAG are told of. Pure.
+"""Picks the task instance that the callbacks of a DAG are called with. Pure.
 
 Source: Airflow 3.3: ``DagRun.update_state``, ``SchedulerJobRunner._schedule_dag_run``.
 """

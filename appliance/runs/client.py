@@ -1,4 +1,4 @@
-"""What the command line asks of a Temporal server: start a run, look at it, wait for it, cancel it.
+"""Client of runs, for commands: start, find, wait for, cancel and answer a run; list runs and DAGs.
 
 A question only a worker can answer (what is in a DAG file, what an XCom reference stands for) is a short workflow that
 is deleted as soon as it has answered, so that it leaves nothing behind in the UI.

@@ -1,4 +1,4 @@
-"""What a run takes along when its history has grown long and it goes on in a fresh workflow run.
+"""The state of a run that continues as new because its history has grown long.
 
 Tries that run stay where they are: a worker owns them, and the fresh run takes over the lease from that worker. Until the
 worker of each is known no new try begins; that takes a second or two.

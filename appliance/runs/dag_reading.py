@@ -1,4 +1,4 @@
-"""What a run knows of its DAG: read by a worker before the run was started, or as its first step.
+"""Reads the DAG of a run through a worker, and checks the plan that a run was started with.
 
 What a run is started with may come from anybody. The worker that read the DAG vouches for what it read; where nobody
 of this box does, it is left aside and the DAG is read here. Imported by the workflow: deterministic.

@@ -1,4 +1,4 @@
-"""The activity ``run_trigger``: one deferred wait, which any worker may begin again.
+"""The activity ``run_trigger``: one deferred wait, which any worker may take up again.
 
 A trigger is made to be run again from its arguments, so a wait whose worker or process dies is retried by Temporal
 without an event in the run's history. Two that wait for the same can only end it once: the later report is refused.

@@ -1,4 +1,4 @@
-"""The waits of one run: parked tries, and what becomes of them.
+"""Deferred and waiting tries of one run: starts their waits, resumes or ends them.
 
 A wait for a moment is a timer, one for a trigger an activity that any worker may take over, and none holds a slot for
 tries. Imported by the workflow: deterministic, no clock but ``workflow.now()``.

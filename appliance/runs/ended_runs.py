@@ -1,4 +1,4 @@
-"""How runs ended, by what their workflows said last: one request each, without a worker and without replay."""
+"""Reads how runs ended from their last event: one request per run, without a worker or a replay."""
 
 from contextlib import suppress
 from dataclasses import replace

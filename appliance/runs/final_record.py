@@ -1,4 +1,4 @@
-"""Where a run stood at its end, as its workflow's last event keeps it: read without a worker and without replay. Pure.
+"""The record of a run that its last event keeps: all task instances and XComs. Pure.
 
 It holds what a run that goes on from there would need (``handover`` carries the same), so that one request answers
 every question about a run that has ended.

@@ -1,4 +1,4 @@
-"""What a run asks people: who may answer what, what an answer becomes, and how it looks in the UI. Pure.
+"""Human-in-the-loop questions of a run: who may answer, what an answer becomes, how they look in the UI. Pure.
 
 Source: Airflow 3.3: ``api_fastapi/core_api/routes/public/hitl.py``, ``models/hitl.py``,
 ``jobs/scheduler_job_runner.py`` (check_awaiting_input_timeouts).

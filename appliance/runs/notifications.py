@@ -1,4 +1,4 @@
-"""Whom it is told that a run has begun, or how it has ended: listeners of plugins, then the callbacks of its DAG.
+"""Calls listeners of plugins when a run begins and ends, and then the callbacks of its DAG.
 
 Imported by the workflow: deterministic, no clock but ``workflow.now()``.
 """

@@ -1,4 +1,4 @@
-"""All runs of all DAGs, as a try may ask about them and start them (``appliance.taskrun.protocols.OtherRuns``)."""
+"""Client for tries that ask about other runs, of any DAG, and start them."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass

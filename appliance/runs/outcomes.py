@@ -1,4 +1,4 @@
-"""Turns how the activity of a try ended into what the machine hears. No rules of its own: an unknown end is a failure."""
+"""Turns the end of a try's activity into an event of the state machine; an unknown end is a failure."""
 
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime

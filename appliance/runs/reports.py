@@ -1,4 +1,4 @@
-"""What a person asks of the runs on a server, and the answers: values the command line prints.
+"""Reports about runs that commands print.
 
 No vendor is imported here. The fields of ``RunReport`` are those of ``submit --wait -o json``: that object is
 an interface people parse, so a field is only ever added. Times are ISO 8601 text with a zone.

@@ -1,4 +1,4 @@
-"""How a parked try goes on: sealed by the worker that ran it, so that nobody else can say it.
+"""Seals how a deferred try resumes, so that only the worker that ran it can say.
 
 The sealed text says for which task instance it is, which method goes on and which class is waited for, and opens for
 that alone. What arrives meanwhile, an event or why the wait failed, is data like an XCom.

@@ -1,4 +1,4 @@
-"""What a run remembers beside the machine: XComs, times and labels of its task instances. Pure.
+"""XComs, times and labels of the task instances of one run. Pure.
 
 The byte counts here keep a run inside Temporal's limits: XComs of the whole run, and what one workflow task sends
 along with the tries it starts.

@@ -1,4 +1,4 @@
-"""A run in words of others: what its DAG is asked, what its tries are told of it, what it ends with. Pure."""
+"""Builds the records that others need of a run: ``DagQuestion``, ``RunFacts``, ``DagExecutionResult``. Pure."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The tries this worker runs, apart from the activities that report them.
+"""The tries that this worker runs, which outlive the activities that report them.
 
 The worker owns a try; the activity is only a lease on it. When the lease runs out while both server and worker slept (a
 paused container, a closed lid), the try goes on here and the workflow asks for it again.

@@ -1,4 +1,4 @@
-"""Starts runs: has the DAG read and checked, then starts the workflow that is the run."""
+"""Starts a run: has a worker read and check the DAG, then starts the workflow."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What a worker asks of the runs whose tries it holds, coalesced: one query about XComs a run is under way at a time."""
+"""Client for the tries of a worker: queries their own runs for XComs and facts, in batches."""
 
 import asyncio
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""The workflows. ``ExecuteAirflowDagWorkflow`` is one DAG run.
+"""``ExecuteAirflowDagWorkflow``, one workflow per DAG run.
 
 Decisions of the machine become activities and timers, their ends become events. No rules of its own, no clock but
 ``workflow.now()``.

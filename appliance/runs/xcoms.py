@@ -1,4 +1,4 @@
-"""The XComs of a run as people see them: from its last event when it has ended, otherwise asked of its workflow."""
+"""Lists the XComs of a run: from its last event once it has ended, by a query before."""
 
 import json
 from dataclasses import dataclass

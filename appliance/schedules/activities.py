@@ -1,4 +1,4 @@
-"""What a worker does for the scheduler and for backfills: ask timetables, start runs, see how runs ended."""
+"""Activities of the scheduler and of backfills: ask timetables, start runs, see how runs ended."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The scheduler as the rest of the appliance sees it: what is declared to it, and what people ask of it."""
+"""Client of the scheduler workflow: declare schedules, list them, pause, resume and trigger them."""
 
 from collections.abc import Sequence
 from dataclasses import replace

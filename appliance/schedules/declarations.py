@@ -1,4 +1,4 @@
-"""What is to be scheduled, going by the DAG folder and the configuration. Pure."""
+"""Which schedules there should be, by the DAG folder and the configuration. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""Which runs are due: the schedules of all DAGs, how far each has come, and what Airflow's scheduler would do now.
+"""State of the scheduler workflow: all schedules, how far each has come, and which runs are due now. Pure.
 
 Pure: time is an argument, and what timetables say is asked by whoever drives it (``questions`` and ``told``). A slot
 that was foreseen is taken when its time has come. One that nobody took in time (the appliance was down) is taken late

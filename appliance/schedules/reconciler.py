@@ -1,4 +1,4 @@
-"""Watches the DAG folder and the configuration, and tells the scheduler what has changed.
+"""Watches the DAG folder and the configuration, and declares what has changed to the scheduler.
 
 A part of every worker. That several say the same does no harm: each says only what differs from what the scheduler
 knows, and saying it twice changes nothing. Where they differ, as while a new version is rolled out, what changed last

@@ -1,4 +1,4 @@
-"""The workflow a Temporal Schedule starts, by its clock or because a person pressed a button on its page."""
+"""The workflow that a Temporal Schedule starts when a person triggers it on its page."""
 
 from datetime import timedelta
 

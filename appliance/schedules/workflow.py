@@ -1,4 +1,4 @@
-"""The workflow that is Airflow's scheduler as far as making runs goes: one for all DAGs.
+"""``AirflowScheduler``, one workflow for all DAGs: starts the runs that Airflow's scheduler would start.
 
 It holds the agenda, sleeps until a run is due, asks timetables through an activity and starts runs through another. As
 there is one workflow of its name, one schedules, however many containers there are; as everything it decided is in its

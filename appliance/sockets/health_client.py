@@ -1,4 +1,4 @@
-"""Asks the worker of this box whether it is well; as a program, the health check of the image.
+"""Asks the worker of this host whether it is well; as a program, the health check of the image.
 
 The worker asks the server for both: that it serves, and that it sees this worker poll. A dead worker cannot answer, so
 nothing stale is ever taken for health. The socket is in the abstract namespace, where any user may ask and no file system

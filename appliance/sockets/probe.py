@@ -1,4 +1,4 @@
-"""Whether the server serves and the worker of this box polls it. Fails closed: what was not seen to work does not work."""
+"""Checks server, worker and UI for ``appliance health``; whatever is not known to be well is not well."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The worker's door on this box: a Unix socket through which ``submit`` starts a run without the Temporal SDK.
+"""Starts a run through the worker of this host, over a Unix socket, without importing the Temporal SDK.
 
 Importing the SDK takes the command longer than all the rest together; the worker has it imported. One request and one
 answer a connection, each a line of JSON; the socket is its owner's alone, since a request may carry secrets. Nothing is

@@ -1,4 +1,4 @@
-"""Keeps the worker's door open: ``appliance.sockets.submit_client`` says what it is for."""
+"""Starts runs for ``appliance.sockets.submit_client``."""
 
 import asyncio
 import json

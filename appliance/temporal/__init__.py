@@ -1,1 +1,1 @@
-"""Makes runs durable: the only package that imports temporalio."""
+"""Plumbing for Temporal that knows no feature."""

@@ -1,4 +1,4 @@
-"""Work that a worker does again and again as long as it is up: whatever goes wrong is told, and it is tried again.
+"""A loop in the background that reports an error once and goes on.
 
 Every loop that looks after something beside runs and tries is one of these, so that none ends without a word.
 """

@@ -1,4 +1,4 @@
-"""Asks the server one thing at a time, and again while it restarts.
+"""Batches requests to one workflow, and repeats them while the server restarts.
 
 The server buffers a single query a workflow and takes few updates at once; what is asked meanwhile goes into one batch.
 """

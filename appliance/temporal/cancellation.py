@@ -1,4 +1,4 @@
-"""Cancels a workflow, and tells when there is nothing to cancel, which is no error to the server."""
+"""Cancels a workflow, and says when there is none to cancel."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Writes what is remembered of runs in few bytes. Pure."""
+"""Packs state and rows into few bytes of text. Pure."""
 
 import base64
 import json

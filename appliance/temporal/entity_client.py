@@ -1,4 +1,4 @@
-"""How the workflows are reached that stand for something lasting: a DAG, a pool, the schedules of all DAGs.
+"""Client of entity workflows: signal-with-start, update-with-start, query.
 
 Whoever has to do with one first starts it, so one that was terminated is there again when it is needed.
 """

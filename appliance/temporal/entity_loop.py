@@ -1,4 +1,4 @@
-"""The loop of a workflow that never ends: it takes over, serves messages, watches those it waits for, continues as new.
+"""The loop of an entity workflow: takes over state, serves messages, watches holders, continues as new.
 
 An entity workflow stands for something lasting: a DAG, a pool, the schedules of all DAGs. It begins with the state that its last
 run handed on, or, after somebody terminated that, with what could be learned of it (activity ``rebuild``). What cannot

@@ -1,4 +1,4 @@
-"""Finds workflows whose tasks keep failing: they wait, with everything that waits for them, until somebody acts.
+"""Finds workflows whose workflow tasks fail again and again.
 
 The server marks a workflow whose tasks have failed five times in a row with the search attribute
 ``TemporalReportedProblems``. Source: Temporal server 1.32: ``system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute``.

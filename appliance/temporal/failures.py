@@ -1,4 +1,4 @@
-"""How a failure looks in the Temporal UI: the task's own traceback, never the worker's."""
+"""Shows failures in the Temporal UI with the task's own traceback, never the worker's."""
 
 from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DefaultFailureConverter, PayloadConverter

@@ -1,4 +1,4 @@
-"""What workflows are started with and sent, by whoever reaches the server: what of it nobody of ours sends. Pure.
+"""Checks inputs, signals and updates for what no code of ours sends. Pure.
 
 A workflow task that fails is tried for ever, so what would make one fail is refused before it is taken in: text
 that is none, JSON too deep to copy, times that are none, numbers that no timer takes. ``of_...`` say what is wrong with

@@ -1,4 +1,4 @@
-"""The keys that secrets on their way through Temporal are sealed with: AES-256-GCM, one key file a box.
+"""The keys that seal secrets on their way through Temporal: AES-256-GCM, one key file per appliance.
 
 The file holds one key a line (32 bytes in base64), the current one first; older ones stay below it, so that what they
 sealed still opens. A sealed text names its key by fingerprint, and is bound to its place: moved elsewhere in history, it

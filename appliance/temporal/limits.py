@@ -1,4 +1,4 @@
-"""What Temporal takes: the bytes of one payload, of one summary, of one workflow id. Pure."""
+"""Limits of Temporal: bytes of a payload, of a summary, of a workflow id. Pure."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence

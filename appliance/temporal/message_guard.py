@@ -1,4 +1,4 @@
-"""Keeps what somebody sends a workflow, and is not what it takes, from stopping it.
+"""Drops signals and refuses updates that a workflow cannot read, which would otherwise stop it.
 
 A signal that cannot be taken in is dropped, an update is refused. Without this the workflow task would fail and be tried
 for ever, and with it all the workflow stands for.

@@ -1,4 +1,4 @@
-"""What crosses a process boundary between command line, workflow and worker, and the names people search for.
+"""Messages that every feature knows: the input of a run, what a worker read of its DAG, types of errors.
 
 One dataclass a direction; fields are only ever added, with a default. Times are ISO 8601 text with a zone.
 What one try is given and brings back is in ``appliance.dagrun.attempt``.

@@ -1,4 +1,4 @@
-"""Payloads as the SDK makes them, but with the keys of a mapping in the order they have, and read with care.
+"""Payload converter that keeps the order of keys in mappings, and refuses what cannot be read.
 
 The SDK sorts them, and Airflow does not: columns of a row or items to map over would change places.
 

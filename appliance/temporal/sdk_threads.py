@@ -1,4 +1,4 @@
-"""Lets threads of the Temporal SDK leave Python before the interpreter may end.
+"""Waits for threads of the Temporal SDK to leave Python before the interpreter ends.
 
 They hand each answer to the event loop from within Python, and are still there when the answer has arrived. If the
 interpreter ends in that moment, the process crashes or hangs (https://github.com/temporalio/sdk-python/issues/300).

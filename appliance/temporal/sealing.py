@@ -1,4 +1,4 @@
-"""Seals what a submission passes besides its conf and what a parked try hands on: neither enters history in clear."""
+"""Seals the secrets of a submission, and what a deferred try passes on: neither is readable in history."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""The search attributes runs are found by in the Temporal UI."""
+"""The search attributes by which people find runs in the Temporal UI."""
 
 from datetime import datetime
 from typing import Any

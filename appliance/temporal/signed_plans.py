@@ -1,4 +1,4 @@
-"""A worker vouches for what it has read of a DAG: whoever holds its keys knows that again."""
+"""Signs what a worker has read of a DAG, so that other workers of the appliance can trust it."""
 
 from appliance.errors import ConfigError
 from appliance.temporal.keyring import Keyring

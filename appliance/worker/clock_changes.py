@@ -1,4 +1,4 @@
-"""Notices that the clock was set, or that the machine slept: what is due by the clock moves with it."""
+"""Notices that the clock was set, or that the machine slept."""
 
 from dataclasses import dataclass
 

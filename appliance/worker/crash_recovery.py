@@ -1,4 +1,4 @@
-"""What a worker that died leaves to the next one of its box: activities the server believes it still has.
+"""After a crash, reports the activities that the server still believes the previous worker is executing.
 
 Those it had in hand are in its journals, along with the last that had ended: the server may not have heard of their
 ends, and what ran must not run again under the same number. Those the server had handed out and it had not heard of yet

@@ -1,4 +1,4 @@
-"""The worker of this box: runs workflows and tries until it is told to stop.
+"""The worker process: runs workflows and tries until it is told to stop.
 
 The start is ordered by what takes longest: Airflow is imported while the server comes up. Tries that an earlier worker
 of this box had in hand are reported as lost before new ones are taken.

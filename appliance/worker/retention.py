@@ -1,4 +1,4 @@
-"""Deletes logs and XComs of runs that Temporal has no longer.
+"""Deletes logs and XComs of runs that Temporal no longer has.
 
 A finished run leaves the server ``retention`` after its end. What it left in the data folder goes with
 it: once nothing was written for that long and the server says there is no such run. So a server

@@ -1,4 +1,4 @@
-"""Builds what the activities of a worker are made of, feature by feature, each from what it needs of the others."""
+"""Builds the activities of a worker, feature by feature."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

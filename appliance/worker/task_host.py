@@ -1,4 +1,4 @@
-"""Where user code runs: the base zygote, the DAG folder read through it, and the tries forked from that.
+"""Runs user code: the base zygote, the DAG folder read through it, the tries forked from it.
 
 When the zygote dies, running tries have failed with it; another one is started and new tries come from there.
 """

@@ -1,4 +1,4 @@
-"""The three Temporal workers of one worker process: for all task queues it polls, with their slots and pollers."""
+"""The three Temporal workers of one process: their task queues, slots and pollers."""
 
 from datetime import timedelta
 from importlib.metadata import version

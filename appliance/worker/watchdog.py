@@ -1,4 +1,4 @@
-"""What a box keeps an eye on beside its work: the room on its disk, its logs, its clock."""
+"""Watches free disk space, the quota of logs, and the clock."""
 
 import asyncio
 import logging

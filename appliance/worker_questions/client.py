@@ -1,4 +1,4 @@
-"""Asks a worker a question only it can answer, and leaves nothing behind.
+"""Asks a worker a question that only it can answer, and deletes the workflow that carried it.
 
 A question is a short workflow, since that works on every Temporal server, deleted as soon as it has been answered.
 """

@@ -1,4 +1,4 @@
-"""The workflow that carries a question of the command line to a worker."""
+"""``AskApplianceWorker``: carries a question of a command to a worker."""
 
 from datetime import timedelta
 from typing import Any
