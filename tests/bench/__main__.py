@@ -1,10 +1,12 @@
 """Measures the appliance, where it can be beside bare Temporal and Airflow; prints one Markdown table.
 
-    python -m tests.bench [--runs 5] [--files 1000] [--waits 1000] [--airflow-runs 5] [--readme] [--image]
+    python -m tests.bench [--runs 5] [--files 1000] [--waits 1000] [--tries 100] [--airflow-runs 5]
+        [--readme] [--image]
 
 How many runs a figure is the median of is told below the table. Runs are timed by the engines' own account
 of start and end, commands by the clock on the wall. One part is measured after the other: the appliance,
-what it costs that runs know of each other, a folder of many DAG files, many deferred waits, Airflow. What is
+what it costs that runs know of each other, a folder of many DAG files, many deferred waits, the care that zygotes take
+of their memory, Airflow. What is
 asked for 0 times is left out. With ``--readme`` the table also goes into README.md. With ``--image`` the
 container image that was built last is measured instead.
 """
@@ -26,7 +28,7 @@ from statistics import median
 
 from temporalio.client import Client
 
-from tests.bench import bare, entities, folder, image, scheduling, waits
+from tests.bench import bare, entities, folder, fork_cost, image, scheduling, waits
 from tests.bench.memory import pss_mb
 from tests.bench.rival import SLOTS, running_airflow
 from tests.bench.runs import CHAIN, address, run_s, submit
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--waits", type=int, default=1000)
+    parser.add_argument("--tries", type=int, default=100)
     parser.add_argument("--airflow-runs", type=int, default=5)
     parser.add_argument("--readme", action="store_true")
     parser.add_argument("--image", action="store_true")
@@ -58,6 +61,7 @@ def main() -> None:
         (_measure_entities, asked.runs),
         (_measure_folder, asked.files),
         (_measure_waits, asked.waits),
+        (_measure_forks, asked.tries),
         (_measure_airflow, asked.airflow_runs),
     )
     figures = Figures(asked.runs, asked.airflow_runs, loads=[os.getloadavg()[0]])
@@ -97,6 +101,10 @@ def _measure_folder(figures: Figures, files: int) -> None:
 def _measure_waits(figures: Figures, count: int) -> None:
     with _folder() as place, running_box(dags=DAGS, folder=place) as box:
         figures.waits = asyncio.run(waits.measure(box, place, count))
+
+
+def _measure_forks(figures: Figures, tries: int) -> None:
+    figures.forks = asyncio.run(fork_cost.measure(tries))
 
 
 async def _alternate(figures: Figures, box: RunningBox, runs: int) -> None:

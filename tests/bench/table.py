@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.bench.entities import QUEUED_RUNS, Costs
 from tests.bench.folder import Looks, Took
+from tests.bench.fork_cost import ALL, PARTS, ForkCosts
 from tests.bench.scheduling import ROUNDS
 from tests.bench.waits import Waits
 
@@ -32,6 +33,7 @@ class Figures:
     costs: Costs = field(default_factory=Costs)
     looks: Looks = field(default_factory=Looks)
     waits: Waits = field(default_factory=Waits)
+    forks: ForkCosts = field(default_factory=ForkCosts)
     airflow_chain_ms: float = math.nan
     airflow_fan_per_s: float = math.nan
     airflow_trigger_s: float = math.nan
@@ -48,6 +50,7 @@ def markdown(figures: Figures) -> str:
         *_cost(f.costs),
         *_many_files(f.looks),
         *_many_waits(f.waits),
+        *_care_of_memory(f.forks),
     )
     lines = ["| what | appliance | other | ratio | to reach |", "|---|---|---|---|---|"]
     lines += [f"| {' | '.join(map(str, row))} |" for row in rows if None not in row]
@@ -179,6 +182,25 @@ def _many_waits(w: Waits) -> tuple[Row, ...]:
             _goal("median at most 1 s", is_reached=w.late_s <= 1),
         ),
     )
+
+
+def _care_of_memory(forks: ForkCosts) -> tuple[Row, ...]:
+    form = "{:.1f} ms, {:.1f} ms of CPU, {:,.0f} page faults"
+    costs = forks.without(ALL)
+    with_all = _cell(form, costs.clock_ms, costs.cpu_ms, costs.faults)
+    rows = []
+    for part in PARTS:
+        less = forks.without(part)
+        rows.append(
+            (
+                f"one try that finds a child waiting, against one without {part}",
+                with_all,
+                _cell(form, less.clock_ms, less.cpu_ms, less.faults),
+                _cell("{:.2f} x", costs.clock_ms / less.clock_ms),
+                "",
+            )
+        )
+    return tuple(rows)
 
 
 def _took(took: Took) -> str | None:
