@@ -55,7 +55,7 @@ class ActiveRunsClient:
     async def close(self, closing: RunEnd) -> None:
         """Tell how a run ended."""
         name, state = dag_workflow_id(closing.dag_id), ActiveRunsState(closing.dag_id)
-        await self._dags.tell(name, state, signal=CLOSED_SIGNAL, told=closing)
+        await self._dags.signal(name, state, signal=CLOSED_SIGNAL, told=closing)
 
     async def find(self, dag_id: str, question: RunQuery) -> list[FoundRun]:
         """Return the runs asked for, each with the state it is in now."""
@@ -105,7 +105,7 @@ class ActiveRunsClient:
     async def _enter(
         self, dag_id: str, entries: Sequence[RunAnnouncement]
     ) -> list[bool]:
-        answers: list[bool] = await self._dags.ask(
+        answers: list[bool] = await self._dags.update(
             dag_workflow_id(dag_id),
             ActiveRunsState(dag_id),
             update=ENTER_UPDATE,

@@ -42,14 +42,14 @@ class Admission:
     def __init__(self, request: DagExecutionInput) -> None:
         """Nothing is announced yet."""
         self._request = request
-        self._is_admitted = self._has_come = False
+        self._is_admitted = self._has_begun = False
         self._card: RunRecord | None = None
 
     def admit(self) -> None:
         """It may run now."""
         self._is_admitted = True
 
-    async def come(
+    async def wait(
         self,
         facts: RunFacts,
         dag: DagAnswer,
@@ -82,15 +82,15 @@ class Admission:
         if not (may_run or self._is_admitted):
             on_queued(QUEUED)
             await self._wait(entry)
-        self._has_come = True
+        self._has_begun = True
         return has_waited
 
-    def had_come(self, facts: RunFacts) -> None:
+    def resume(self, facts: RunFacts) -> None:
         """Take over that an earlier workflow run has announced this run, which may run."""
         self._card = _card(facts, self._request)
-        self._has_come = True
+        self._has_begun = True
 
-    async def over(
+    async def report_end(
         self, state: RunState, facts: RunFacts, rows: Sequence[TaskRow]
     ) -> None:
         """Tell how the run ended, if it was announced. That cannot fail the run."""
@@ -99,7 +99,7 @@ class Admission:
         card = replace(
             self._card,
             state=state,
-            start_date=facts.start_date if self._has_come else None,
+            start_date=facts.start_date if self._has_begun else None,
             end_date=workflow.now().isoformat(),
         )
         try:

@@ -92,7 +92,7 @@ class BackfillActivities:
     @activity.defn(name=TELL_SCHEDULER)
     async def tell_scheduler(self, made: BackfilledRuns) -> None:
         """Tell the scheduler that runs were made, so that it does not make them again."""
-        await self._schedules.covered(made)
+        await self._schedules.report_backfilled(made)
 
     @activity.defn(name=CANCEL_QUEUED)
     async def cancel_queued_runs(self, runs: list[RunName]) -> None:

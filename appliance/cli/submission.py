@@ -95,7 +95,7 @@ def submit(
     **asked: Any,
 ) -> None:
     """Start one run of a DAG; print where to watch it."""
-    from appliance.sockets.submit_client import knock
+    from appliance.sockets.submit_client import submit_here
     from appliance.sockets.submit_request import SubmitRequest
 
     if timeout is not None and not (wait or follow):
@@ -110,7 +110,7 @@ def submit(
     how = How(wait=wait or follow, follow=follow, timeout_s=timeout, output=output)
     config = context.settings()
     try:
-        run = knock(config, request)
+        run = submit_here(config, request)
     except KeyboardInterrupt as err:
         raise Interrupted(f"Interrupted. {request.in_doubt}") from err
     if run is not None:

@@ -317,7 +317,7 @@ class DagRun:
         if self.state is RunState.RUNNING:
             for instance in self._gate.admit():
                 self._start_try(instance)
-            self._decisions += self._gate.leases.told()
+            self._decisions += self._gate.leases.take_decisions()
             self._ask_to_be_woken()
         decisions, self._decisions = self._decisions, []
         return decisions

@@ -131,7 +131,7 @@ class PoolRequests:
                 self.said.append(HoldSlots(*instance.key, priority=-rank[0], asks=asks))
         return again
 
-    def told(self) -> list[AskSlots | HoldSlots | ReturnSlots]:
+    def take_decisions(self) -> list[AskSlots | HoldSlots | ReturnSlots]:
         """Return what is to be asked and given back since the last call.
 
         Wishes come first, so that they compete for what is given back. Who asks anew gives up what it had thereby.

@@ -105,7 +105,7 @@ class PoolActivities:
     async def give_back_slots(self, given: SlotReturn) -> None:
         """Give slots back."""
         name, state = pool_workflow_id(given.pool), PoolState(given.pool)
-        await self._pools.tell(name, state, signal=GIVE_BACK_SIGNAL, told=given)
+        await self._pools.signal(name, state, signal=GIVE_BACK_SIGNAL, told=given)
 
     @activity.defn(name=FIND_LOST_LEASES)
     async def find_lost_leases(self, pool: str) -> list[str]:
@@ -133,7 +133,7 @@ class PoolActivities:
         return gone
 
     async def _want(self, pool: str, wishes: list[SlotRequest]) -> list[bool]:
-        answers: list[bool] = await self._pools.ask(
+        answers: list[bool] = await self._pools.update(
             pool_workflow_id(pool),
             PoolState(pool),
             update=WANT_UPDATE,

@@ -107,7 +107,7 @@ class RunSlots:
         """Take in what a pool has lent."""
         self._lent.update(lease_ids)
 
-    def obey(
+    def carry_out(
         self, decision: AskSlots | HoldSlots | ReturnSlots, facts: RunFacts
     ) -> None:
         """Get an instance all it needs, and report that; or give back what it has."""

@@ -34,7 +34,7 @@ class AttemptJournal:
         ended = dict.fromkeys(self._earlier.ended, True)
         return {**ended, **self._earlier.in_hand}
 
-    def told(self) -> None:
+    def clear_reported(self) -> None:
         """Forget what an earlier worker left."""
         self._earlier = _Book(())
         self._compact()

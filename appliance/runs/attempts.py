@@ -99,17 +99,17 @@ class Attempts:
         self._ledger.started(instance, _iso_now(), is_poke=goes_on)
         self._run(CarriedTry(start, task.ti_id, resume=task.resume), task)
 
-    def withhold(self) -> None:
+    def pause_starts(self) -> None:
         """Begin no more tries for now."""
         self._withheld = self._withheld or {}
 
-    def release(self) -> None:
+    def resume_starts(self) -> None:
         """Begin what was withheld."""
         withheld, self._withheld = self._withheld or {}, None
         for start in withheld.values():
             self.start(start)
 
-    async def whereabouts(self) -> dict[str, TryLocation]:
+    async def locations(self) -> dict[str, TryLocation]:
         """Find out where each try is."""
         found: dict[str, TryLocation] = await workflow.execute_local_activity(
             FIND_HOLDERS,
@@ -136,9 +136,9 @@ class Attempts:
         withheld = (self._withheld or {}).values()
         return [*held, *(CarriedTry(start) for start in withheld)]
 
-    def take_up(self, tries: Iterable[CarriedTry], waits: Mapping[str, Any]) -> None:
+    def resume(self, tries: Iterable[CarriedTry], waits: Mapping[str, Any]) -> None:
         """Go on with what was carried on."""
-        self.waits.take_up(waits)
+        self.waits.resume(waits)
         for one in tries:
             if not one.ti_id:
                 self.start(one.start)

@@ -180,7 +180,7 @@ class Deferrals:
             "answers": [asdict(answer) for answer in self._answers.values()],
         }
 
-    def take_up(self, data: Mapping[str, Any]) -> None:
+    def resume(self, data: Mapping[str, Any]) -> None:
         """Go on with what ``to_json`` wrote."""
         for answer in data["answers"]:
             self.answer(Response(**answer))

@@ -91,13 +91,13 @@ class ExecuteAirflowDagWorkflow:
     def __init__(self, request: DagExecutionInput) -> None:
         """Remember what was asked; nothing is decided yet."""
         self._request = request
-        self._ledger = RunData()
+        self._run_data = RunData()
         self._inbox: list[Event] = []
         self._machine: DagRun | None = None
         self._waits: Deferrals | None = None
         self._finish: FinishRun | None = None
         self._timers: set[asyncio.Task[None]] = set()
-        self._turn = Admission(request)
+        self._admission = Admission(request)
         self._started = workflow.now()
         self._logical_date: str | None = None
         if request.is_dated and request.partition_key is None:
@@ -141,8 +141,10 @@ class ExecuteAirflowDagWorkflow:
             await tries.stop()
             await self._slots.end(self._facts)
             self._set_state("failed")
-            await self._turn.over(RunState.FAILED, self._facts, self.task_states())
-            await self._telling.cancelled(_iso_now())
+            await self._admission.report_end(
+                RunState.FAILED, self._facts, self.task_states()
+            )
+            await self._notifications.cancelled(_iso_now())
             self._keep_result_of_cancelled(machine)
             raise
         return await self._conclude()
@@ -152,12 +154,12 @@ class ExecuteAirflowDagWorkflow:
         """Return every task instance, by task id and map index."""
         if self._machine is None:
             return []
-        return [self._ledger.task_row(*row) for row in self._machine.rows()]
+        return [self._run_data.task_row(*row) for row in self._machine.rows()]
 
     @workflow.query(name=XCOMS_QUERY)
     def xcoms(self, questions: list[XComQuestion]) -> list[list[XComRow]]:
         """Answer several questions at once, each with its rows."""
-        return [self._ledger.answer(question) for question in questions]
+        return [self._run_data.answer(question) for question in questions]
 
     @workflow.query(name=FACTS_QUERY)
     def run_facts(self) -> RunSecretsAndConf:
@@ -167,7 +169,7 @@ class ExecuteAirflowDagWorkflow:
     @workflow.signal(name=ADMITTED_SIGNAL)
     def admitted(self) -> None:
         """Its DAG lets the run begin."""
-        self._turn.admit()
+        self._admission.admit()
 
     @workflow.signal(name=LENT_SIGNAL)
     def slots_lent(self, lease_ids: list[str]) -> None:
@@ -208,9 +210,9 @@ class ExecuteAirflowDagWorkflow:
         return replace(plan, max_active_tasks=most)
 
     def _follow(self, machine: DagRun) -> Attempts:
-        self._tries = Attempts(self._facts, machine, self._ledger, self._inbox.append)
+        self._tries = Attempts(self._facts, machine, self._run_data, self._inbox.append)
         self._waits = self._tries.waits
-        self._telling = Notifications(self._facts, machine, self._tries)
+        self._notifications = Notifications(self._facts, machine, self._tries)
         return self._tries
 
     async def _begin(
@@ -225,14 +227,14 @@ class ExecuteAirflowDagWorkflow:
         )
         self._publish(dag, is_read=claim is None)
         try:
-            await self._await_turn(dag, claim)
+            await self._await_admission(dag, claim)
         except UnsignedPlanError:
             dag = await dag_reading.read(self._request, self._logical_date)
             self._request = replace(self._request, dag=dag)
             return await self._begin(dag, None)
         self._machine = machine = self._new_machine(dag)
         tries = self._follow(machine)
-        self._telling.begun()
+        self._notifications.begun()
         self._obey(machine.start(_now()))
         return machine, tries
 
@@ -248,12 +250,12 @@ class ExecuteAirflowDagWorkflow:
     def _take_up(self, carried: str, dag: DagAnswer) -> tuple[DagRun, Attempts]:
         """Go on where an earlier workflow run of this run has handed over."""
         found = CarriedRun.of(carried, self._plan(dag))
-        self._facts, self._ledger = found.facts, found.ledger
+        self._facts, self._run_data = found.facts, found.ledger
         self._machine = machine = found.machine
         self._publish(dag, is_read=True)
-        self._turn.had_come(found.facts)
+        self._admission.resume(found.facts)
         tries = self._follow(machine)
-        tries.take_up(found.tries, found.waits)
+        tries.resume(found.tries, found.waits)
         for at in machine.wakes:
             self._wake(at)
         # Who waits for slots of pools asks for them again.
@@ -273,18 +275,18 @@ class ExecuteAirflowDagWorkflow:
         )
         workflow.upsert_search_attributes(search_attributes.updates(found_by))
 
-    async def _await_turn(self, dag: DagAnswer, claim: PlanClaim | None) -> None:
+    async def _await_admission(self, dag: DagAnswer, claim: PlanClaim | None) -> None:
         try:
-            if await self._turn.come(self._facts, dag, claim, self._show_queued):
+            if await self._admission.wait(self._facts, dag, claim, self._show_queued):
                 self._facts = replace(self._facts, start_date=_iso_now())
                 self._set_state(RunState.RUNNING)
         except (asyncio.CancelledError, ActivityError) as err:
             self._set_state(RunState.FAILED)
-            await self._turn.over(RunState.FAILED, self._facts, [])
+            await self._admission.report_end(RunState.FAILED, self._facts, [])
             is_cancelled = exceptions.is_cancelled_exception(err)
             if is_cancelled and workflow.patched(_LISTENERS_OF_QUEUED):
                 self._follow(self._new_machine(dag))
-                await self._telling.cancelled(_iso_now())
+                await self._notifications.cancelled(_iso_now())
             raise
 
     def _show_queued(self, why: str) -> None:
@@ -307,12 +309,12 @@ class ExecuteAirflowDagWorkflow:
 
     async def _hand_over(self, machine: DagRun) -> None:
         """Go on in a fresh workflow run as soon as the worker of every try that runs is known."""
-        self._tries.withhold()
+        self._tries.pause_starts()
         pause_s = _FIRST_LOOK_S
         try:
             while self._finish is None and self._can_hand_over:
                 await self._take_in_for(pause_s, machine)
-                holders = await self._tries.whereabouts()
+                holders = await self._tries.locations()
                 if self._inbox:
                     self._take_in(machine)
                 tries = self._tries.carried(holders)
@@ -322,9 +324,9 @@ class ExecuteAirflowDagWorkflow:
                     self._go_on_afresh(machine, tries)
                 pause_s = min(2 * pause_s, _LAST_LOOK_S)
         except (asyncio.CancelledError, ActivityError):
-            self._tries.release()
+            self._tries.resume_starts()
             raise
-        self._tries.release()
+        self._tries.resume_starts()
 
     async def _take_in_for(self, seconds: float, machine: DagRun) -> None:
         until = _now() + seconds
@@ -335,7 +337,7 @@ class ExecuteAirflowDagWorkflow:
 
     def _go_on_afresh(self, machine: DagRun, tries: list[CarriedTry]) -> None:
         waits = self._tries.waits.to_json()
-        carried = CarriedRun(self._facts, machine, self._ledger, tries, waits)
+        carried = CarriedRun(self._facts, machine, self._run_data, tries, waits)
         fresh = carried.onto(self._slots.onto(self._request))
         if not is_too_large(fresh):
             workflow.continue_as_new(fresh)
@@ -353,7 +355,7 @@ class ExecuteAirflowDagWorkflow:
                 case StopTask(task_id, map_index):
                     self._tries.cancel(task_id, map_index)
                 case AskSlots() | HoldSlots() | ReturnSlots():
-                    self._slots.obey(decision, self._facts)
+                    self._slots.carry_out(decision, self._facts)
                 case WaitUntil(at):
                     self._wake(at)
                 case FinishRun():
@@ -385,12 +387,12 @@ class ExecuteAirflowDagWorkflow:
     async def _conclude(self) -> DagExecutionResult:
         assert self._finish is not None  # noqa: S101  # the loop has ended
         rows = self.task_states()
-        await self._turn.over(self._finish.state, self._facts, rows)
+        await self._admission.report_end(self._finish.state, self._facts, rows)
         result = concluded(self._facts, self._finish.state, rows, ended=_iso_now())
         self._set_state(result.state)
-        await self._telling.ended(self._finish.reason, result, rows)
+        await self._notifications.ended(self._finish.reason, result, rows)
         assert self._machine is not None  # noqa: S101  # it has decided on the end
-        result = final_record.onto(result, self._facts, self._machine, self._ledger)
+        result = final_record.onto(result, self._facts, self._machine, self._run_data)
         if result.state == "failed":
             raise ApplicationError(
                 failure_line(self._finish.reason, rows),
@@ -406,7 +408,7 @@ class ExecuteAirflowDagWorkflow:
             return
         rows = self.task_states()
         result = concluded(self._facts, RunState.FAILED, rows, ended=_iso_now())
-        result = final_record.onto(result, self._facts, machine, self._ledger)
+        result = final_record.onto(result, self._facts, machine, self._run_data)
         memo = {RESULT_MEMO: asdict(result)}
         if limits.size_of(memo) <= _MOST_MEMO_BYTES:
             workflow.upsert_memo(memo)

@@ -106,7 +106,7 @@ class SchedulesClient:
         )
         return found or ScheduleList([], is_ready=False)
 
-    async def covered(self, made: BackfilledRuns) -> None:
+    async def report_backfilled(self, made: BackfilledRuns) -> None:
         """Tell that a backfill has made runs, so that the scheduler does not make them again."""
         await self._tell(COVERED_SIGNAL, made)
 
@@ -172,7 +172,7 @@ class SchedulesClient:
         return answer.slots
 
     async def _tell(self, signal: str, told: Any) -> None:
-        await self._scheduler.tell(
+        await self._scheduler.signal(
             scheduler_id(self._queue), SchedulerState(), signal=signal, told=told
         )
 
@@ -196,7 +196,7 @@ class SchedulesClient:
     async def _update(
         self, name: str, told: Any, result_type: type[Any] | None = None
     ) -> Any:
-        return await self._scheduler.ask(
+        return await self._scheduler.update(
             scheduler_id(self._queue),
             SchedulerState(),
             update=name,

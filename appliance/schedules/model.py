@@ -172,7 +172,7 @@ class Scheduler:
             entry.forget()
         entry.said, entry.note, entry.failures = False, None, 0
 
-    def told(
+    def take_answer(
         self,
         question: NextRunQuestion,
         slots: Sequence[ScheduledRun],
@@ -205,7 +205,7 @@ class Scheduler:
         for name, entry in self._entries.items():
             entry.is_carried = name in carried
 
-    def covered(self, dag_id: str, slot: ScheduledRun) -> None:
+    def take_backfilled(self, dag_id: str, slot: ScheduledRun) -> None:
         """Take that a backfill made a run, which counts as one of the schedule's."""
         entry = self._entries.get(dag_id)
         if entry is None or entry.declaration.dag_id != dag_id:
@@ -262,7 +262,7 @@ class Scheduler:
         self._taken += found
         return found
 
-    def taken(self) -> list[RunStart]:
+    def begun(self) -> list[RunStart]:
         """Return the runs that were due and of which nobody has said yet whether they were started."""
         return list(self._taken)
 

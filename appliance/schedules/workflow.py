@@ -101,7 +101,7 @@ class AirflowScheduler:
         """Never end, but continue as new."""
         if not self._is_ready:
             await self._rebuild()
-            await self._start(self._agenda.taken())
+            await self._start(self._agenda.begun())
         while not self._is_long():
             self._is_stirred = False
             await self._work()
@@ -147,7 +147,7 @@ class AirflowScheduler:
         input_checks.refuse(of_slots(made.slots))
         await workflow.wait_condition(lambda: self._is_ready)
         for slot in made.slots:
-            self._agenda.covered(made.dag_id, slot)
+            self._agenda.take_backfilled(made.dag_id, slot)
         self._is_stirred = True
 
     @workflow.signal(name=CARRY_SIGNAL)
@@ -223,7 +223,7 @@ class AirflowScheduler:
         for question, answer in zip(questions, answers, strict=True):
             slots = [_named(slot, question) for slot in answer.slots]
             if answer.is_asked:
-                self._agenda.told(question, slots, answer.error, now)
+                self._agenda.take_answer(question, slots, answer.error, now)
 
     async def _start(self, starts: list[RunStart]) -> None:
         for first in range(0, len(starts), _MOST_STARTED):

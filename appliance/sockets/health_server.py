@@ -18,7 +18,7 @@ from appliance.temporal.server_health import sees_poll, serves
 
 
 @asynccontextmanager
-async def answering(
+async def serving_health(
     client: Client,
     config: Config,
     refused: Callable[[], str],

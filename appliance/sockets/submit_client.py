@@ -27,7 +27,7 @@ KINDS: dict[str, type[ApplianceError]] = {
 """Refusals, by the name they cross the socket with."""
 
 
-def knock(config: Config, request: SubmitRequest) -> Submitted | None:
+def submit_here(config: Config, request: SubmitRequest) -> Submitted | None:
     """Start a run through the door; None: ask the server, with the same request.
 
     It is closed to us, or the worker did not come to an answer; then it may have started the run, which the server

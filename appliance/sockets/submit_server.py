@@ -24,7 +24,7 @@ Start = Callable[[SubmitRequest], Awaitable[Submitted]]
 
 
 @asynccontextmanager
-async def opened(config: Config, start: Start) -> AsyncIterator[None]:
+async def serving_submissions(config: Config, start: Start) -> AsyncIterator[None]:
     """Keep the door open; ``start`` starts a run. A box that cannot have one works without."""
     folder = folder_of(config)
     folder.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ class EntityClient:
         self._kind = kind
         self._summary = summary
 
-    async def tell(self, name: str, state: Any, *, signal: str, told: Any) -> None:
+    async def signal(self, name: str, state: Any, *, signal: str, told: Any) -> None:
         """Send the workflow with the id ``name`` a signal."""
         await self._client.start_workflow(
             self._kind,
@@ -70,7 +70,7 @@ class EntityClient:
                     raise
             await asyncio.sleep(_LOOK_AGAIN_S)
 
-    async def ask(
+    async def update(
         self,
         name: str,
         state: Any,

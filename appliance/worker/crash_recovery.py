@@ -69,8 +69,8 @@ async def report(
     except (TimeoutError, RPCError) as err:
         reason = str(err) or "it took too long"
         _LOG.warning("what the last worker left is told by heartbeats: %s", reason)
-    tries.told()
-    waits.told()
+    tries.clear_reported()
+    waits.clear_reported()
 
 
 async def _report_unheard(client: Client, queue: str, few: asyncio.Semaphore) -> None:

@@ -146,7 +146,7 @@ class _Scheduler:
             made: BackfilledRuns | None = await told.said(BackfilledRuns)
             if made is not None and of_slots(made.slots) is None:
                 for slot in made.slots:
-                    self._agenda.covered(made.dag_id, slot)
+                    self._agenda.take_backfilled(made.dag_id, slot)
         else:
             await self._hear_activity(event, decode)
 

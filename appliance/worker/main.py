@@ -30,8 +30,8 @@ from appliance.dagfile.models import Listing
 from appliance.forkserver.control import shield_from_children
 from appliance.kv_store.client import KvStores
 from appliance.runs.attempt_journal import AttemptJournal
-from appliance.sockets.health_server import answering
-from appliance.sockets.submit_server import opened
+from appliance.sockets.health_server import serving_health
+from appliance.sockets.submit_server import serving_submissions
 from appliance.temporal.connection import dial
 from appliance.temporal.failures import TaskFailureConverter
 from appliance.temporal.keyring import Keyring, ensure_key
@@ -142,8 +142,8 @@ def _background(
     """Return what runs beside the activities as long as the worker does, in the order it is started."""
     is_near = config.temporal.address is None
     return (
-        opened(config, services.starter.start),
-        answering(
+        serving_submissions(config, services.starter.start),
+        serving_health(
             client, config, services.recovery.refused, host.plugin_warnings, workers
         ),
         services.reconciler.running(),

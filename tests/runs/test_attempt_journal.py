@@ -44,7 +44,7 @@ def test_what_was_reported_as_lost_is_not_reported_again(tmp_path: Path) -> None
 
     heir = AttemptJournal(tmp_path / "tries")
     assert heir.left == {b"one": True, b"two": True}
-    heir.told()
+    heir.clear_reported()
 
     assert heir.left == {}
     assert AttemptJournal(tmp_path / "tries").left == {}

@@ -20,7 +20,7 @@ def slot(hour: int) -> ScheduledRun:
 def answer(agenda: Scheduler, now: float, *hours: int) -> None:
     """Answer the one question there is."""
     (question,) = agenda.questions(now)
-    agenda.told(question, [slot(hour) for hour in hours], None, now)
+    agenda.take_answer(question, [slot(hour) for hour in hours], None, now)
 
 
 def started(agenda: Scheduler, now: float) -> list[str]:
@@ -199,11 +199,11 @@ def test_what_a_backfill_made_is_not_made_again() -> None:
     agenda = Scheduler()
     agenda.declare([replace(HOURLY, catchup=True)])
     answer(agenda, 0.0, 1)
-    agenda.covered("a", slot(4))
+    agenda.take_backfilled("a", slot(4))
 
     (question,) = agenda.questions(1.0)
     assert question.last == slot(4)
-    agenda.covered("a", slot(2))
+    agenda.take_backfilled("a", slot(2))
     (question,) = agenda.questions(1.0)
     assert question.last == slot(4)
 
@@ -213,7 +213,7 @@ def test_it_goes_on_in_another_process() -> None:
     agenda = Scheduler()
     agenda.declare([replace(HOURLY, catchup=True), replace(HOURLY, name="b")])
     for question in agenda.questions(0.0):
-        agenda.told(question, [slot(1), slot(2)], None, 0.0)
+        agenda.take_answer(question, [slot(1), slot(2)], None, 0.0)
     started(agenda, HOUR_S)
     agenda.remove(["b"])
     copy = Scheduler.from_json(agenda.to_json())
@@ -230,10 +230,10 @@ def test_another_process_is_told_of_runs_that_may_not_have_been_started() -> Non
     (first,) = agenda.due(HOUR_S)
     copy = Scheduler.from_json(json.loads(json.dumps(agenda.to_json())))
 
-    assert copy.taken() == [first]
+    assert copy.begun() == [first]
     assert started(copy, HOUR_S) == []
     copy.started(first, None)
-    assert Scheduler.from_json(copy.to_json()).taken() == []
+    assert Scheduler.from_json(copy.to_json()).begun() == []
 
 
 def test_a_timetable_that_fails_is_asked_again_later() -> None:
@@ -241,7 +241,7 @@ def test_a_timetable_that_fails_is_asked_again_later() -> None:
     agenda = Scheduler()
     agenda.declare([HOURLY])
     (question,) = agenda.questions(0.0)
-    agenda.told(question, [], "ValueError: no", 0.0)
+    agenda.take_answer(question, [], "ValueError: no", 0.0)
 
     entry = agenda.find("a")
     assert entry is not None

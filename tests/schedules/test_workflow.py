@@ -187,7 +187,7 @@ async def test_one_that_was_terminated_comes_back_and_forgets_nothing(
     assert await schedules.declared() is None
     assert (await schedules.schedules()).rows == []
 
-    await schedules.covered(
+    await schedules.report_backfilled(
         BackfilledRuns("c", [])
     )  # whoever has to do with it starts it
     await schedules.declare([replace(HOURLY, summary="hourly")], [], [])
@@ -209,7 +209,7 @@ async def test_a_run_that_was_being_started_when_it_was_terminated_is_started(
     await server.get_workflow_handle(scheduler_id(queue)).terminate()
     desk.room.set()
 
-    await schedules.covered(
+    await schedules.report_backfilled(
         BackfilledRuns("c", [])
     )  # whoever has to do with it starts it
 

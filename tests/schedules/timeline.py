@@ -96,7 +96,7 @@ class Timeline:
         answers = self.oracle.ask({"questions": asked})["answers"]
         for question, answer in zip(questions, answers, strict=True):
             slots = [ScheduledRun(**slot) for slot in answer.get("slots", ())]
-            self.agenda.told(question, slots, answer.get("error"), self.now)
+            self.agenda.take_answer(question, slots, answer.get("error"), self.now)
 
     def _next_time(self) -> float | None:
         times = [time for time, _ in self.events[:1]]

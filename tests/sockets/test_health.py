@@ -7,7 +7,7 @@ import pytest
 from temporalio.worker import Worker
 
 from appliance.config.model import Config, TemporalSettings
-from appliance.sockets.health_server import answering
+from appliance.sockets.health_server import serving_health
 from appliance.sockets.probe import probe
 from appliance.worker_questions.workflow import AskApplianceWorker
 from tests.temporal.servers import serving
@@ -20,7 +20,7 @@ async def test_a_worker_that_polls_no_more_is_not_well(tmp_path: Path) -> None:
     config = replace(config, temporal=TemporalSettings(task_queue="q"))
     async with serving() as client:
         worker = Worker(client, task_queue="q", workflows=[AskApplianceWorker])
-        async with answering(client, config, str, list, [worker]):
+        async with serving_health(client, config, str, list, [worker]):
             async with worker:
                 while not (found := await probe(client, config)).worker.ok:
                     assert "poll" in found.worker.why
