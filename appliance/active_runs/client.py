@@ -55,7 +55,7 @@ class ActiveRunsClient:
     async def close(self, closing: RunEnd) -> None:
         """Tell how a run ended."""
         name, state = dag_workflow_id(closing.dag_id), ActiveRunsState(closing.dag_id)
-        await self._dags.signal(name, state, signal=CLOSED_SIGNAL, told=closing)
+        await self._dags.signal(name, state, signal=CLOSED_SIGNAL, argument=closing)
 
     async def find(self, dag_id: str, question: RunQuery) -> list[FoundRun]:
         """Return the runs asked for, each with the state it is in now."""
@@ -109,7 +109,7 @@ class ActiveRunsClient:
             dag_workflow_id(dag_id),
             ActiveRunsState(dag_id),
             update=ENTER_UPDATE,
-            asked=list(entries),
+            argument=list(entries),
             result_type=list[bool],
         )
         return answers

@@ -193,9 +193,9 @@ def version() -> None:
 def facts(config: "Config", started: "Started", began: float) -> "BannerFacts":
     """Gather the facts for the start banner; ``began``: by ``time.monotonic()``."""
     from appliance.boot.banner import BannerFacts
-    from appliance.schedules.declarations import wanted
+    from appliance.schedules.declarations import wanted_schedules
 
-    schedules = wanted(started.listing, config).declarations
+    schedules = wanted_schedules(started.listing, config).declarations
     return BannerFacts(
         version=installed("appliance"),
         active=[one.name for one in schedules if not one.is_paused],

@@ -105,7 +105,7 @@ class PoolActivities:
     async def give_back_slots(self, given: SlotReturn) -> None:
         """Give slots back."""
         name, state = pool_workflow_id(given.pool), PoolState(given.pool)
-        await self._pools.signal(name, state, signal=GIVE_BACK_SIGNAL, told=given)
+        await self._pools.signal(name, state, signal=GIVE_BACK_SIGNAL, argument=given)
 
     @activity.defn(name=FIND_LOST_LEASES)
     async def find_lost_leases(self, pool: str) -> list[str]:
@@ -137,7 +137,7 @@ class PoolActivities:
             pool_workflow_id(pool),
             PoolState(pool),
             update=WANT_UPDATE,
-            asked=[self._in_force(wish) for wish in wishes],
+            argument=[self._in_force(wish) for wish in wishes],
             result_type=list[bool],
         )
         return answers

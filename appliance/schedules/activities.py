@@ -1,4 +1,4 @@
-"""Activities of the scheduler and of backfills: ask timetables, start runs, see how runs ended."""
+"""Activities of the scheduler and of backfills: ask timetables, start runs, find runs that ended."""
 
 import asyncio
 import time
@@ -39,12 +39,12 @@ from appliance.worker_questions.messages import ASK_TIMETABLES
 _ENDED = (RunState.SUCCESS, RunState.FAILED)
 _LOOKED_AT = 500
 _ASKING_S = 60.0
-"""After that no further timetable is asked for now; the activity has two minutes."""
+"""After so long no further timetable is asked; the activity has two minutes."""
 AskTimetables = Callable[[Sequence[dict[str, Any]]], Awaitable[list[dict[str, Any]]]]
 
 
 class ScheduleActivities:
-    """These activities."""
+    """Activities of one worker."""
 
     def __init__(
         self,
@@ -54,9 +54,9 @@ class ScheduleActivities:
         *,
         has_search_attributes: bool,
     ) -> None:
-        """``ask`` has Airflow's timetables answer, in a process of their own."""
+        """``ask`` asks Airflow's timetables, in a child process."""
         self._client = client
-        self._registry = ActiveRunsClient(client, config.temporal.task_queue)
+        self._active_runs = ActiveRunsClient(client, config.temporal.task_queue)
         self._config = config
         self._queue = config.temporal.task_queue
         self._ask = ask
@@ -71,16 +71,19 @@ class ScheduleActivities:
     async def ask_timetables(
         self, questions: list[TimetableQuestion]
     ) -> list[TimetableAnswer]:
-        """Return what timetables say. One that ends its process, or does not answer, spoils no other's answer."""
-        asked = [as_json(question) for question in questions]
+        """Return what timetables answer.
+
+        One that ends its process, or does not answer in time, spoils no other's answer.
+        """
+        rows = [as_json(question) for question in questions]
         began = time.monotonic()
         try:
-            answers = await self._ask(asked)
+            answers = await self._ask(rows)
         except DagError:
-            answers = [await self._ask_alone(one, began) for one in asked]
+            answers = [await self._ask_alone(row, began) for row in rows]
         return [
             TimetableAnswer(
-                [ScheduledRun(**slot) for slot in answer.get("slots", ())],
+                [ScheduledRun(**run) for run in answer.get("slots", ())],
                 answer.get("error"),
                 answer.get("is_asked", True),
             )
@@ -88,34 +91,34 @@ class ScheduleActivities:
         ]
 
     @activity.defn(name=START_RUNS)
-    async def start_runs(self, wanted: list[RunOrder]) -> list[str | None]:
-        """Start runs; tell of each why it cannot be. One that there is already is none to be started.
+    async def start_runs(self, orders: list[RunOrder]) -> list[str | None]:
+        """Start runs; return for each None, or why it cannot be started. One that exists already counts as started.
 
         Raises:
-            ApplicationError: there is no room for runs now; it is to be tried again.
+            ApplicationError: the disk has no room for runs now; Temporal tries again.
         """
         if short := shortage(self._config):
-            if all(order.run_type == "manual" for order in wanted):
-                return [short] * len(wanted)
+            if all(order.run_type == "manual" for order in orders):
+                return [short] * len(orders)
             raise not_yet(short)
-        first = wanted[0].conf if wanted else None
+        first = orders[0].conf if orders else None
         full = (
             replace(order, conf=first) if order.conf is None else order
-            for order in wanted
+            for order in orders
         )
         return list(await asyncio.gather(*map(self._start, full)))
 
     @activity.defn(name=FIND_ENDED_RUNS)
     async def find_ended_runs(self, runs: list[RunName]) -> list[RunOutcome]:
-        """Return those that have ended; of many, each attempt looks at some.
+        """Return the runs that have ended; each attempt looks at 500 others.
 
         Raises:
-            ApplicationError: none has; it is to be tried again.
+            ApplicationError: none of those has ended; Temporal tries again.
         """
         first = (activity.info().attempt - 1) * _LOOKED_AT % max(1, len(runs))
         some = [*runs[first:], *runs[:first]][:_LOOKED_AT]
-        seen = await asyncio.gather(*map(self._end, some))
-        ended = [one for one in seen if one is not None]
+        outcomes = await asyncio.gather(*map(self._outcome, some))
+        ended = [outcome for outcome in outcomes if outcome is not None]
         if not ended:
             raise not_yet("all of them are running")
         return ended
@@ -132,20 +135,20 @@ class ScheduleActivities:
         return answer
 
     async def _start(self, order: RunOrder) -> str | None:
-        slot = order.slot
-        name = workflow_id(order.dag_id, slot.run_id)
-        given = _given(order)
+        run = order.slot
+        name = workflow_id(order.dag_id, run.run_id)
+        request = _input(order)
         try:
             check_workflow_id(name)
             check_size(
-                given, "conf and what else it is given are", "Make conf smaller."
+                request, "conf and what else it is given are", "Make conf smaller."
             )
         except DagError as err:
             return str(err)
         if order.is_again and await self._was_just_started(name):
             return None
         found_by = search_attributes.of_run(
-            order.dag_id, slot.run_id, order.run_type, slot.start
+            order.dag_id, run.run_id, order.run_type, run.start
         )
         reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
         if order.is_again:
@@ -153,15 +156,15 @@ class ScheduleActivities:
         try:
             await self._client.start_workflow(
                 messages.WORKFLOW,
-                given,
+                request,
                 id=name,
                 task_queue=self._queue,
                 id_reuse_policy=reuse,
                 search_attributes=found_by if self._has_search_attributes else None,
-                static_summary=shortened(f"{order.dag_id} · {slot.run_id}"),
+                static_summary=shortened(f"{order.dag_id} · {run.run_id}"),
             )
         except WorkflowAlreadyStartedError:
-            return None  # by an earlier try of this activity, or by a person
+            return None  # by an earlier attempt of this activity, or by a person
         except RPCError as err:
             if err.status == RPCStatusCode.INVALID_ARGUMENT:
                 return f"Temporal does not take it: {err.message}"
@@ -169,49 +172,49 @@ class ScheduleActivities:
         return None
 
     async def _was_just_started(self, name: str) -> bool:
-        """Whether an earlier try of this activity did it."""
+        """Whether an earlier attempt of this activity started it."""
         try:
-            seen = await self._client.get_workflow_handle(name).describe()
+            described = await self._client.get_workflow_handle(name).describe()
         except RPCError as err:
             if err.status == RPCStatusCode.NOT_FOUND:
                 return False
             raise
-        return seen.start_time >= activity.info().scheduled_time
+        return described.start_time >= activity.info().scheduled_time
 
-    async def _end(self, run: RunName) -> RunOutcome | None:
+    async def _outcome(self, run: RunName) -> RunOutcome | None:
         handle = self._client.get_workflow_handle(workflow_id(run.dag_id, run.run_id))
         try:
-            seen = await handle.describe()
+            described = await handle.describe()
         except RPCError as err:
             if err.status == RPCStatusCode.NOT_FOUND:
                 return await self._remembered(run)
             raise
-        if seen.status == WorkflowExecutionStatus.RUNNING:
+        if described.status == WorkflowExecutionStatus.RUNNING:
             return None
-        return RunOutcome(run, seen.status == WorkflowExecutionStatus.COMPLETED)
+        return RunOutcome(run, described.status == WorkflowExecutionStatus.COMPLETED)
 
     async def _remembered(self, run: RunName) -> RunOutcome:
-        """Say how a run ended whose history is gone, by what its DAG remembers longer."""
+        """Return how a run ended whose history is deleted: its DAG remembers it longer."""
         question = RunQuery(run_ids=(run.run_id,), states=_ENDED)
-        for found in await self._registry.find(run.dag_id, question):
+        for found in await self._active_runs.find(run.dag_id, question):
             return RunOutcome(run, found.card.state is RunState.SUCCESS)
         return RunOutcome(run, is_success=False, is_known=False)
 
 
-def _given(order: RunOrder) -> DagExecutionInput:
-    slot = order.slot
+def _input(order: RunOrder) -> DagExecutionInput:
+    run = order.slot
     is_manual = order.run_type == "manual"
     return DagExecutionInput(
         dag_id=order.dag_id,
-        run_id=slot.run_id,
-        logical_date=slot.start,
+        run_id=run.run_id,
+        logical_date=run.start,
         conf=order.conf or {},
         run_type=order.run_type,
-        run_after=slot.run_after,
+        run_after=run.run_after,
         lane=order.lane,
         max_active_runs=order.max_active_runs,
         ignores_past=order.ignores_past,
-        data_interval_start=None if is_manual else slot.start,
-        data_interval_end=None if is_manual else slot.end,
-        partition_key=slot.partition_key,
+        data_interval_start=None if is_manual else run.start,
+        data_interval_end=None if is_manual else run.end,
+        partition_key=run.partition_key,
     )

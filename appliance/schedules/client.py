@@ -21,7 +21,6 @@ from appliance.schedules.messages import (
     COVERED_SIGNAL,
     DECLARE_UPDATE,
     DECLARED_QUERY,
-    RING_SIGNAL,
     SCHEDULER_WORKFLOW,
     SCHEDULES_QUERY,
     STEER_UPDATE,
@@ -59,7 +58,7 @@ class SchedulesClient:
     """The scheduler of one task queue."""
 
     def __init__(self, client: Client, queue: str, asker: Asker | None = None) -> None:
-        """``asker`` asks workers, for those who are none."""
+        """``asker`` asks a worker for next runs; a worker itself needs none."""
         self._client = client
         self._queue = queue
         self._scheduler = EntityClient(
@@ -72,13 +71,13 @@ class SchedulesClient:
 
     async def declared(self) -> dict[str, KnownSchedule] | None:
         """Return what was declared, by name; None when there is no scheduler."""
-        found: list[KnownSchedule] | None = await self._query(
+        declared: list[KnownSchedule] | None = await self._query(
             DECLARED_QUERY, list[KnownSchedule]
         )
-        return None if found is None else {one.name: one for one in found}
+        return None if declared is None else {one.name: one for one in declared}
 
     async def has_left(self, worker: str) -> bool:
-        """Tell whether a worker, which is not this one, has not asked for work for some minutes."""
+        """Tell whether a worker, given by its identity, is this one or has not polled for some minutes."""
         is_this = worker == self._client.identity
         return is_this or worker not in await pollers(self._client, self._queue)
 
@@ -88,35 +87,31 @@ class SchedulesClient:
         removed: Sequence[str],
         problems: Sequence[str],
     ) -> None:
-        """Say what is to be scheduled; starts the scheduler if there is none."""
+        """Declare schedules; starts the scheduler if there is none."""
         gone = limits.parts(removed, _PART_BYTES)
         new = limits.parts(changed, _PART_BYTES, most=_AT_ONCE)
-        declare = DeclareRequest(problems=_told(problems), by=self._client.identity)
+        request = DeclareRequest(problems=_fitting(problems), by=self._client.identity)
         parts = [
-            replace(declare, removed=names or [], changed=part or [])
-            for names, part in zip_longest(gone, new)
+            replace(request, removed=names or [], changed=declarations or [])
+            for names, declarations in zip_longest(gone, new)
         ]
-        for told in parts or [declare]:
-            await self._update(DECLARE_UPDATE, told)
+        for part in parts or [request]:
+            await self._update(DECLARE_UPDATE, part)
 
     async def schedules(self, name: str | None = None) -> ScheduleList:
-        """Return all schedules, or the one of this name; none while no worker has told of its DAG folder."""
-        found: ScheduleList | None = await self._query(
+        """Return all schedules, or the one of this name; none until a worker has declared those of its DAG folder."""
+        schedules: ScheduleList | None = await self._query(
             SCHEDULES_QUERY, ScheduleList, *([name] if name else [])
         )
-        return found or ScheduleList([], is_ready=False)
+        return schedules or ScheduleList([], is_ready=False)
 
     async def report_backfilled(self, made: BackfilledRuns) -> None:
-        """Tell that a backfill has made runs, so that the scheduler does not make them again."""
-        await self._tell(COVERED_SIGNAL, made)
+        """Report the runs a backfill made, so that the scheduler does not make them again."""
+        await self._signal(COVERED_SIGNAL, made)
 
-    async def carry(self, names: Sequence[str]) -> None:
-        """Tell the times of which schedules Temporal Schedules know."""
-        await self._tell(CARRY_SIGNAL, list(names))
-
-    async def ring(self, name: str) -> None:
-        """Tell that the time of a schedule has come."""
-        await self._tell(RING_SIGNAL, name)
+    async def stop_waiting_for_rings(self) -> None:
+        """Let the scheduler make all runs by its own timer: version 0.1 waited for Temporal Schedules to ring."""
+        await self._signal(CARRY_SIGNAL, [])
 
     async def steer(
         self,
@@ -126,24 +121,24 @@ class SchedulesClient:
         *,
         at: str | None = None,
     ) -> dict[str, str]:
-        """Pause, resume or trigger; return the run ids of what was triggered, by name.
+        """Pause, resume or trigger schedules; return name -> run id of those triggered.
 
-        ``at``: when a run was triggered, by somebody who may ask twice for the same.
+        ``at``: when a run was triggered; the same time makes one run, however often it is sent.
 
         Raises:
             DagError: a schedule is not known, or its run cannot be started.
         """
         check_conf(conf, CONF_BYTES)
-        told = SteerRequest(verb, list(names), conf, at)
+        request = SteerRequest(verb, list(names), conf, at)
         try:
-            done: SteerResult = await self._update(
-                STEER_UPDATE, told, result_type=SteerResult
+            result: SteerResult = await self._update(
+                STEER_UPDATE, request, result_type=SteerResult
             )
         except WorkflowUpdateFailedError as err:
             raise DagError(f"The scheduler could not do it: {said(err.cause)}") from err
-        if done.errors:
-            raise DagError("\n".join(done.errors))
-        return done.runs
+        if result.errors:
+            raise DagError("\n".join(result.errors))
+        return result.runs
 
     async def coming(self, row: ScheduleRow, number: int) -> list[ScheduledRun]:
         """Ask a worker for the next runs of a schedule.
@@ -171,18 +166,21 @@ class SchedulesClient:
             raise DagError(f"{row.name}: its timetable fails: {answer.error}")
         return answer.slots
 
-    async def _tell(self, signal: str, told: Any) -> None:
+    async def _signal(self, signal: str, argument: Any) -> None:
         await self._scheduler.signal(
-            scheduler_id(self._queue), SchedulerState(), signal=signal, told=told
+            scheduler_id(self._queue),
+            SchedulerState(),
+            signal=signal,
+            argument=argument,
         )
 
-    async def _query(self, name: str, kind: type[Any], *asked: Any) -> Any:
-        """Ask the scheduler; None when there is none, or it was ended: the next one has not begun."""
+    async def _query(self, name: str, kind: type[Any], *arguments: Any) -> Any:
+        """Query the scheduler; None when there is none, or it was terminated and the next one has not begun."""
         handle = self._client.get_workflow_handle(scheduler_id(self._queue))
         try:
             return await handle.query(
                 name,
-                args=asked,
+                args=arguments,
                 result_type=kind,
                 reject_condition=QueryRejectCondition.NOT_OPEN,
             )
@@ -194,20 +192,20 @@ class SchedulesClient:
             raise
 
     async def _update(
-        self, name: str, told: Any, result_type: type[Any] | None = None
+        self, name: str, argument: Any, result_type: type[Any] | None = None
     ) -> Any:
         return await self._scheduler.update(
             scheduler_id(self._queue),
             SchedulerState(),
             update=name,
-            asked=told,
+            argument=argument,
             result_type=result_type,
         )
 
 
-def _told(problems: Sequence[str]) -> list[str]:
-    """Return as many problems as can be sent along; `appliance dags errors` tells all."""
-    told = next(limits.parts(problems, _PROBLEMS_BYTES), [])
-    told = [one[:_PROBLEMS_BYTES] for one in told]
-    left = len(problems) - len(told)
-    return [*told, f"and {left} more: see `appliance dags errors`"] if left else told
+def _fitting(problems: Sequence[str]) -> list[str]:
+    """Return as many problems as fit into a message; `appliance dags errors` lists all."""
+    first = next(limits.parts(problems, _PROBLEMS_BYTES), [])
+    lines = [problem[:_PROBLEMS_BYTES] for problem in first]
+    left = len(problems) - len(lines)
+    return [*lines, f"and {left} more: see `appliance dags errors`"] if left else lines

@@ -1,4 +1,4 @@
-"""Which schedules there should be, by the DAG folder and the configuration. Pure."""
+"""Which schedules there should be, according to the DAG folder and the configuration. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -15,19 +15,19 @@ _CRON = "airflow.timetables.trigger.CronTriggerTimetable"
 _CRON_INTERVAL = "airflow.timetables.interval.CronDataIntervalTimetable"
 _DELTA = "airflow.timetables.trigger.DeltaTriggerTimetable"
 _INTERVALS = "AIRFLOW__SCHEDULER__CREATE_CRON_DATA_INTERVALS"
-_TOLD = frozenset(field.name for field in fields(ScheduleDeclaration))
+_FIELDS = frozenset(field.name for field in fields(ScheduleDeclaration))
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The schedules there should be, and what keeps others from being."""
+class WantedSchedules:
+    """The schedules there should be, and why others cannot be."""
 
     declarations: tuple[ScheduleDeclaration, ...]
     problems: tuple[str, ...]
 
 
 def unreadable(listing: Listing, known: Iterable[KnownSchedule]) -> set[str]:
-    """Return the ids of DAGs that were scheduled before and may be in a file that cannot be read now."""
+    """Return the ids of scheduled DAGs that may be in a file that cannot be read now."""
     broken = listing.errors
     ids = {dag.dag_id for dag in listing.dags}
     return {
@@ -38,13 +38,15 @@ def unreadable(listing: Listing, known: Iterable[KnownSchedule]) -> set[str]:
     }
 
 
-def wanted(listing: Listing, config: Config, kept: Collection[str] = ()) -> Wanted:
-    """Return what should be scheduled.
+def wanted_schedules(
+    listing: Listing, config: Config, kept: Collection[str] = ()
+) -> WantedSchedules:
+    """Return the schedules there should be.
 
     Args:
         listing: The DAG folder.
         config: The configuration.
-        kept: Ids of DAGs whose files cannot be read now, but could be.
+        kept: Ids of DAGs that stay scheduled although their files cannot be read now.
     """
     own: list[ScheduleDeclaration] = []
     if config.dags.schedules != "ignore":
@@ -56,13 +58,13 @@ def wanted(listing: Listing, config: Config, kept: Collection[str] = ()) -> Want
     for schedule in config.schedules:
         if schedule.dag_id in ids or schedule.dag_id in kept:
             taken = {*ids, *kept}
-            told = _of_configuration(schedule, config, taken)
+            declaration = _of_configuration(schedule, config, taken)
             if refusal := ids.get(schedule.dag_id):
-                told = replace(told, remark=refusal, is_barred=True)
-            configured.append(told)
+                declaration = replace(declaration, remark=refusal, is_barred=True)
+            configured.append(declaration)
         else:
             problems.append(_unknown(schedule, ids))
-    return Wanted((*own, *configured), tuple(problems))
+    return WantedSchedules((*own, *configured), tuple(problems))
 
 
 def _of_files(
@@ -72,9 +74,9 @@ def _of_files(
         timing = dag.timing
         if timing is None or not timing["allows_scheduled"]:
             continue
-        told = {key: value for key, value in timing.items() if key in _TOLD}
-        if told["is_paused"] is None:
-            told["is_paused"] = is_paused
+        declared = {key: value for key, value in timing.items() if key in _FIELDS}
+        if declared["is_paused"] is None:
+            declared["is_paused"] = is_paused
         yield ScheduleDeclaration(
             name=dag.dag_id,
             dag_id=dag.dag_id,
@@ -82,7 +84,7 @@ def _of_files(
             source=dag.file,
             remark=dag.refusal or dag.remark or "",
             is_barred=dag.refusal is not None,
-            **told,
+            **declared,
         )
 
 
@@ -108,7 +110,7 @@ def _of_configuration(
 
 
 def _timetable(schedule: ScheduleSettings, *, has_intervals: bool) -> dict[str, Any]:
-    """Write the timetable Airflow would make of it."""
+    """Return the timetable that Airflow would make of it, as JSON of its serialized DAG."""
     if schedule.cron is None:
         return {
             "__type": _DELTA,

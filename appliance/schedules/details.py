@@ -1,4 +1,4 @@
-"""The live details of the scheduler workflow in the Temporal UI: all schedules, as Markdown. Pure."""
+"""Live details of the scheduler workflow in the Temporal UI: all schedules, as Markdown. Pure."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _STEERING = (
 
 
 def schedules_table(rows: Sequence[ScheduleRow]) -> str:
-    """Draw the schedules; of many, those that run next."""
+    """Return the schedules as a table; of many, those that run next."""
     active = [row for row in rows if row.state == "active"]
     paused = len(rows) - len(active)
     active.sort(key=lambda row: row.next_run or "~")

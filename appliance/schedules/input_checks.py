@@ -9,7 +9,7 @@ from appliance.temporal.input_checks import moment
 
 
 def of_slots(slots: Sequence[ScheduledRun]) -> str | None:
-    """Look at runs that timetables have."""
+    """Check runs that timetables want."""
     for slot in slots:
         times = (slot.run_after, slot.start, slot.end, slot.partition_date)
         if any(time is not None and moment(time) is None for time in times):
@@ -17,21 +17,21 @@ def of_slots(slots: Sequence[ScheduledRun]) -> str | None:
     return None
 
 
-def of_declarations(told: Sequence[ScheduleDeclaration]) -> str | None:
-    """Look at schedules."""
-    for one in told:
-        times = (one.earliest, one.latest)
+def of_declarations(declarations: Sequence[ScheduleDeclaration]) -> str | None:
+    """Check declarations of schedules."""
+    for declaration in declarations:
+        times = (declaration.earliest, declaration.latest)
         if any(time is not None and moment(time) is None for time in times):
-            return f"{ids.shown(one.name)}: no ISO 8601 time"
-        if not one.name or not one.dag_id:
+            return f"{ids.shown(declaration.name)}: no ISO 8601 time"
+        if not declaration.name or not declaration.dag_id:
             return "a schedule without a name"
     return None
 
 
-def of_steering(wanted: SteerRequest) -> str | None:
-    """Look at what a person wants of schedules."""
-    if wanted.verb not in ("pause", "resume", "trigger"):
-        return f"{ids.shown(wanted.verb)!r} is nothing to do with a schedule"
-    if wanted.at is not None and moment(wanted.at) is None:
-        return f"{ids.shown(wanted.at)!r} is no ISO 8601 time"
+def of_steering(request: SteerRequest) -> str | None:
+    """Check a request to pause, resume or trigger schedules."""
+    if request.verb not in ("pause", "resume", "trigger"):
+        return f"{ids.shown(request.verb)!r} is nothing to do with a schedule"
+    if request.at is not None and moment(request.at) is None:
+        return f"{ids.shown(request.at)!r} is no ISO 8601 time"
     return None

@@ -1,10 +1,10 @@
-"""Messages of the scheduler: declarations, questions to timetables, runs to start. Fields are only ever added, with a default."""
+"""Messages of the scheduler: declarations, questions to timetables, runs to start. Fields are only added, with a default."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from appliance.dagrun.timing import RUN_TYPE, ScheduleDeclaration, ScheduledRun
-from appliance.schedules.model import BATCH_SLOTS, NextRunQuestion
+from appliance.schedules.model import BATCH_RUNS, NextRunQuestion
 
 SCHEDULER_WORKFLOW = "AirflowScheduler"
 ACTION_WORKFLOW = "AirflowScheduleAction"
@@ -16,6 +16,7 @@ STEER_UPDATE = "steer"
 COVERED_SIGNAL = "covered"
 CARRY_SIGNAL = "carry"
 RING_SIGNAL = "ring"
+"""This and ``carry`` are of version 0.1, whose Temporal Schedules had times; kept so that its histories replay."""
 SCHEDULES_QUERY = "schedules"
 DECLARED_QUERY = "declared"
 Verb = Literal["pause", "resume", "trigger"]
@@ -23,29 +24,29 @@ Verb = Literal["pause", "resume", "trigger"]
 
 @dataclass(frozen=True, slots=True)
 class SchedulerState:
-    """What the scheduler carries on; nothing at its first start."""
+    """Input of the scheduler: its state, as the last run of it passed on; empty at its first start."""
 
     packed: str = ""
     problems: list[str] = field(default_factory=list)
     by: str = ""
-    """The worker that declared something last."""
+    """The identity of the worker that declared something last."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclareRequest:
-    """Says what the files and the configuration have changed to."""
+    """Declares schedules: what changed in the DAG files and the configuration."""
 
     changed: list[ScheduleDeclaration] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """What of the files and the configuration cannot be scheduled."""
+    """Why some of the files and of the configuration cannot be scheduled."""
     by: str = ""
-    """The worker that says so: its identity on the server."""
+    """The identity of the worker that sends it."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSchedule:
-    """A schedule as it was declared last."""
+    """A schedule as it was declared last, by its digest."""
 
     name: str
     source: str
@@ -53,37 +54,37 @@ class KnownSchedule:
     dag_id: str = ""
     is_configured: bool = False
     by: str = ""
-    """The worker that told something last, of this schedule or another; empty when that is not known."""
+    """The identity of the worker that declared something last, this schedule or another; empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class SteerRequest:
-    """What a person wants of some schedules."""
+    """Asks to pause, resume or trigger schedules."""
 
     verb: Verb
     names: list[str]
     conf: dict[str, Any] | None = None
     """For ``trigger``: instead of the schedule's own."""
     at: str | None = None
-    """For ``trigger``: when that was, for whoever may ask twice."""
+    """For ``trigger``: when it was triggered; the same time makes one run, however often it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleAction:
-    """What a Temporal Schedule starts its workflow with."""
+    """Input of the workflow that a Temporal Schedule starts."""
 
     name: str
     is_paused: bool = False
-    """What the scheduler and the Temporal Schedule last agreed on."""
+    """The state that the scheduler and the Temporal Schedule last agreed on."""
     timetable: dict[str, Any] | None = None
-    """Whose times Temporal was told, JSON as in Airflow's serialized DAG; None: it was told none."""
+    """Set by version 0.1 only: the timetable whose times the Temporal Schedule had."""
     times: str = ""
-    """What was compared to know that; empty: nothing could be."""
+    """Set by version 0.1 only: the digest of the times it compared. Read by nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """The time a Temporal Schedule started its workflow for, its own or a person's, and when that was."""
+    """One start of its workflow by a Temporal Schedule: for which time, and when it started. ISO 8601 text."""
 
     action: ScheduleAction
     at: str
@@ -92,7 +93,7 @@ class Occasion:
 
 @dataclass(frozen=True, slots=True)
 class SteerResult:
-    """What became of it: run ids by name for ``trigger``, and what could not be done."""
+    """Answer to a ``SteerRequest``: for ``trigger`` name -> run id, and what could not be done."""
 
     runs: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -100,7 +101,7 @@ class SteerResult:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRow:
-    """One schedule as people see it. Times are ISO 8601 text in UTC."""
+    """One schedule as ``appliance schedules`` shows it. Times are ISO 8601 text in UTC."""
 
     name: str
     dag_id: str
@@ -119,42 +120,42 @@ class ScheduleRow:
     conf: dict[str, Any] = field(default_factory=dict)
     last: ScheduledRun | None = None
     is_barred: bool = False
-    """Whether no run is made, for the reason ``note`` gives."""
+    """Whether no run is made, for the reason in ``note``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleList:
-    """All schedules, or those asked for, and what could not be scheduled."""
+    """All schedules, or those asked for, and why others could not be scheduled."""
 
     rows: list[ScheduleRow]
     problems: list[str] = field(default_factory=list)
     is_ready: bool = True
-    """Whether there is a scheduler, and it knows."""
+    """False while there is no scheduler, or it has not taken over the state of the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimetableQuestion:
-    """One question for ``appliance.dagfile.timetables``."""
+    """One question for ``appliance.dagfile.timetables``, which says what the fields mean."""
 
-    ask: str
+    ask: Literal["due", "between", "coming"]
     timetable: dict[str, Any]
     now: str
     earliest: str | None = None
     latest: str | None = None
     catchup: bool = False
     last: ScheduledRun | None = None
-    limit: int = BATCH_SLOTS
+    limit: int = BATCH_RUNS
     run_type: str = RUN_TYPE
 
 
 @dataclass(frozen=True, slots=True)
 class TimetableAnswer:
-    """The slots, or why there are none."""
+    """The runs that a timetable wants, or why it failed."""
 
     slots: list[ScheduledRun] = field(default_factory=list)
     error: str | None = None
     is_asked: bool = True
-    """False: others took so long that it was not asked; it is to be asked again."""
+    """False: other timetables took all the time there was, so ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +166,12 @@ class RunOrder:
     slot: ScheduledRun
     run_type: str = RUN_TYPE
     conf: dict[str, Any] | None = field(default_factory=dict)
-    """None: that of the first run it is sent along with, which may be large."""
+    """None: the conf of the first order of the same list, as it may be large."""
     lane: str = ""
     max_active_runs: int | None = None
     ignores_past: bool = False
     is_again: bool = False
-    """Whether there is a run of this id, which has ended."""
+    """Whether it replaces an ended run of the same id."""
     dag_file: str | None = None
 
 
@@ -184,36 +185,36 @@ class RunName:
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run that was looked for has ended."""
+    """How a run ended."""
 
     run: RunName
     is_success: bool
     is_known: bool = True
-    """False: its history is gone and nobody remembers how it ended."""
+    """False: its history is deleted and its DAG no longer remembers it."""
 
 
 def due(question: NextRunQuestion, now: str) -> TimetableQuestion:
-    """Write down what the agenda asks."""
-    told = question.declaration
+    """Return the question about due runs as a message."""
+    declaration = question.declaration
     return TimetableQuestion(
         ask="due",
-        timetable=told.timetable,
+        timetable=declaration.timetable,
         now=now,
-        earliest=told.earliest,
-        latest=told.latest,
-        catchup=told.catchup,
+        earliest=declaration.earliest,
+        latest=declaration.latest,
+        catchup=declaration.catchup,
         last=question.last,
     )
 
 
 def as_json(question: TimetableQuestion) -> dict[str, Any]:
-    """Write a question as a child reads it."""
+    """Return a question as JSON, as the child process reads it."""
     return asdict(question)
 
 
 @dataclass(frozen=True, slots=True)
 class BackfilledRuns:
-    """Tells the scheduler which runs a backfill has made."""
+    """Reports to the scheduler which runs a backfill made."""
 
     dag_id: str
     slots: list[ScheduledRun]

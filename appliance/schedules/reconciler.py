@@ -1,9 +1,9 @@
-"""Watches the DAG folder and the configuration, and declares what has changed to the scheduler.
+"""Watches the DAG folder and the configuration, and declares to the scheduler what has changed.
 
-A part of every worker. That several say the same does no harm: each says only what differs from what the scheduler
-knows, and saying it twice changes nothing. Where they differ, as while a new version is rolled out, what changed last
-counts: a worker speaks up when something has changed for it or it has just started, not because another one thinks
-otherwise. Nothing is remembered here that a restart would lose.
+It is a part of every worker. Several workers that declare the same do no harm: each sends only what differs from what
+the scheduler has, and declaring twice changes nothing. Where workers differ, as during a rolling upgrade, the last
+change counts: a worker declares when its files have changed or it has just started, not because another worker
+declared something else. A restart loses nothing, as nothing is remembered here.
 """
 
 import logging
@@ -16,21 +16,21 @@ from appliance.config.model import Config
 from appliance.dagfile.folder import DagFolder
 from appliance.dagfile.models import Listing
 from appliance.schedules.client import SchedulesClient
-from appliance.schedules.declarations import unreadable, wanted
+from appliance.schedules.declarations import unreadable, wanted_schedules
 from appliance.schedules.messages import KnownSchedule
 from appliance.temporal.background_loop import repeating
 
 _LOG = logging.getLogger(__name__)
 LOOK_S = 1.0
-"""With two looks of the configuration's own watch, less than the two seconds people are promised."""
+"""With two looks of the configuration's own watch, less than the two seconds that the documentation promises."""
 _MOST_S = 5.0
 """Between two looks while they fail."""
 _AGAIN_S = 60.0
-"""How often the scheduler is compared though nothing has changed here: somebody may have terminated it."""
+"""How often the scheduler is compared although nothing has changed here: it may have been terminated."""
 
 
 class Reconciler:
-    """One pass after another."""
+    """Declares the schedules of one worker."""
 
     def __init__(
         self,
@@ -45,14 +45,14 @@ class Reconciler:
         self._seen: tuple[str, Config] | None = None
         self._passed_at = -math.inf
         self._problems: tuple[str, ...] | None = None
-        """What was told last; None: nothing, whatever an earlier worker told."""
+        """The problems declared last; None: this worker has declared nothing so far."""
 
     def reconfigure(self, config: Config) -> None:
-        """Take a configuration that was saved."""
+        """Use a changed configuration from now on."""
         self._config = config
 
     async def look(self) -> None:
-        """Make a pass if anything has changed since the last one, or that is long ago."""
+        """Make a pass if something has changed since the last one, or the last one is long ago."""
         folder = await self._folder()
         config = self._config
         now = (await folder.version(), config)
@@ -66,7 +66,7 @@ class Reconciler:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Make one pass after another until the block is left."""
+        """Make passes until the block is left."""
 
         async def look() -> float:
             await self.look()
@@ -77,41 +77,40 @@ class Reconciler:
             yield
 
     async def _is_alone(self) -> bool:
-        """Whether no other worker has told the scheduler something since, which may be what counts now."""
-        known = await self._schedules.declared()
-        if not known:
+        """Tell whether no other worker that still polls has declared something since, which would count now."""
+        declared = await self._schedules.declared()
+        if not declared:
             return True
-        by = next(iter(known.values())).by
+        by = next(iter(declared.values())).by
         return await self._schedules.has_left(by)
 
     async def _pass(self, listing: Listing, config: Config) -> None:
         schedules = self._schedules
-        known = await schedules.declared()
-        if (
-            known is None
-        ):  # The next one may come to remember what one that was terminated knew.
+        declared = await schedules.declared()
+        if declared is None:
+            # Start the scheduler first: it may take over what a terminated one knew.
             await schedules.declare([], [], self._problems or ())
-            known = await schedules.declared() or {}
-        kept = unreadable(listing, known.values())
-        found = wanted(listing, config, kept)
-        declarations = {one.name: one for one in found.declarations}
+            declared = await schedules.declared() or {}
+        kept = unreadable(listing, declared.values())
+        wanted = wanted_schedules(listing, config, kept)
+        declarations = {one.name: one for one in wanted.declarations}
         changed = [
             one
             for one in declarations.values()
-            if _differs(known.get(one.name), one.digest)
+            if _differs(declared.get(one.name), one.digest)
         ]
         removed = [
             name
-            for name, one in known.items()
+            for name, one in declared.items()
             if name not in declarations and (one.is_configured or name not in kept)
         ]
-        if changed or removed or found.problems != self._problems:
-            await schedules.declare(changed, removed, found.problems)
-        for problem in found.problems:
+        if changed or removed or wanted.problems != self._problems:
+            await schedules.declare(changed, removed, wanted.problems)
+        for problem in wanted.problems:
             if problem not in (self._problems or ()):
                 _LOG.error("%s", problem)
-        self._problems = found.problems
+        self._problems = wanted.problems
 
 
-def _differs(known: KnownSchedule | None, digest: str) -> bool:
-    return known is None or known.digest != digest
+def _differs(declared: KnownSchedule | None, digest: str) -> bool:
+    return declared is None or declared.digest != digest

@@ -1,4 +1,4 @@
-"""Activity of a Temporal Schedule: triggers the schedule it mirrors, as a person asked for on its page."""
+"""Activity behind the trigger button of a Temporal Schedule: makes the run that a person asked for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from appliance.temporal.waiting import not_yet
 
 @dataclass(frozen=True, slots=True)
 class TemporalScheduleActivities:
-    """This activity."""
+    """Activity of one worker."""
 
     schedules: SchedulesClient
 
@@ -27,18 +27,18 @@ class TemporalScheduleActivities:
 
     @activity.defn(name=ACT)
     async def act_on_schedule(self, occasion: Occasion) -> str:
-        """Start the run, once however often it is asked; return what was done.
+        """Start one run, however often this is tried; return what was done.
 
         Raises:
-            ApplicationError: it cannot be done, or not yet.
+            ApplicationError: the run cannot be started, or there is no scheduler yet (Temporal tries again).
         """
         action = occasion.action
-        if action.timetable is not None:
+        if action.timetable is not None:  # The clock of a Temporal Schedule of 0.1.
             return "nothing: the scheduler makes the runs of this schedule by itself"
-        known = await self.schedules.schedules(action.name)
-        if not known.is_ready:
+        schedules = await self.schedules.schedules(action.name)
+        if not schedules.is_ready:
             raise not_yet("there is no scheduler yet")
-        row = next(iter(known.rows), None)
+        row = next(iter(schedules.rows), None)
         if row is None:
             raise _refused(f"there is no schedule {action.name!r} any more")
         try:

@@ -1,8 +1,8 @@
 """Mirrors every schedule as a Temporal Schedule, so that people see it on the Schedules page of the Temporal UI.
 
-There they pause, resume and trigger it and read when it runs next. A Temporal Schedule has no times of its own: only the
-scheduler workflow makes runs, and a second clock beside it could only make one twice. Who made a change is known by what
-both sides last agreed on, which the Temporal Schedule carries: what differs from that was pressed on its page.
+There they pause, resume and trigger it; its note says when it runs next. A Temporal Schedule has no times of its own:
+only the scheduler workflow makes runs, and a second clock could only make some of them twice. It carries the state that
+both sides last agreed on; if its own state differs from that, a person pressed a button on its page.
 """
 
 import hashlib
@@ -37,13 +37,13 @@ from appliance.temporal.limits import shortened
 _LOG = logging.getLogger(__name__)
 _PREFIX = "airflow-schedule-"
 _FORM = 2
-"""To be raised when what is written below changes: then all are written anew."""
+"""Version of what ``_schedule`` writes. Raise it with each change there: then all are written again."""
 _PASS_S = 2.0
-"""After that it is looked again what people have pressed."""
+"""After so long, buttons that were pressed meanwhile come first again."""
 _NEAR_S = 5.0
 _FAR_S = 30.0
 _ROWS_PER_S = 100
-"""For so many schedules there is a second more between two looks."""
+"""For each 100 schedules, a second more between two passes."""
 _REFUSED_S = 600.0
 _MAY_BE_FALSE = (
     "the Schedules page of the Temporal UI may be out of date; "
@@ -55,36 +55,36 @@ _NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """One Temporal Schedule as a listing has it."""
+    """State of a Temporal Schedule, as a listing returns it."""
 
     is_paused: bool
     spec: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """What this worker knows of a Temporal Schedule that agrees with its schedule."""
+class _Settled:
+    """A Temporal Schedule that agreed with its schedule when this worker looked last."""
 
     digest: str
     shown: _Shown
 
 
 class TemporalSchedules:
-    """Those of one task queue."""
+    """Temporal Schedules of one task queue."""
 
     def __init__(self, client: Client, queue: str, schedules: SchedulesClient) -> None:
-        """Nothing is known of what the server has."""
+        """Connect to nothing yet."""
         self._client = client
         self._queue = queue
         self._schedules = schedules
-        self._made: dict[str, _Made] = {}
+        self._settled: dict[str, _Settled] = {}
         self._rows = 0
         self._was_refused = False
-        """Whether the server allows no Temporal Schedules, which was told then."""
+        """Whether the server allowed no Temporal Schedules, which was logged then."""
 
     @asynccontextmanager
     async def kept(self, *, is_near: bool) -> AsyncIterator[None]:
-        """Keep page and scheduler in agreement; ``is_near``: the server is this box's own."""
+        """Mirror until the block is left; ``is_near``: the server is this appliance's own, so look more often."""
         pause_s = _NEAR_S if is_near else _FAR_S
 
         async def look() -> float:
@@ -103,32 +103,32 @@ class TemporalSchedules:
             yield
 
     async def agree(self) -> bool:
-        """Make page and scheduler agree; tell whether that has come to an end.
+        """Make one pass; return whether all Temporal Schedules agree with their schedules now.
 
         Raises:
-            RPCError: the server did not do some of it.
+            RPCError: the server failed for some of them.
         """
-        known = await self._schedules.schedules()
-        if not known.is_ready:
+        schedules = await self._schedules.schedules()
+        if not schedules.is_ready:
             return True
-        rows = {row.name: row for row in known.rows}
+        rows = {row.name: row for row in schedules.rows}
         self._rows = len(rows)
-        seen = await self._seen()
-        for name in seen.keys() - rows.keys():
+        shown = await self._shown()
+        for name in shown.keys() - rows.keys():
             await self._delete(name)
         different = [
             row
             for name, row in rows.items()
-            if name not in seen
-            or self._made.get(name) != _Made(_digest(row), seen[name])
+            if name not in shown
+            or self._settled.get(name) != _Settled(_digest(row), shown[name])
         ]
-        # First what people may have pressed.
-        different.sort(key=lambda row: row.name not in self._made)
+        # First those on whose page a button may have been pressed.
+        different.sort(key=lambda row: row.name not in self._settled)
         await self._settle_some(different)
         return not different
 
     async def _settle_some(self, different: list[ScheduleRow]) -> None:
-        """Settle what there is time for, and take it off the list."""
+        """Settle as many as there is time for, and remove them from the list."""
         settled: list[ScheduleRow] = []
         failures: list[RPCError] = []
         deadline = time.monotonic() + _PASS_S
@@ -137,28 +137,28 @@ class TemporalSchedules:
             try:
                 settled.append(await self._settle(row))
             except RPCError as err:
-                failures.append(err)  # The others can be shown all the same.
-        seen = await self._seen() if settled else {}
+                failures.append(err)  # The others can be settled all the same.
+        shown = await self._shown() if settled else {}
         for row in settled:
-            shown = seen.get(row.name)
-            # Otherwise somebody has pressed a button since.
-            if shown is not None and shown.is_paused == _is_paused(row):
-                self._made[row.name] = _Made(_digest(row), shown)
+            one = shown.get(row.name)
+            # If it differs, a button was pressed since.
+            if one is not None and one.is_paused == _is_paused(row):
+                self._settled[row.name] = _Settled(_digest(row), one)
         if failures:
             raise failures[0]
 
-    async def _seen(self) -> dict[str, _Shown]:
-        """Return our Temporal Schedules by the name of the schedule."""
-        found = {}
+    async def _shown(self) -> dict[str, _Shown]:
+        """Return schedule name -> its Temporal Schedule."""
+        shown = {}
         async for listed in await self._client.list_schedules():
             if (name := self._name(listed.id)) is not None:
                 info = listed.raw_entry.info
                 spec = info.spec.SerializeToString(deterministic=True)
-                found[name] = _Shown(info.paused, spec)
-        return found
+                shown[name] = _Shown(info.paused, spec)
+        return shown
 
     async def _delete(self, name: str) -> None:
-        self._made.pop(name, None)
+        self._settled.pop(name, None)
         try:
             await self._handle(name).delete()
         except RPCError as err:
@@ -166,39 +166,39 @@ class TemporalSchedules:
                 raise
 
     async def _settle(self, row: ScheduleRow) -> ScheduleRow:
-        """Find out who has changed what, and tell the other side; return what both agree on now."""
+        """Pass a change on to the side that lacks it; return the row as both agree on it now."""
         try:
-            found = await self._handle(row.name).describe()
+            described = await self._handle(row.name).describe()
         except RPCError as err:
             if err.status != RPCStatusCode.NOT_FOUND:
                 raise
-            found = None
-        last = await self._agreed(found) if found else None
+            described = None
+        last = await self._agreed(described) if described else None
         is_paused, note = _is_paused(row), None
-        if found and last and found.schedule.state.paused != last.is_paused:
-            state = found.schedule.state
+        if described and last and described.schedule.state.paused != last.is_paused:
+            state = described.schedule.state
             is_paused, note = state.paused, state.note
             await self._schedules.steer("pause" if is_paused else "resume", [row.name])
         if last and last.timetable is not None:
-            # Version 0.1 had Temporal Schedules with times, which the scheduler waited for.
-            await self._schedules.carry([])
+            # Of version 0.1, whose scheduler waited for it to ring.
+            await self._schedules.stop_waiting_for_rings()
         written = self._schedule(row, ScheduleAction(row.name, is_paused), note)
-        if found is None:
-            with suppress(ScheduleAlreadyRunningError):  # Another worker has made it.
+        if described is None:
+            with suppress(ScheduleAlreadyRunningError):  # Another worker made it.
                 await self._client.create_schedule(self._id(row.name), written)
         else:
-            await self._update(row.name, found, written)
+            await self._update(row.name, described, written)
         return replace(row, state="paused" if is_paused else "active")
 
     async def _update(
-        self, name: str, found: ScheduleDescription, written: Schedule
+        self, name: str, described: ScheduleDescription, written: Schedule
     ) -> None:
-        def update(seen: ScheduleUpdateInput) -> ScheduleUpdate | None:
-            # Pressed in this moment: that is looked at next time.
-            is_as_found = (
-                seen.description.schedule.state.paused == found.schedule.state.paused
-            )
-            return ScheduleUpdate(written) if is_as_found else None
+        was_paused = described.schedule.state.paused
+
+        def update(current: ScheduleUpdateInput) -> ScheduleUpdate | None:
+            # A button that was pressed meanwhile counts in the next pass.
+            is_unchanged = current.description.schedule.state.paused == was_paused
+            return ScheduleUpdate(written) if is_unchanged else None
 
         await self._handle(name).update(update)
 
@@ -215,15 +215,15 @@ class TemporalSchedules:
         state = ScheduleState(note=note or _note(row), paused=agreed.is_paused)
         return Schedule(action=action, spec=ScheduleSpec(), policy=_POLICY, state=state)
 
-    async def _agreed(self, found: ScheduleDescription) -> ScheduleAction | None:
-        """Return what was agreed on; None when somebody has written over it."""
-        action = found.schedule.action
+    async def _agreed(self, described: ScheduleDescription) -> ScheduleAction | None:
+        """Return what both sides last agreed on; None: a person has overwritten it."""
+        action = described.schedule.action
         if not isinstance(action, ScheduleActionStartWorkflow):
             return None
         converter = self._client.data_converter
         try:
             decoded = await converter.decode(action.args, [ScheduleAction])
-        except Exception:  # noqa: BLE001 - whatever the converter says of what it cannot read
+        except Exception:  # noqa: BLE001 - whatever the converter raises for input it cannot read
             return None
         return decoded[0] if isinstance(decoded[0], ScheduleAction) else None
 
@@ -241,7 +241,7 @@ class TemporalSchedules:
 
 
 def _note(row: ScheduleRow) -> str:
-    """Say for people what the fields of a Temporal Schedule cannot."""
+    """Return the note: what the fields of a Temporal Schedule cannot say."""
     lines = [f"{row.schedule}, of {row.source}."]
     lines += [f"Next run: {row.next_run}"] if row.next_run else []
     lines.append(f"More of its times: appliance schedules show {row.name}")
@@ -254,6 +254,6 @@ def _is_paused(row: ScheduleRow) -> bool:
 
 
 def _digest(row: ScheduleRow) -> str:
-    """Tell what a Temporal Schedule shows of a schedule apart."""
-    shown = (row.dag_id, row.state, _note(row), _FORM)
-    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16]
+    """Return a digest of what a Temporal Schedule shows of a schedule."""
+    content = (row.dag_id, row.state, _note(row), _FORM)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -1,8 +1,8 @@
 """``AirflowScheduler``, one workflow for all DAGs: starts the runs that Airflow's scheduler would start.
 
-It holds the agenda, sleeps until a run is due, asks timetables through an activity and starts runs through another. As
-there is one workflow of its name, one schedules, however many containers there are; as everything it decided is in its
-history, none of them is lost or made twice. What is to be scheduled it is told by the reconcilers of all containers.
+It asks timetables through one activity and starts runs through another. As there is one workflow of its id, one
+schedules, however many containers there are. As its history holds all it decided, no run is lost or made twice. The
+reconcilers of all containers declare to it what to schedule.
 """
 
 import asyncio
@@ -60,15 +60,15 @@ _MOST_ASKED = 50
 _MOST_STARTED = 100
 _TIMEOUT = timedelta(seconds=120)
 _START_TIMEOUT = timedelta(seconds=30)
-"""How long a worker that was killed meanwhile holds runs up; what took longer goes on in the next attempt."""
+"""How long a worker that was killed delays runs; what takes longer continues in the next attempt."""
 _LOOK_AGAIN = timedelta(seconds=1)
 _LOOK_SELDOM = timedelta(seconds=10)
 _LOOKED_AT = 500
-"""Runs one attempt looks at; the next attempt looks at others."""
+"""Runs that one attempt of ``find_ended_runs`` looks at; the next attempt looks at others."""
 _MOST_ASKED_FOR = 5000
 _PART_BYTES = 1_000_000
 _IN_PARTS = "start-in-parts"
-"""Before, orders were sent together whatever their size."""
+"""Patch id: version 0.1 sent orders together whatever their size."""
 _TOO_LARGE = (
     "what it is given is more than the 2 MB Temporal takes; make its conf smaller"
 )
@@ -84,14 +84,15 @@ class AirflowScheduler:
 
     @workflow.init
     def __init__(self, state: SchedulerState) -> None:
-        """Take over what was known."""
+        """Begin with the state of the last run."""
         input_checks.refuse(input_checks.of_state(state, state.packed or None))
-        known = compression.unpacked(state.packed) if state.packed else {}
-        self._agenda = Scheduler.from_json(known)
+        document = compression.unpacked(state.packed) if state.packed else {}
+        self._scheduler = Scheduler.from_json(document)
         self._is_ready = bool(state.packed)
         self._problems = state.problems
         self._by = state.by
-        self._is_stirred = False
+        self._has_news = False
+        """Whether a message has come since it last looked what is due."""
         self._looked_for: dict[str, tuple[str, ...]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._looks = 0
@@ -101,79 +102,80 @@ class AirflowScheduler:
         """Never end, but continue as new."""
         if not self._is_ready:
             await self._rebuild()
-            await self._start(self._agenda.begun())
+            await self._start(self._scheduler.unconfirmed())
         while not self._is_long():
-            self._is_stirred = False
+            self._has_news = False
             await self._work()
             workflow.set_current_details(schedules_table(self._rows()))
             await self._rest()
         await workflow.wait_condition(workflow.all_handlers_finished)
-        known = compression.packed_state(self._agenda)
-        workflow.continue_as_new(SchedulerState(known, self._problems, self._by))
+        packed = compression.packed_state(self._scheduler)
+        workflow.continue_as_new(SchedulerState(packed, self._problems, self._by))
 
     @workflow.update(name=DECLARE_UPDATE)
-    async def declare(self, told: DeclareRequest) -> None:
-        """Take in what files and configuration have changed to."""
-        input_checks.refuse(of_declarations(told.changed))
+    async def declare(self, request: DeclareRequest) -> None:
+        """Apply what changed in files and configuration."""
+        input_checks.refuse(of_declarations(request.changed))
         await workflow.wait_condition(lambda: self._is_ready)
-        self._agenda.remove(told.removed)
-        self._agenda.declare(told.changed)
-        self._problems = told.problems
-        self._by = told.by
-        self._is_stirred = True
+        self._scheduler.remove(request.removed)
+        self._scheduler.declare(request.changed)
+        self._problems = request.problems
+        self._by = request.by
+        self._has_news = True
 
     @workflow.update(name=STEER_UPDATE)
-    async def steer(self, wanted: SteerRequest) -> SteerResult:
-        """Do what a person wants."""
-        input_checks.refuse(of_steering(wanted))
+    async def steer(self, request: SteerRequest) -> SteerResult:
+        """Pause, resume or trigger schedules."""
+        input_checks.refuse(of_steering(request))
         await workflow.wait_condition(lambda: self._is_ready)
-        done = SteerResult()
-        for name in wanted.names:
-            entry = self._agenda.find(name)
-            if entry is None:
-                done.errors.append(f"there is no schedule {name!r}")
-            elif wanted.verb == "pause":
-                self._agenda.pause(name)
-            elif wanted.verb == "resume":
-                self._agenda.resume(name)
+        result = SteerResult()
+        for name in request.names:
+            schedule = self._scheduler.find(name)
+            if schedule is None:
+                result.errors.append(f"there is no schedule {name!r}")
+            elif request.verb == "pause":
+                self._scheduler.pause(name)
+            elif request.verb == "resume":
+                self._scheduler.resume(name)
             else:
-                await self._trigger(entry, wanted, done)
-        self._is_stirred = True
-        return done
+                await self._trigger(schedule, request, result)
+        self._has_news = True
+        return result
 
     @workflow.signal(name=COVERED_SIGNAL)
     async def covered(self, made: BackfilledRuns) -> None:
-        """Take in that a backfill made these runs."""
+        """Record the runs a backfill made, so that they are not made again."""
         input_checks.refuse(of_slots(made.slots))
         await workflow.wait_condition(lambda: self._is_ready)
-        for slot in made.slots:
-            self._agenda.take_backfilled(made.dag_id, slot)
-        self._is_stirred = True
+        for run in made.slots:
+            self._scheduler.record_backfilled(made.dag_id, run)
+        self._has_news = True
 
     @workflow.signal(name=CARRY_SIGNAL)
     async def carry(self, names: list[str]) -> None:
-        """Take in whose times Temporal Schedules know, which ring."""
+        """Record which schedules have a Temporal Schedule with times: kept for histories of 0.1 and the upgrade from it."""
         await workflow.wait_condition(lambda: self._is_ready)
-        self._agenda.carry(names)
-        self._is_stirred = True
+        self._scheduler.set_carried(names)
+        self._has_news = True
 
     @workflow.signal(name=RING_SIGNAL)
     def ring(self, _name: str) -> None:
-        """Look who is due: a Temporal Schedule says that one is."""
-        self._is_stirred = True
+        """Look which runs are due: a Temporal Schedule of version 0.1 started. Kept for histories of 0.1."""
+        self._has_news = True
 
     @workflow.query(name=SCHEDULES_QUERY)
     def schedules(self, name: str | None = None) -> ScheduleList:
         """Return all schedules by name, or the one of this name."""
         if name is None:
             return ScheduleList(self._rows(), self._problems, self._is_ready)
-        entry = self._agenda.find(name)
-        return ScheduleList([_row(entry)] if entry else [], is_ready=self._is_ready)
+        schedule = self._scheduler.find(name)
+        rows = [_row(schedule)] if schedule else []
+        return ScheduleList(rows, is_ready=self._is_ready)
 
     @workflow.query(name=DECLARED_QUERY)
     def declared(self) -> list[KnownSchedule]:
-        """Return what was declared, in short."""
-        told = [entry.declaration for entry in self._agenda]
+        """Return what was declared, each declaration by its digest."""
+        declarations = [schedule.declaration for schedule in self._scheduler]
         return [
             KnownSchedule(
                 one.name,
@@ -183,18 +185,18 @@ class AirflowScheduler:
                 one.is_configured,
                 self._by,
             )
-            for one in told
+            for one in declarations
         ]
 
     @workflow.query(name=messages.STATE_QUERY)
     def state(self) -> str:
-        """Return everything known, packed; fails while it is not known what an earlier one knew."""
+        """Return the state, packed; fails until it has been taken over from the last workflow of this id."""
         entity_loop.refuse_until_ready(is_ready=self._is_ready)
-        return compression.packed_state(self._agenda)
+        return compression.packed_state(self._scheduler)
 
     async def _rebuild(self) -> None:
-        """Take over from one that somebody terminated, so that it neither forgets nor repeats a run."""
-        self._agenda = Scheduler.from_json(await entity_loop.taken_over())
+        """Take over the state of a terminated scheduler, so that no run is lost or repeated."""
+        self._scheduler = Scheduler.from_json(await entity_loop.taken_over())
         self._is_ready = True
 
     # -- what is due
@@ -202,80 +204,80 @@ class AirflowScheduler:
     async def _work(self) -> None:
         while not self._is_long():
             now = _now()
-            if starts := self._agenda.due(now):
+            if starts := self._scheduler.take_due(now):
                 await self._start(starts)
-            elif questions := self._agenda.questions(now)[:_MOST_ASKED]:
+            elif questions := self._scheduler.questions(now)[:_MOST_ASKED]:
                 await self._ask(questions)
             else:
                 return
 
     async def _ask(self, questions: list[NextRunQuestion]) -> None:
         now = _now()
-        asked = [due(question, _iso(now)) for question in questions]
+        requests = [due(question, _iso(now)) for question in questions]
         answers: list[TimetableAnswer] = await workflow.execute_local_activity(
             ASK_TIMETABLES,
-            asked,
+            requests,
             result_type=list[TimetableAnswer],
             start_to_close_timeout=_TIMEOUT,
             retry_policy=_RETRY,
             summary=f"when {_some([q.name for q in questions])} runs next",
         )
         for question, answer in zip(questions, answers, strict=True):
-            slots = [_named(slot, question) for slot in answer.slots]
+            runs = [_named(run, question) for run in answer.slots]
             if answer.is_asked:
-                self._agenda.take_answer(question, slots, answer.error, now)
+                self._scheduler.record_answer(question, runs, answer.error, now)
 
     async def _start(self, starts: list[RunStart]) -> None:
         for first in range(0, len(starts), _MOST_STARTED):
             for batch in _parts(starts[first : first + _MOST_STARTED]):
                 errors = await self._start_runs([_order(start) for start in batch])
                 for start, error in zip(batch, errors, strict=True):
-                    self._agenda.started(start, error)
+                    self._scheduler.record_start(start, error)
 
-    async def _start_runs(self, wanted: list[RunOrder]) -> list[str | None]:
-        if _is_too_large(wanted):
-            return [_TOO_LARGE] * len(wanted)
-        # No local one: it may have to wait long for room, which must not grow the history. Nor beside the tries,
-        # which may take all slots there are.
+    async def _start_runs(self, orders: list[RunOrder]) -> list[str | None]:
+        if _is_too_large(orders):
+            return [_TOO_LARGE] * len(orders)
+        # Not a local activity: it may wait long for free disk, which must not grow the history. And not on the queue
+        # of the tries, which may occupy every activity slot.
         errors: list[str | None] = await workflow.execute_activity(
             START_RUNS,
-            wanted,
+            orders,
             task_queue=messages.trigger_queue(workflow.info().task_queue),
             result_type=list[str | None],
             start_to_close_timeout=_START_TIMEOUT,
             retry_policy=_RETRY,
-            summary=f"start {_some([order.dag_id for order in wanted])}",
+            summary=f"start {_some([order.dag_id for order in orders])}",
         )
         return errors
 
     async def _trigger(
-        self, entry: Schedule, wanted: SteerRequest, done: SteerResult
+        self, schedule: Schedule, request: SteerRequest, result: SteerResult
     ) -> None:
-        told = entry.declaration
-        if told.is_barred:
-            done.errors.append(f"{told.name}: {told.remark}")
+        declaration = schedule.declaration
+        name = declaration.name
+        if declaration.is_barred:
+            result.errors.append(f"{name}: {declaration.remark}")
             return
-        now = wanted.at or _iso(_now())
-        run_id = f"manual__{now}"
-        slot = ScheduledRun(run_after=now, run_id=run_id, start=now)
-        conf = told.conf if wanted.conf is None else wanted.conf
-        order = RunOrder(told.dag_id, slot, run_type="manual", conf=conf)
+        now = request.at or _iso(_now())
+        run = ScheduledRun(run_after=now, run_id=f"manual__{now}", start=now)
+        conf = declaration.conf if request.conf is None else request.conf
+        order = RunOrder(declaration.dag_id, run, run_type="manual", conf=conf)
         (error,) = await self._start_runs([order])
         if error is None:
-            done.runs[told.name] = run_id
+            result.runs[name] = run.run_id
         else:
-            done.errors.append(f"{told.name}: {error}")
+            result.errors.append(f"{name}: {error}")
 
     # -- until something is due
 
     async def _rest(self) -> None:
         self._look_after_runs()
         now = _now()
-        wake = self._agenda.wake_at(now)
+        wake = self._scheduler.wake_at(now)
         pause_s = _MOST_SLEEP_S if wake is None else min(wake - now, _MOST_SLEEP_S)
         try:
             await workflow.wait_condition(
-                lambda: self._is_stirred,
+                lambda: self._has_news,
                 timeout=timedelta(seconds=max(0.0, pause_s)),
                 timeout_summary="the next run",
             )
@@ -283,8 +285,8 @@ class AirflowScheduler:
             return
 
     def _look_after_runs(self) -> None:
-        """Learn of the end of runs that something waits for; looking leaves no events."""
-        waiting = self._agenda.unsettled(_now())
+        """Watch the runs that later ones wait for, by one activity, whose retries leave no events."""
+        waiting = self._scheduler.awaited_runs(_now())
         is_looking = self._looking is not None and not self._looking.done()
         if is_looking and waiting == self._looked_for:
             return
@@ -297,7 +299,7 @@ class AirflowScheduler:
     async def _look(self, waiting: dict[str, tuple[str, ...]]) -> None:
         names = self._in_turn(waiting)
         try:
-            seen: list[RunOutcome] = await workflow.execute_activity(
+            outcomes: list[RunOutcome] = await workflow.execute_activity(
                 FIND_ENDED_RUNS,
                 list(names),
                 result_type=list[RunOutcome],
@@ -312,26 +314,28 @@ class AirflowScheduler:
             )
         except ActivityError as err:
             if is_cancelled_exception(err):
-                return  # Others are looked at now.
+                return  # Other runs are looked at now.
             raise
-        for one in seen:
-            is_success = one.is_success if one.is_known else None
-            self._agenda.ended(names[one.run], one.run.run_id, is_success=is_success)
-        self._is_stirred = True
+        for outcome in outcomes:
+            is_success = outcome.is_success if outcome.is_known else None
+            self._scheduler.record_end(
+                names[outcome.run], outcome.run.run_id, is_success=is_success
+            )
+        self._has_news = True
 
     def _in_turn(self, waiting: dict[str, tuple[str, ...]]) -> dict[RunName, str]:
-        """Return the runs to look at and their schedules, so that each schedule's are looked at soon."""
+        """Return run -> name of its schedule, interleaved, so that the first runs of each schedule are looked at soon."""
         runs = [
-            [(RunName(entry.declaration.dag_id, run_id), name) for run_id in run_ids]
+            [(RunName(schedule.declaration.dag_id, run_id), name) for run_id in run_ids]
             for name, run_ids in waiting.items()
-            if (entry := self._agenda.find(name)) is not None
+            if (schedule := self._scheduler.find(name)) is not None
         ]
-        found = [one for row in zip_longest(*runs) for one in row if one is not None]
-        del found[_MOST_ASKED_FOR:]
-        # Others come first each time: those of the last time may have been found so soon that no attempt came to the rest.
-        first = self._looks * _LOOKED_AT % max(1, len(found))
+        queue = [one for row in zip_longest(*runs) for one in row if one is not None]
+        del queue[_MOST_ASKED_FOR:]
+        # Begin further on each time: an end among the first runs ends the activity before it looks at the others.
+        first = self._looks * _LOOKED_AT % max(1, len(queue))
         self._looks += 1
-        return dict([*found[first:], *found[:first]])
+        return dict([*queue[first:], *queue[:first]])
 
     def _is_long(self) -> bool:
         info = workflow.info()
@@ -341,24 +345,24 @@ class AirflowScheduler:
         )
 
     def _rows(self) -> list[ScheduleRow]:
-        return [_row(entry) for entry in self._agenda]
+        return [_row(schedule) for schedule in self._scheduler]
 
 
-def _named(slot: ScheduledRun, question: NextRunQuestion) -> ScheduledRun:
-    """Tell runs of the configuration's schedules from those of the DAG's own."""
-    told = question.declaration
-    if not told.is_configured:
-        return slot
-    return replace(slot, run_id=f"{slot.run_id}__{told.name}")
+def _named(run: ScheduledRun, question: NextRunQuestion) -> ScheduledRun:
+    """Put the name of a schedule of appliance.yaml into the run id: the DAG's own may make a run at the same time."""
+    declaration = question.declaration
+    if not declaration.is_configured:
+        return run
+    return replace(run, run_id=f"{run.run_id}__{declaration.name}")
 
 
 def _order(start: RunStart) -> RunOrder:
-    told = start.declaration
-    return RunOrder(told.dag_id, start.slot, conf=told.conf)
+    declaration = start.declaration
+    return RunOrder(declaration.dag_id, start.slot, conf=declaration.conf)
 
 
 def _parts(starts: list[RunStart]) -> Iterator[list[RunStart]]:
-    """Give what can be sent together."""
+    """Split runs into parts that Temporal takes as one input."""
     if limits.size_of([_order(start) for start in starts]) <= _PART_BYTES:
         yield starts
     elif workflow.patched(_IN_PARTS):
@@ -371,32 +375,32 @@ def _size_of(start: RunStart) -> int:
     return limits.size_of(_order(start))
 
 
-def _is_too_large(wanted: list[RunOrder]) -> bool:
-    """Tell whether a run cannot be sent to be started: trying it again and again would hold up all schedules."""
-    is_large = len(wanted) == 1 and limits.size_of(wanted) > limits.PAYLOAD_BYTES
+def _is_too_large(orders: list[RunOrder]) -> bool:
+    """Tell whether a run cannot be sent to an activity: retrying that for ever would block all schedules."""
+    is_large = len(orders) == 1 and limits.size_of(orders) > limits.PAYLOAD_BYTES
     return is_large and workflow.patched(_IN_PARTS)
 
 
-def _row(entry: Schedule) -> ScheduleRow:
-    told = entry.declaration
-    following = entry.coming[0].run_after if entry.coming else None
-    last = entry.last
+def _row(schedule: Schedule) -> ScheduleRow:
+    declaration = schedule.declaration
+    following = schedule.coming[0].run_after if schedule.coming else None
+    last = schedule.last
     return ScheduleRow(
-        name=told.name,
-        dag_id=told.dag_id,
-        schedule=told.summary,
-        state="paused" if entry.is_paused else "active",
-        next_run=None if entry.is_idle else following,
+        name=declaration.name,
+        dag_id=declaration.dag_id,
+        schedule=declaration.summary,
+        state="paused" if schedule.is_paused else "active",
+        next_run=None if schedule.is_idle else following,
         last_run=(last.start or last.run_after) if last else None,
-        source=told.source,
-        note=entry.error or entry.note or told.remark or None,
-        catchup=told.catchup,
-        start_date=told.earliest,
-        end_date=told.latest,
-        timetable=told.timetable,
-        conf=told.conf,
+        source=declaration.source,
+        note=schedule.error or schedule.note or declaration.remark or None,
+        catchup=declaration.catchup,
+        start_date=declaration.earliest,
+        end_date=declaration.latest,
+        timetable=declaration.timetable,
+        conf=declaration.conf,
         last=last,
-        is_barred=told.is_barred,
+        is_barred=declaration.is_barred,
     )
 
 

@@ -1,6 +1,6 @@
 """Client of entity workflows: signal-with-start, update-with-start, query.
 
-Whoever has to do with one first starts it, so one that was terminated is there again when it is needed.
+Each call starts the workflow if it does not run, so one that was terminated is back as soon as it is needed.
 """
 
 import asyncio
@@ -17,15 +17,16 @@ from temporalio.common import WorkflowIDConflictPolicy
 from appliance.temporal.entity_loop import NOT_READY
 
 _WHICHEVER_RUNS = WorkflowIDConflictPolicy.USE_EXISTING
-
-
 _LOOK_AGAIN_S = 0.2
 _READY_S = 30.0
 """How long a query is asked again while the workflow takes over what an earlier one knew."""
 
 
 class EntityClient:
-    """The workflows of one type on one server. ``state``, below, is what a fresh one starts from."""
+    """Client for the workflows of one type on one server.
+
+    ``state``, below, is the input of a workflow that has to be started.
+    """
 
     def __init__(
         self, client: Client, queue: str, kind: str, *, summary: str | None = None
@@ -36,8 +37,10 @@ class EntityClient:
         self._kind = kind
         self._summary = summary
 
-    async def signal(self, name: str, state: Any, *, signal: str, told: Any) -> None:
-        """Send the workflow with the id ``name`` a signal."""
+    async def signal(
+        self, name: str, state: Any, *, signal: str, argument: Any
+    ) -> None:
+        """Send a signal to the workflow with the id ``name``."""
         await self._client.start_workflow(
             self._kind,
             state,
@@ -46,7 +49,7 @@ class EntityClient:
             id_conflict_policy=_WHICHEVER_RUNS,
             static_summary=self._summary,
             start_signal=signal,
-            start_signal_args=[told],
+            start_signal_args=[argument],
         )
 
     async def query(
@@ -76,13 +79,17 @@ class EntityClient:
         state: Any,
         *,
         update: str,
-        asked: Any,
+        argument: Any,
         result_type: type[Any] | None = None,
     ) -> Any:
-        """Return what the workflow with the id ``name`` answers to an update."""
+        """Return what the workflow with the id ``name`` answers to an update.
+
+        Raises:
+            WorkflowUpdateFailedError: the workflow refused it.
+        """
         return await self._client.execute_update_with_start_workflow(
             update,
-            asked,
+            argument,
             start_workflow_operation=WithStartWorkflowOperation(
                 self._kind,
                 state,

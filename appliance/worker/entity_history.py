@@ -127,7 +127,7 @@ class _Scheduler:
     """``appliance.schedules.workflow``."""
 
     def __init__(self, known: dict[str, Any]) -> None:
-        self._agenda = Scheduler.from_json(known)
+        self._scheduler = Scheduler.from_json(known)
         self._starting: dict[int, list[RunOrder]] = {}
         """By event id: what was to be started, and nobody has said yet whether it was."""
         self._looking: set[int] = set()
@@ -138,15 +138,15 @@ class _Scheduler:
         if told.name == DECLARE_UPDATE:
             declared: DeclareRequest = await told.said(DeclareRequest)
             if of_declarations(declared.changed) is None:
-                self._agenda.remove(declared.removed)
-                self._agenda.declare(declared.changed)
+                self._scheduler.remove(declared.removed)
+                self._scheduler.declare(declared.changed)
         elif told.name == STEER_UPDATE:
             self._steer(await told.said(SteerRequest))
         elif told.name == COVERED_SIGNAL:
             made: BackfilledRuns | None = await told.said(BackfilledRuns)
             if made is not None and of_slots(made.slots) is None:
                 for slot in made.slots:
-                    self._agenda.take_backfilled(made.dag_id, slot)
+                    self._scheduler.record_backfilled(made.dag_id, slot)
         else:
             await self._hear_activity(event, decode)
 
@@ -154,17 +154,17 @@ class _Scheduler:
         """Return the schedules; what was being started at the end is to be started."""
         for wanted in self._starting.values():
             for order in wanted:
-                self._agenda.ordered(order.dag_id, order.slot)
-        return self._agenda.to_json()
+                self._scheduler.record_unconfirmed(order.dag_id, order.slot)
+        return self._scheduler.to_json()
 
     def _steer(self, wanted: SteerRequest) -> None:
         for name in wanted.names:
-            if self._agenda.find(name) is None:
+            if self._scheduler.find(name) is None:
                 continue
             if wanted.verb == "pause":
-                self._agenda.pause(name)
+                self._scheduler.pause(name)
             elif wanted.verb == "resume":
-                self._agenda.resume(name)
+                self._scheduler.resume(name)
 
     async def _hear_activity(self, event: HistoryEvent, decode: Decode) -> None:
         begun = event.activity_task_scheduled_event_attributes
@@ -172,7 +172,7 @@ class _Scheduler:
             wanted = (await decode(begun.input.payloads, [list[RunOrder]]))[0]
             scheduled = [one for one in wanted if one.run_type != "manual"]
             for order in scheduled:
-                self._agenda.made(order.dag_id, order.slot)
+                self._scheduler.record_made(order.dag_id, order.slot)
             self._starting[event.event_id] = scheduled
         elif begun.activity_type.name == FIND_ENDED_RUNS:
             self._looking.add(event.event_id)
@@ -182,7 +182,9 @@ class _Scheduler:
             for seen in (await decode(done.result.payloads, [list[RunOutcome]]))[0]:
                 run = seen.run
                 is_success = seen.is_success if seen.is_known else None
-                self._agenda.seen(run.dag_id, run.run_id, is_success=is_success)
+                self._scheduler.record_end_of_run(
+                    run.dag_id, run.run_id, is_success=is_success
+                )
 
 
 class _Message:

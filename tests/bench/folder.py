@@ -15,7 +15,7 @@ from appliance.config.model import Config, DagSettings, Secrets
 from appliance.dagfile.folder import DagFolder
 from appliance.dagfile.parse_host import PRELOAD
 from appliance.forkserver.control import Zygote
-from appliance.schedules.declarations import wanted
+from appliance.schedules.declarations import wanted_schedules
 from appliance.taskrun.secrets import ParseAnswers
 from tests.bench.memory import pss_mb, tree
 from tests.fakes.kv_stores import FakeVault
@@ -80,7 +80,7 @@ async def _look(place: Path, files: int) -> Looks:
     _, unchanged = await _timed(folder.listing())
     (dags / "many_0.py").write_text(DAG.format(0, 7))
     _, saved = await _timed(folder.listing())
-    declared = wanted(listing, config).declarations
+    declared = wanted_schedules(listing, config).declarations
     more_mb = pss_mb([os.getpid()]) - before_mb
     assert len(declared) == files, f"{len(declared)} schedules of {files} files"
     folder.close()

@@ -9,7 +9,7 @@ import pytest
 from appliance.config.model import Config, DagSettings, ScheduleMode, ScheduleSettings
 from appliance.config.watch import EVERY_S
 from appliance.dagfile.models import FileError, ListedDag, Listing
-from appliance.schedules.declarations import unreadable, wanted
+from appliance.schedules.declarations import unreadable, wanted_schedules
 from appliance.schedules.messages import KnownSchedule
 from appliance.schedules.reconciler import LOOK_S
 
@@ -44,7 +44,7 @@ def test_how_a_schedule_begins(
     """As the DAG says, and otherwise as the configuration says."""
     dag = replace(DAG, timing={**TIMING, "is_paused": own})
     config = replace(CONFIG, dags=DagSettings(schedules=mode))
-    (told,) = wanted(Listing((dag,)), config).declarations
+    (told,) = wanted_schedules(Listing((dag,)), config).declarations
 
     assert told.is_paused is is_paused
     assert (told.name, told.summary, told.source) == ("my_etl", "@daily", "etl.py")
@@ -57,8 +57,8 @@ def test_dags_without_a_clock_are_not_scheduled() -> None:
     closed = replace(DAG, timing={**TIMING, "allows_scheduled": False})
     ignored = replace(CONFIG, dags=DagSettings(schedules="ignore"))
 
-    assert wanted(Listing((quiet, closed)), CONFIG).declarations == ()
-    assert wanted(Listing((DAG,)), ignored).declarations == ()
+    assert wanted_schedules(Listing((quiet, closed)), CONFIG).declarations == ()
+    assert wanted_schedules(Listing((DAG,)), ignored).declarations == ()
 
 
 def test_a_configured_schedule_is_what_airflow_would_make_of_it() -> None:
@@ -67,7 +67,7 @@ def test_a_configured_schedule_is_what_airflow_would_make_of_it() -> None:
         "nightly", "my_etl", "@daily", timezone="Europe/Paris", conf={"x": 1}
     )
     config = replace(CONFIG, schedules=(nightly,), dags=DagSettings(schedules="ignore"))
-    (told,) = wanted(Listing((DAG,)), config).declarations
+    (told,) = wanted_schedules(Listing((DAG,)), config).declarations
 
     assert told.timetable == {
         "__type": "airflow.timetables.trigger.CronTriggerTimetable",
@@ -81,7 +81,7 @@ def test_a_configured_schedule_is_what_airflow_would_make_of_it() -> None:
     assert (told.is_configured, told.is_paused, told.conf) == (True, False, {"x": 1})
     airflow_env = {"AIRFLOW__SCHEDULER__CREATE_CRON_DATA_INTERVALS": "True"}
     config = replace(config, airflow_env=airflow_env)
-    (told,) = wanted(Listing((DAG,)), config).declarations
+    (told,) = wanted_schedules(Listing((DAG,)), config).declarations
     assert told.timetable["__type"].endswith("CronDataIntervalTimetable")
 
 
@@ -91,19 +91,19 @@ def test_an_unknown_dag_names_the_nearest() -> None:
     config = replace(CONFIG, schedules=(wrong,))
     broken = FileError("b.py", 3, "SyntaxError")
 
-    found = wanted(Listing((DAG,), (broken,)), config)
+    found = wanted_schedules(Listing((DAG,), (broken,)), config)
     assert found.problems == (
         "b.py:3: SyntaxError",
         'a.yaml:3:7: schedules.n: there is no DAG "my_elt", did you mean "my_etl"?',
     )
-    assert len(wanted(Listing(), config, kept=["my_elt"]).declarations) == 1
+    assert len(wanted_schedules(Listing(), config, kept=["my_elt"]).declarations) == 1
 
 
 def test_a_name_that_is_a_dags_is_told_apart() -> None:
     """Both schedules are there."""
     same = ScheduleSettings("my_etl", "my_etl", "@daily")
     config = replace(CONFIG, schedules=(same,))
-    names = [one.name for one in wanted(Listing((DAG,)), config).declarations]
+    names = [one.name for one in wanted_schedules(Listing((DAG,)), config).declarations]
 
     assert names == ["my_etl", "my_etl.yaml"]
 
@@ -112,7 +112,7 @@ def test_a_name_that_is_an_unreadable_dags_is_told_apart_too() -> None:
     """Otherwise it would take over what that DAG's own schedule has done so far."""
     same = ScheduleSettings("broken", "my_etl", "@daily")
     config = replace(CONFIG, schedules=(same,))
-    found = wanted(Listing((DAG,)), config, kept=["broken"]).declarations
+    found = wanted_schedules(Listing((DAG,)), config, kept=["broken"]).declarations
 
     assert [one.name for one in found] == ["my_etl", "broken.yaml"]
 
@@ -136,10 +136,12 @@ def test_a_dag_that_cannot_be_run_here_is_barred_with_all_its_schedules() -> Non
     hourly = ScheduleSettings("hourly", "my_etl", "@hourly")
     config = replace(CONFIG, schedules=(hourly,))
 
-    refused = wanted(Listing((replace(DAG, refusal="needs a moon"),)), config)
+    refused = wanted_schedules(Listing((replace(DAG, refusal="needs a moon"),)), config)
     told = [(one.name, one.remark, one.is_barred) for one in refused.declarations]
     assert told == [("my_etl", "needs a moon", True), ("hourly", "needs a moon", True)]
-    (noted, other) = wanted(Listing((replace(DAG, remark="x"),)), config).declarations
+    (noted, other) = wanted_schedules(
+        Listing((replace(DAG, remark="x"),)), config
+    ).declarations
     assert (noted.remark, noted.is_barred, other.remark) == ("x", False, "")
 
 

@@ -1,4 +1,4 @@
-"""The agenda makes the runs that Airflow's own scheduler makes, in simulated time."""
+"""The scheduler makes the runs that Airflow's own scheduler makes, in simulated time."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Drives an agenda through simulated time, as the workflow does through real time."""
+"""Drives a scheduler through simulated time, as the workflow does through real time."""
 
 import heapq
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from appliance.dagrun.timing import ScheduleDeclaration, ScheduledRun
-from appliance.schedules.model import BATCH_SLOTS, NextRunQuestion, Scheduler
+from appliance.schedules.model import BATCH_RUNS, NextRunQuestion, Scheduler
 from tests.parity.client import OracleClient
 
 DAG_ID = "timed"
@@ -39,7 +39,7 @@ def question_of(question: NextRunQuestion, now: float) -> dict[str, Any]:
         if last
         else None,
         "now": datetime.fromtimestamp(now, UTC).isoformat(),
-        "limit": BATCH_SLOTS,
+        "limit": BATCH_RUNS,
         "run_type": "scheduled",
     }
 
@@ -54,8 +54,8 @@ class Timeline:
         request: Mapping[str, Any],
     ) -> None:
         self.oracle = oracle
-        self.agenda = Scheduler()
-        self.agenda.declare([told])
+        self.scheduler = Scheduler()
+        self.scheduler.declare([told])
         self.now = _seconds(request["begin"])
         self.end = _seconds(request["end"])
         self.run_s = request["run_s"]
@@ -79,9 +79,9 @@ class Timeline:
 
     def _work(self) -> None:
         while True:
-            if questions := self.agenda.questions(self.now):
+            if questions := self.scheduler.questions(self.now):
                 self._ask(questions)
-            elif starts := self.agenda.due(self.now):
+            elif starts := self.scheduler.take_due(self.now):
                 for start in starts:
                     self.made.append(_row(start.slot))
                     heapq.heappush(
@@ -96,13 +96,13 @@ class Timeline:
         answers = self.oracle.ask({"questions": asked})["answers"]
         for question, answer in zip(questions, answers, strict=True):
             slots = [ScheduledRun(**slot) for slot in answer.get("slots", ())]
-            self.agenda.take_answer(question, slots, answer.get("error"), self.now)
+            self.scheduler.record_answer(question, slots, answer.get("error"), self.now)
 
     def _next_time(self) -> float | None:
         times = [time for time, _ in self.events[:1]]
         if self.is_up:
             times += [time for time, _ in self.ends[:1]]
-            wake = self.agenda.wake_at(self.now)
+            wake = self.scheduler.wake_at(self.now)
             times += [] if wake is None else [wake]
         return min(times, default=None)
 
@@ -112,16 +112,16 @@ class Timeline:
             if what in ("down", "up"):
                 self.is_up = what == "up"
                 # Whatever was in memory is gone with the process.
-                self.agenda = Scheduler.from_json(self.agenda.to_json())
+                self.scheduler = Scheduler.from_json(self.scheduler.to_json())
             elif what == "pause":
-                self.agenda.pause(DAG_ID)
+                self.scheduler.pause(DAG_ID)
             else:
-                self.agenda.resume(DAG_ID)
+                self.scheduler.resume(DAG_ID)
 
     def _end_runs(self) -> None:
         while self.is_up and self.ends and self.ends[0][0] <= self.now:
             _, run_id = heapq.heappop(self.ends)
-            self.agenda.ended(DAG_ID, run_id, is_success=True)
+            self.scheduler.record_end(DAG_ID, run_id, is_success=True)
 
 
 def _row(slot: ScheduledRun) -> dict[str, Any]:
