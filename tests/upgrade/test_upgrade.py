@@ -31,7 +31,7 @@ DAGS = Path(__file__).parent / "dags"
 CONFIG = """
 dags: {schedules: active}
 pools: {narrow: 2}
-worker: {parallelism: 6}
+worker: {parallelism: 6, grace: 15s}
 """
 SUBMITTED = {
     "mapped": 4,
@@ -47,13 +47,20 @@ BACKFILL = (
     *("backfill", "backfilled", "--from", "2026-01-01", "--to", "2026-01-10"),
     *("--max-active-runs", "2", "--detach"),
 )
-BACKFILLED_RUNS = 11
-"""Those of ten days, and the one its schedule makes, which does not catch up."""
+BACKFILLED_RUNS = 10
 SCHEDULED_RUNS = 13
 PAUSED_RUNS = 3
+"""So many at least are made before the schedule is paused, which would make one each five seconds."""
+UNDER_WAY = {
+    *("waiting", "pooled", "queued", "retried", "remembers"),
+    *("deferred", "asking", "backfilled"),
+}
+"""DAGs with runs that have not ended when the release is stopped."""
 BEFORE_S = 12.0
 """How long the release works before it is replaced."""
 DEFERRED_S = 40.0
+AT_ONCE = {"pooled": 2, "queued": 1, "backfilled": 2}
+"""What a pool, a DAG and a backfill allow at once."""
 
 
 def released(folder: Path) -> Path:
@@ -101,13 +108,20 @@ async def connect(box: RunningBox) -> Client:
     return await Client.connect(f"127.0.0.1:{box.environ['APPLIANCE_PORT']}")
 
 
-async def states(box: RunningBox) -> dict[str, WorkflowExecutionStatus | None]:
-    """Return all runs by workflow id; a run that goes on in a fresh workflow run is one."""
+async def executions(
+    box: RunningBox,
+) -> list[tuple[str, WorkflowExecutionStatus | None]]:
+    """Return workflow id and state of all runs; a run that goes on in a fresh workflow run is one."""
     client = await connect(box)
     query = "WorkflowType = 'ExecuteAirflowDagWorkflow'"
     rows = [row async for row in client.list_workflows(query)]
     ended = WorkflowExecutionStatus.CONTINUED_AS_NEW
-    return {row.id: row.status for row in rows if row.status is not ended}
+    return [(row.id, row.status) for row in rows if row.status is not ended]
+
+
+async def states(box: RunningBox) -> dict[str, WorkflowExecutionStatus | None]:
+    """Return the states of all runs by workflow id."""
+    return dict(await executions(box))
 
 
 def schedule_state(box: RunningBox, name: str) -> Any:
@@ -144,7 +158,7 @@ def test_everything_under_way_goes_on_after_an_upgrade(tmp_path: Path) -> None:
     old = released(tmp_path / "released")
     with running_box(dags=DAGS, folder=tmp_path, environ=settings, code=old) as box:
         assert has_the_old_code(box)
-        until("the paused one has run", lambda: len(_of(box, "paused")) == PAUSED_RUNS)
+        until("the paused one has run", lambda: len(_of(box, "paused")) >= PAUSED_RUNS)
         for words in (
             ("schedules", "pause", "paused"),
             ("schedules", "pause", "scheduled"),
@@ -155,59 +169,66 @@ def test_everything_under_way_goes_on_after_an_upgrade(tmp_path: Path) -> None:
             assert done.code == 0, done.stderr
         asyncio.run(submit_all(box))
         time.sleep(BEFORE_S)
-        under_way = Counter(
-            name.split("-")[1]
-            for name, state in asyncio.run(states(box)).items()
-            if state is WorkflowExecutionStatus.RUNNING
-        )
-    assert under_way.keys() >= {"waiting", "pooled", "queued", "deferred", "asking"}
+        before = asyncio.run(states(box))
+    under_way = Counter(_dag_of(n) for n, s in before.items() if s is _RUNNING)
+    assert under_way.keys() >= UNDER_WAY, under_way
+    paused_runs = {name for name in before if _dag_of(name) == "paused"}
 
     (tmp_path / "open").touch()
     with running_box(dags=DAGS, folder=tmp_path, environ=settings) as box:
         assert not has_the_old_code(box)
         approved = box.appliance("approve", "asking", "run-0", "ask")
         assert approved.code == 0, approved.stderr
-        expected = sum(SUBMITTED.values()) + BACKFILLED_RUNS + PAUSED_RUNS
+        expected = sum(SUBMITTED.values()) + BACKFILLED_RUNS + len(paused_runs)
         until("all runs have ended", lambda: _all_ended(box, expected), patience_s=240)
-        found = asyncio.run(states(box))
+        ended = asyncio.run(executions(box))
         health = box.appliance("health")
         is_paused = schedule_state(box, "paused")
 
-    assert {n for n, s in found.items() if s is not _COMPLETED} == set(), found
+    assert [one for one in ended if one[1] is not _COMPLETED] == []
+    found = dict(ended)
+    assert len(found) == len(ended), "a run was made twice"
     assert health.code == 0, health.stdout
     assert is_paused == "paused"
-    count = Counter(name.split("-")[1] for name in found)
+    assert {name for name in found if _dag_of(name) == "paused"} == paused_runs
+    count = Counter(map(_dag_of, found))
     assert count == {
         **SUBMITTED,
         "backfilled": BACKFILLED_RUNS,
-        "paused": PAUSED_RUNS,
+        "paused": len(paused_runs),
         "scheduled": SCHEDULED_RUNS,
     }
-    finished = Counter(
-        tuple(key) for *key, what, _ in notes(tmp_path) if what == "done"
-    )
+    rows = notes(tmp_path)
+    finished = Counter(tuple(key) for *key, what, _ in rows if what == "done")
     assert {key for key, times in finished.items() if times > 1} == set()
-    assert len(finished) == _notes_expected()
-    pooled = [row for row in notes(tmp_path) if row[0] == "pooled"]
-    assert most_at_once(pooled) <= 2
+    assert len(finished) == _notes_expected(len(paused_runs))
+    failed = Counter(tuple(key) for *key, what, _ in rows if what == "fails")
+    assert list(failed.values()) == [1] * SUBMITTED["retried"]
+    for dag_id, most in AT_ONCE.items():
+        assert most_at_once([row for row in rows if row[0] == dag_id]) <= most, dag_id
 
 
 _COMPLETED = WorkflowExecutionStatus.COMPLETED
+_RUNNING = WorkflowExecutionStatus.RUNNING
+
+
+def _dag_of(workflow_id: str) -> str:
+    return workflow_id.split("-")[1]
 
 
 def _of(box: RunningBox, dag_id: str) -> list[str]:
     found = asyncio.run(states(box))
-    return [n for n, s in found.items() if f"-{dag_id}-" in n and s is _COMPLETED]
+    return [n for n, s in found.items() if _dag_of(n) == dag_id and s is _COMPLETED]
 
 
 def _all_ended(box: RunningBox, others: int) -> bool:
     found = asyncio.run(states(box))
-    is_running = WorkflowExecutionStatus.RUNNING in found.values()
+    is_running = _RUNNING in found.values()
     return len(found) == others + SCHEDULED_RUNS and not is_running
 
 
-def _notes_expected() -> int:
+def _notes_expected(paused_runs: int) -> int:
     """Return how many task instances note that they are done, each once."""
     per_run = {"mapped": 5, "deferred": 0, "asking": 0}
     submitted = sum(count * per_run.get(name, 1) for name, count in SUBMITTED.items())
-    return submitted + BACKFILLED_RUNS + PAUSED_RUNS + SCHEDULED_RUNS
+    return submitted + BACKFILLED_RUNS + paused_runs + SCHEDULED_RUNS

@@ -45,6 +45,7 @@ def mapped():
 
     @task
     def total(values, **context):
+        assert list(values) == [2, 4, 6, 8]
         note(context, "done")
         return sum(values)
 
@@ -87,6 +88,7 @@ def retried():
     @task(retries=1, retry_delay=timedelta(seconds=25))
     def again(**context):
         if context["ti"].try_number == 1:
+            note(context, "fails")
             raise ValueError("the first time it fails")
         note(context, "done")
 
@@ -129,9 +131,8 @@ def scheduled():
 
 
 @dag(
-    schedule="@daily",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    end_date=datetime(2026, 1, 3, tzinfo=UTC),
+    schedule=DeltaTriggerTimetable(timedelta(seconds=5)),
+    start_date=SINCE,
     catchup=True,
 )
 def paused():
@@ -142,11 +143,16 @@ def paused():
     day()
 
 
-@dag(schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False)
+@dag(
+    schedule="@daily",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    end_date=datetime(2026, 1, 31, tzinfo=UTC),
+    catchup=False,
+)
 def backfilled():
     @task
     def day(**context):
-        work(context, 2)
+        work(context, 3)
 
     day()
 
