@@ -37,8 +37,8 @@ async def failing_workflows(client: Client, queue: str) -> PartHealth | None:
     return PartHealth(
         ok=False,
         why=f"the tasks of {'; '.join(named)} fail again and again, so it waits. If it began under "
-        "another version of the appliance, start that one again; otherwise end it: "
-        f"temporal workflow terminate --workflow-id '{failing[0].id}'",
+        "another version of the appliance, start that one again. What else helps: "
+        "docs/OPERATIONS.md, section Upgrades",
     )
 
 
