@@ -78,9 +78,9 @@ def running_box(
         code: The folder that has the package, of this version or another.
     """
     data = folder / "data"
-    env = {**clean_environ(), **ports(), **(environ or {})}
+    own = {**clean_environ(), "PYTHONPATH": str(code)}
+    env = {**own, **ports(), **(environ or {})}
     env["APPLIANCE_DATA"] = str(data)
-    env["PYTHONPATH"] = str(code)
     env["AIRFLOW__CORE__DAGS_FOLDER"] = str(dags)
     with (folder / "up.log").open("wb") as log:
         process = subprocess.Popen(

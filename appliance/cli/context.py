@@ -150,18 +150,26 @@ def running_config() -> "Config | None":
     return load(os.environ, cwd=Path.cwd(), in_force=settings)
 
 
-@asynccontextmanager
-async def connect_client(config: "Config", *, wait_s: float) -> AsyncIterator[Server]:
-    """Connect to the configured server.
+def connect_client(
+    config: "Config", *, wait_s: float
+) -> AbstractAsyncContextManager[Server]:
+    """Connect to the configured server. What that imports takes a second; it is imported at once.
 
     Raises:
         TemporalUnreachable: it does not answer; says so if nothing is up here that could.
     """
     from appliance.runs.client import connect
 
+    return _told_what_is_up(connect(config, wait_s=wait_s), config)
+
+
+@asynccontextmanager
+async def _told_what_is_up(
+    connection: AbstractAsyncContextManager[Server], config: "Config"
+) -> AsyncIterator[Server]:
     try:
-        async with connect(config, wait_s=wait_s) as client:
-            yield client
+        async with connection as server:
+            yield server
     except TemporalUnreachable as err:
         raise _nothing_up(config) or err from err
 
